@@ -1,0 +1,1 @@
+"""The outside world: SQL, SMTP, APScheduler. Each implements a port."""

@@ -1,0 +1,1 @@
+"""What an email is and may become: pure, no I/O, no clock."""

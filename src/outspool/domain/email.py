@@ -1,0 +1,160 @@
+"""An email as outspool keeps it: the message, its envelope, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from uuid import UUID
+
+from outspool.domain.status import EmailStatus, RecipientStatus
+
+
+class RecipientKind(StrEnum):
+    """How a recipient is addressed. A ``bcc`` is in the envelope and in no header."""
+
+    TO = "to"
+    CC = "cc"
+    BCC = "bcc"
+
+
+class Priority(StrEnum):
+    """Which due email leaves first."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+    @property
+    def rank(self) -> int:
+        """0 for high, 1 for normal, 2 for low: ascending order is sending order."""
+        return _RANKS[self]
+
+
+_RANKS = MappingProxyType({Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mailbox:
+    """One mailbox (RFC 5322 §3.4): an ASCII `address` (domains in punycode) and a display `name`, maybe empty."""
+
+    address: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What an SMTP server said: basic `code`, RFC 3463 `enhanced_code` or None, and its `text` on one line."""
+
+    code: int
+    enhanced_code: str | None
+    text: str
+
+    def __str__(self) -> str:
+        """Return the reply as a person reads it in a log."""
+        return " ".join(str(part) for part in (self.code, self.enhanced_code, self.text) if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """One recipient and the last word of a server about it (`reply` is None until one spoke)."""
+
+    kind: RecipientKind
+    mailbox: Mailbox
+    status: RecipientStatus = RecipientStatus.PENDING
+    reply: Reply | None = None
+
+    @property
+    def address(self) -> str:
+        """The address for ``RCPT TO``."""
+        return self.mailbox.address
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether the next attempt must still serve this recipient."""
+        return self.status in (RecipientStatus.PENDING, RecipientStatus.DEFERRED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why an email is not (wholly) sent: a stable `code`, a sentence, and what to do about it."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of an email's append-only history. `at` is UTC; `before` is None for its acceptance."""
+
+    at: datetime
+    before: EmailStatus | None
+    after: EmailStatus
+    code: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What the message says: everything a caller may write and `update_email` may change, bar the schedule."""
+
+    sender: Mailbox
+    to: tuple[Mailbox, ...]
+    cc: tuple[Mailbox, ...] = ()
+    bcc: tuple[Mailbox, ...] = ()
+    reply_to: tuple[Mailbox, ...] = ()
+    subject: str = ""
+    body: str | None = None
+    html: str | None = None
+    in_reply_to: str | None = None
+    references: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    priority: Priority = Priority.NORMAL
+
+    def addressed(self) -> tuple[tuple[RecipientKind, Mailbox], ...]:
+        """Every recipient with its kind, in the order to, cc, bcc."""
+        return (
+            *((RecipientKind.TO, m) for m in self.to),
+            *((RecipientKind.CC, m) for m in self.cc),
+            *((RecipientKind.BCC, m) for m in self.bcc),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Email:
+    """One accepted email. All times are UTC and aware.
+
+    `date` is the Date header, fixed at acceptance with `message_id`: the scheduled time if there is one.
+    `due_at` is when the next attempt may start; `expires_at` is when outspool gives up.
+    `attempts` counts those that reached the message; trouble of the account burns none.
+    `version` grows with every write: a change is applied only to the version it was made from.
+    `lease` is the token of the claim that holds it, or held it last.
+    """
+
+    id: UUID
+    status: EmailStatus
+    content: Content
+    recipients: tuple[Recipient, ...]
+    message_id: str
+    date: datetime
+    created_at: datetime
+    due_at: datetime
+    expires_at: datetime
+    scheduled_at: datetime | None = None
+    sent_at: datetime | None = None
+    attempts: int = 0
+    problem: Problem | None = None
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    version: int = 0
+    lease: UUID | None = None
+    events: tuple[Event, ...] = ()
+
+    @property
+    def owed(self) -> tuple[Recipient, ...]:
+        """The recipients that the next attempt must serve."""
+        return tuple(r for r in self.recipients if r.is_owed)

@@ -1,0 +1,89 @@
+"""The statuses of an email and the one table of transitions that guards every write.
+
+================  =============================================================
+status            means
+================  =============================================================
+``held``          waits for a person's approval
+``scheduled``     waits for a time to come
+``queued``        due now
+``deferred``      waits for another attempt (4xx, network, account paused)
+``sending``       claimed by a worker
+``unknown``       marked, and no reply: the server may have it (RFC 1047)
+``sent``          the next server took responsibility for every recipient
+``partial``       taken for some, refused for good (or stopped) for others
+``failed``        refused for good, or out of retries or time
+``canceled``      never sent, and never will be
+``bounced``       a bounce came back later
+================  =============================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class EmailStatus(StrEnum):
+    """Where an email stands."""
+
+    HELD = "held"
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    SENDING = "sending"
+    DEFERRED = "deferred"
+    SENT = "sent"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    UNKNOWN = "unknown"
+    BOUNCED = "bounced"
+
+
+class RecipientStatus(StrEnum):
+    """Where one recipient of an email stands."""
+
+    PENDING = "pending"
+    DEFERRED = "deferred"
+    SENT = "sent"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+S = EmailStatus
+
+TRANSITIONS: Mapping[EmailStatus, frozenset[EmailStatus]] = MappingProxyType(
+    {
+        S.HELD: frozenset({S.SCHEDULED, S.QUEUED, S.CANCELED}),
+        S.SCHEDULED: frozenset({S.SENDING, S.HELD, S.CANCELED}),
+        S.QUEUED: frozenset({S.SENDING, S.CANCELED}),
+        # PARTIAL: canceled after some recipients were taken; "canceled" would deny those.
+        S.DEFERRED: frozenset({S.SENDING, S.FAILED, S.PARTIAL, S.CANCELED}),
+        S.SENDING: frozenset({S.SENT, S.PARTIAL, S.DEFERRED, S.FAILED, S.UNKNOWN, S.QUEUED}),
+        S.UNKNOWN: frozenset({S.QUEUED, S.SENT, S.PARTIAL, S.FAILED, S.DEFERRED, S.CANCELED}),
+        S.SENT: frozenset({S.BOUNCED}),
+        S.PARTIAL: frozenset({S.QUEUED, S.BOUNCED}),
+        S.FAILED: frozenset({S.QUEUED}),
+        S.CANCELED: frozenset(),
+        S.BOUNCED: frozenset(),
+    }
+)
+"""Every lawful change of status, from each status to those it may become.
+
+From ``unknown`` the outcomes of a delivery are reachable too: the worker that lost touch with the
+database, and only it, may still learn what the server said and put the doubt to rest.
+"""
+
+WAITING = frozenset({S.HELD, S.SCHEDULED, S.QUEUED, S.DEFERRED})
+"""An email here is nobody's: it can be changed, rescheduled or canceled."""
+
+CLAIMABLE = frozenset({S.SCHEDULED, S.QUEUED, S.DEFERRED})
+"""One claim statement serves these three."""
+
+UNSETTLED = frozenset({S.QUEUED, S.SENDING})
+"""Something is about to happen: a caller who waits for the outcome waits on."""
+
+
+def sources(target: EmailStatus) -> frozenset[EmailStatus]:
+    """Return the statuses from which `target` may be reached; it drives every guarded write."""
+    return frozenset(source for source, targets in TRANSITIONS.items() if target in targets)

@@ -1,0 +1,147 @@
+"""Every deliberate error of outspool.
+
+::
+
+    OutspoolError                     code, message, hint
+    ├── Refusal                       the request is at fault; nothing was stored
+    │   ├── InvalidArgument           invalid_argument
+    │   ├── InvalidAddress            invalid_address
+    │   ├── InvalidSchedule           invalid_schedule
+    │   ├── NotFound                  not_found
+    │   ├── WrongState                wrong_state
+    │   ├── IdempotencyConflict       idempotency_conflict
+    │   ├── RecipientRefused          recipient_refused (by the operator's policy)
+    │   ├── TooLarge                  too_large
+    │   └── NotConfigured             not_configured
+    ├── StoreUnavailable              store_unavailable: the database cannot be used now
+    ├── AccountTrouble                the SMTP account, not the email, is at fault
+    ├── LeaseLost                     another worker may own the email now: do not send it
+    └── MisconfiguredError            the process cannot start like this
+
+An error is for a person or a model: ``str(error)`` is one line, ``code: what is wrong. What to do.``
+It never holds a secret, a stack, or a stranger's input at length (see `brief`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+def brief(text: object, limit: int = 60) -> str:
+    """Quote a stranger's input for an error: printable, on one line, at most `limit` characters."""
+    raw = str(text)
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in raw[:limit])
+    return f'"{shown}…"' if len(raw) > limit else f'"{shown}"'
+
+
+class OutspoolError(Exception):
+    """Base of every deliberate error: `message` says what is wrong, `hint` what to do."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        """Take two plain sentences; the hint may be left out when the message says it all."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Return ``code: message hint`` on one line."""
+        return f"{self.code}: {self.message} {self.hint}".rstrip()
+
+
+class Refusal(OutspoolError):
+    """The request is at fault; nothing was stored or changed."""
+
+
+class InvalidArgument(Refusal):
+    """An argument is missing, unknown, of the wrong type, or holds what no email can hold."""
+
+    code = "invalid_argument"
+
+
+class InvalidAddress(Refusal):
+    """An address is not one deliverable mailbox."""
+
+    code = "invalid_address"
+
+
+class InvalidSchedule(Refusal):
+    """A time is ambiguous, past, nonexistent or absurd."""
+
+    code = "invalid_schedule"
+
+
+class NotFound(Refusal):
+    """No email has this id."""
+
+    code = "not_found"
+
+
+class WrongState(Refusal):
+    """The email's status does not allow this."""
+
+    code = "wrong_state"
+
+
+class IdempotencyConflict(Refusal):
+    """The idempotency key already stands for another payload."""
+
+    code = "idempotency_conflict"
+
+
+class RecipientRefused(Refusal):
+    """The operator's policy does not allow this recipient."""
+
+    code = "recipient_refused"
+
+
+class TooLarge(Refusal):
+    """The message would be larger than the operator allows."""
+
+    code = "too_large"
+
+
+class NotConfigured(Refusal):
+    """No SMTP account is set, so nothing could ever be sent."""
+
+    code = "not_configured"
+
+
+class StoreUnavailable(OutspoolError):
+    """The database cannot be used now; what was asked did not happen unless the message says so."""
+
+    code = "store_unavailable"
+
+
+class TroubleKind(StrEnum):
+    """What ails an SMTP account; decides how long it rests (`outspool.domain.retry`)."""
+
+    NETWORK = "network"
+    TLS = "tls"
+    LOGIN = "login"
+    THROTTLED = "throttled"
+
+
+class AccountTrouble(OutspoolError):
+    """The SMTP account cannot be used now: the account is paused, the email keeps its attempts."""
+
+    code = "account_trouble"
+
+    def __init__(self, kind: TroubleKind, message: str, hint: str = "") -> None:
+        """Say which kind of trouble it is beside the two sentences."""
+        super().__init__(message, hint)
+        self.kind = kind
+
+
+class LeaseLost(OutspoolError):
+    """This worker no longer owns the email, so it must not send it."""
+
+    code = "lease_lost"
+
+
+class MisconfiguredError(OutspoolError):
+    """The settings or the command line contradict themselves: refuse to start, say why."""
+
+    code = "misconfigured"

@@ -1,0 +1,1 @@
+"""The HTTP face: the ASGI app around the MCP server. Translates, never decides."""

@@ -1,0 +1,190 @@
+"""What the services need from the outside world, as Protocols. Adapters implement them; only `app` picks which."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from outspool.domain.delivery import Delivery
+from outspool.domain.email import Email, Event
+from outspool.domain.status import EmailStatus
+from outspool.domain.transition import Transition
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """Return the current time, aware, in UTC."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What `EmailStore.find` looks for. None means "any". `limit` rows at most, newest first, after `before_id`."""
+
+    status: EmailStatus | None = None
+    recipient: str | None = None
+    query: str | None = None
+    tag: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    limit: int = 20
+    before_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of `find`: emails without events, newest first, and whether more follow."""
+
+    emails: tuple[Email, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A worker's hold on what it claims: rows carry the `token`, and are its own until `until` (UTC)."""
+
+    token: UUID
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountState:
+    """How the SMTP account fares: `paused_until` (UTC) and why, after so many `failures` in a row."""
+
+    paused_until: datetime | None = None
+    failures: int = 0
+    kind: str = ""
+    message: str = ""
+    hint: str = ""
+
+    def is_paused(self, now: datetime) -> bool:
+        """Whether nothing should be tried at `now`."""
+        return self.paused_until is not None and now < self.paused_until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSighting:
+    """A dispatcher that reported itself: who it is and when it was last alive (UTC)."""
+
+    name: str
+    seen_at: datetime
+
+
+class EmailStore(Protocol):
+    """The outbox on disk: the only truth about every email.
+
+    Each method is one transaction, or a read. Each raises `StoreUnavailable` when the database cannot be used; then
+    nothing was changed, except where a method says otherwise.
+    """
+
+    async def add(self, email: Email, event: Event) -> Email:
+        """Commit a new email and its first event; what is returned survives any crash.
+
+        An email with the same idempotency key and fingerprint is returned instead of a second being stored.
+        Raises `IdempotencyConflict` when the key stands for another fingerprint.
+        """
+        ...
+
+    async def get(self, email_id: UUID) -> Email | None:
+        """Return the email with its events, oldest first, or None."""
+        ...
+
+    async def find(self, search: Search) -> Page:
+        """Return one page of emails, newest first, by keyset: new mail never shifts a later page."""
+        ...
+
+    async def counts(self) -> Mapping[EmailStatus, int]:
+        """Return how many emails stand in each status; statuses with none are left out."""
+        ...
+
+    async def revise(self, email: Email, event: Event) -> Email | None:
+        """Replace content, recipients and schedule of a waiting email.
+
+        It happens only when the stored version is `email.version` and its status is still a waiting one; otherwise
+        None is returned and nothing changes.
+        """
+        ...
+
+    async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
+        """Take up to `limit` due emails for `lease`, by priority, then by due time, and set them ``sending``.
+
+        With `deferred_too` false (the account rests) ``deferred`` emails stay where they are until they expire.
+        No email is ever given to two leases.
+        """
+        ...
+
+    async def mark(self, email_id: UUID, lease: Lease, *, at: datetime) -> bool:
+        """Commit that the message is about to go on the wire; False when the lease no longer holds it."""
+        ...
+
+    async def record(self, email_id: UUID, change: Transition, *, lease: UUID | None = None) -> Email | None:
+        """Apply a transition; None when the email is not in one of its sources, or not under `lease` if given."""
+        ...
+
+    async def heartbeat(self, lease: Lease, *, worker: str, at: datetime) -> None:
+        """Extend the lease of everything it holds to `lease.until`, and note that `worker` lives."""
+        ...
+
+    async def rescue(self, *, now: datetime, resend_marked: bool) -> int:
+        """Free what dead workers hold: the unmarked is ``queued``, the marked ``unknown`` (or queued too)."""
+        ...
+
+    async def next_due(self, *, after: datetime, deferred_too: bool) -> datetime | None:
+        """Return the earliest due time later than `after` of an email that could be claimed then, or None."""
+        ...
+
+    async def account(self) -> AccountState:
+        """Return how the SMTP account fares, as all processes see it."""
+        ...
+
+    async def set_account(self, state: AccountState) -> None:
+        """Record how the SMTP account fares, for all processes."""
+        ...
+
+    async def take_probe(self, *, now: datetime, until: datetime) -> bool:
+        """Claim the one trial of a troubled account whose pause is over; False when another process has it."""
+        ...
+
+    async def workers(self, *, since: datetime) -> Sequence[WorkerSighting]:
+        """Return the dispatchers seen alive since then."""
+        ...
+
+    def watch(self, changed: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        """Call `changed` whenever something may have become due or been settled, in this or another process.
+
+        It may be called too often, and must be cheap. A notice can be missed: keep polling, slowly.
+        """
+        ...
+
+
+class Transport(Protocol):
+    """Carries a composed message to the next server."""
+
+    async def deliver(
+        self, message: bytes, *, sender: str, recipients: Sequence[str], before_data: Callable[[], Awaitable[None]]
+    ) -> Delivery:
+        """Offer `message` for `recipients`, and return what became of each.
+
+        `before_data` is awaited after at least one recipient was taken and before ``DATA``; if it raises, nothing
+        is sent and its exception comes through. Raises `AccountTrouble` when the account, not the message, is at
+        fault; nothing was sent then either.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Say ``QUIT`` on idle connections and close them."""
+        ...
+
+
+class Alarm(Protocol):
+    """Rings once, at a time."""
+
+    def set(self, at: datetime | None) -> None:
+        """Ring at `at` (UTC) instead of whatever was set before; None: do not ring."""
+        ...

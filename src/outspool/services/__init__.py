@@ -1,0 +1,1 @@
+"""The work itself: accept, compose, deliver. Sees the world only through ports."""
