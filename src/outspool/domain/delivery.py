@@ -6,7 +6,8 @@ more often: ``552 4.2.2`` is a full mailbox that may be emptied.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -50,3 +51,87 @@ class Delivery:
     """The outcome for every recipient of one attempt, by address."""
 
     outcomes: Mapping[str, Outcome]
+
+
+def parse_reply(code: int, text: str) -> Reply:
+    """Read a server's reply: the enhanced code (RFC 3463) apart, the rest as one printable line of at most 300.
+
+    `text` may have several lines, each perhaps repeating the enhanced code (RFC 2034 §4); it may hold anything a
+    stranger sends, also lone surrogates.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    found = _ENHANCED.match(lines[0]) if lines else None
+    enhanced = found[1] if found else None
+    if enhanced:
+        lines = [line[len(enhanced) :].strip() if _opens_with(line, enhanced) else line for line in lines]
+    line = " ".join("".join(c if c.isprintable() else " " for c in " ".join(lines)).split())
+    return Reply(code=code, enhanced_code=enhanced, text=line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…")
+
+
+def classify(phase: Phase, reply: Reply) -> Verdict | TroubleKind:
+    """Return what `reply` to the command of `phase` means: for the message a Verdict, for the account a TroubleKind.
+
+    ``TAKEN`` says that the command was accepted; only after MESSAGE is that the server's word for the recipients. A
+    TroubleKind is never returned when the server may hold the message.
+    """
+    basic, enhanced = str(reply.code), reply.enhanced_code or ""
+    for rule in _TABLE:
+        if phase in rule.phases and rule.basic.fullmatch(basic) and rule.enhanced.fullmatch(enhanced):
+            return rule.means
+    # Not a reply to what was asked (RFC 5321 §4.2 has no such code): it says nothing about a message once sent.
+    return Verdict.IN_DOUBT if phase is Phase.MESSAGE else Verdict.RETRY
+
+
+_LONGEST = 300
+_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?=\s|$)")
+
+
+def _opens_with(line: str, enhanced: str) -> bool:
+    found = _ENHANCED.match(line)
+    return found is not None and found[1] == enhanced
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One row of the table: in these phases, a basic and an enhanced code that match mean this."""
+
+    phases: frozenset[Phase]
+    basic: re.Pattern[str]
+    enhanced: re.Pattern[str]
+    means: Verdict | TroubleKind
+
+
+def _rule(phases: Iterable[Phase], basic: str, enhanced: str, means: Verdict | TroubleKind) -> _Rule:
+    return _Rule(frozenset(phases), re.compile(basic), re.compile(enhanced), means)
+
+
+_ALL = tuple(Phase)
+_BEFORE = tuple(phase for phase in Phase if phase is not Phase.MESSAGE)
+_BUT_DATA = tuple(phase for phase in Phase if phase is not Phase.DATA)
+
+_TABLE = (
+    # Accepted. The enhanced code of a positive reply cannot take that back.
+    _rule([Phase.DATA], "3..", ".*", Verdict.TAKEN),
+    _rule(_BUT_DATA, "2..", ".*", Verdict.TAKEN),
+    # The account: nothing was sent, and the next message would fare the same.
+    _rule(_ALL, "[45]..", r"5\.4\.5", TroubleKind.THROTTLED),  # Gmail: the day's limit
+    _rule(_ALL, "421", r"4\.7\..*", TroubleKind.THROTTLED),
+    _rule(_BEFORE, "421", ".*", TroubleKind.NETWORK),  # after the message it may be the message's doing: RETRY below
+    _rule([Phase.TLS], ".*", ".*", TroubleKind.TLS),
+    _rule(_ALL, "454", r"4\.7\.0", TroubleKind.THROTTLED),  # Gmail: too many logins
+    _rule([Phase.LOGIN], "432", ".*", TroubleKind.LOGIN),  # RFC 4954: the password must be changed first
+    _rule([Phase.LOGIN], "4..", ".*", TroubleKind.THROTTLED),
+    _rule([Phase.LOGIN], ".*", ".*", TroubleKind.LOGIN),
+    _rule([Phase.CONNECT], "[45]..", r"[45]\.7\..*", TroubleKind.THROTTLED),
+    _rule([Phase.CONNECT], ".*", ".*", TroubleKind.NETWORK),
+    _rule(_BEFORE, "53[0458]", ".*", TroubleKind.LOGIN),
+    _rule(_BEFORE, "[45]..", r"5\.7\.[89]", TroubleKind.LOGIN),  # after the message 5.7.9 is Yahoo's policy: REFUSED
+    # The message or the recipient.
+    _rule([Phase.RCPT], "[45]..", r"[45]\.5\.3", Verdict.RETRY),  # too many recipients: the rest go next time
+    _rule([Phase.RCPT], "552", "", Verdict.RETRY),  # the same, RFC 5321 §4.5.3.1.10
+    _rule(_ALL, "503", ".*", Verdict.RETRY),  # bad sequence of commands: the connection's fault, not the message's
+    _rule(_ALL, "[45]..", r"4\..*", Verdict.RETRY),
+    _rule(_ALL, "[45]..", r"5\..*", Verdict.REFUSED),
+    _rule(_ALL, "4..", ".*", Verdict.RETRY),
+    _rule(_ALL, "5..", ".*", Verdict.REFUSED),
+)

@@ -1,0 +1,75 @@
+"""The SMTP account a worker sends through, and how long it waits for the server."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+_LAST_PORT = 65535
+
+
+class Security(StrEnum):
+    """How the connection is encrypted: upgraded after the greeting, from the first byte, or not at all."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpAccount:
+    """A submission server (RFC 6409) and the login it wants; None for both username and password: no login.
+
+    Raises `ValueError` for a host or port that cannot be one, for half a login, and for a login that would cross a
+    network unencrypted (``Security.NONE`` off loopback).
+    """
+
+    host: str
+    port: int
+    security: Security
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what can only fail later, or leak."""
+        if not self.host or not self.host.isprintable() or " " in self.host:
+            raise ValueError("The SMTP host must be a name or an address, without spaces.")
+        if not 0 < self.port <= _LAST_PORT:
+            raise ValueError("The SMTP port must lie between 1 and 65535.")
+        if (self.username is None) != (self.password is None):
+            raise ValueError("An SMTP login needs both a username and a password.")
+        if self.username is not None and self.security is Security.NONE and not self.is_loopback:
+            raise ValueError("Without encryption outspool logs in on loopback only: use starttls or tls.")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the host can be nothing but this machine."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
+    @property
+    def is_gmail(self) -> bool:
+        """Whether Google runs the server."""
+        return self.host.lower().endswith((".gmail.com", ".googlemail.com"))
+
+    def __str__(self) -> str:
+        """Return ``host:port``."""
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """The longest waits, in seconds.
+
+    `connect` for a connection with its TLS handshake and greeting; `command` for the reply to a command; `message`
+    for the reply to the final dot (RFC 5321 §4.5.3.2.6: ten minutes, or a message is in doubt that need not be).
+    `idle` is how long a connection is kept without work.
+    """
+
+    connect: float = 30.0
+    command: float = 60.0
+    message: float = 600.0
+    idle: float = 30.0

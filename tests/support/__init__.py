@@ -1,0 +1,1 @@
+"""Real servers and network faults for the tests."""
