@@ -110,9 +110,14 @@ class NotConfigured(Refusal):
 
 
 class StoreUnavailable(OutspoolError):
-    """The database cannot be used now; what was asked did not happen unless the message says so."""
+    """The database cannot be used now; what was asked did not happen, unless `in_doubt`: then it may have."""
 
     code = "store_unavailable"
+
+    def __init__(self, message: str, hint: str = "", *, in_doubt: bool = False) -> None:
+        """Say beside the two sentences whether a commit was under way when the database went."""
+        super().__init__(message, hint)
+        self.in_doubt = in_doubt
 
 
 class TroubleKind(StrEnum):

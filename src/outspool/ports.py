@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,7 +47,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A worker's hold on what it claims: rows carry the `token`, and are its own until `until` (UTC)."""
+    """A hold on one batch of claimed emails: they carry the `token`, and are its own until `until` (UTC).
+
+    A token is never used for two claims: a coroutine that slept through its lease can then not mistake a later
+    claim of the same email, by its own process, for its own.
+    """
 
     token: UUID
     until: datetime
@@ -95,6 +99,10 @@ class EmailStore(Protocol):
         """Return the email with its events, oldest first, or None."""
         ...
 
+    async def by_key(self, idempotency_key: str) -> Email | None:
+        """Return the email accepted under this key, without events, or None."""
+        ...
+
     async def find(self, search: Search) -> Page:
         """Return one page of emails, newest first, by keyset: new mail never shifts a later page."""
         ...
@@ -111,6 +119,20 @@ class EmailStore(Protocol):
         """
         ...
 
+    async def record(
+        self, email_id: UUID, change: Transition, *, lease: UUID | None = None, version: int | None = None
+    ) -> Email | None:
+        """Apply a transition and add its event.
+
+        None, and no change, when the email is not in one of the transition's sources, or not under `lease`, or no
+        longer at `version`, where these are given.
+        """
+        ...
+
+
+class Queue(Protocol):
+    """The waiting part of the outbox, as the dispatchers of all processes share it. Raises like `EmailStore`."""
+
     async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
         """Take up to `limit` due emails for `lease`, by priority, then by due time, and set them ``sending``.
 
@@ -123,12 +145,8 @@ class EmailStore(Protocol):
         """Commit that the message is about to go on the wire; False when the lease no longer holds it."""
         ...
 
-    async def record(self, email_id: UUID, change: Transition, *, lease: UUID | None = None) -> Email | None:
-        """Apply a transition; None when the email is not in one of its sources, or not under `lease` if given."""
-        ...
-
-    async def heartbeat(self, lease: Lease, *, worker: str, at: datetime) -> None:
-        """Extend the lease of everything it holds to `lease.until`, and note that `worker` lives."""
+    async def heartbeat(self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime) -> None:
+        """Extend what these leases hold to `until`, and note that `worker` lives."""
         ...
 
     async def rescue(self, *, now: datetime, resend_marked: bool) -> int:
@@ -139,26 +157,37 @@ class EmailStore(Protocol):
         """Return the earliest due time later than `after` of an email that could be claimed then, or None."""
         ...
 
-    async def account(self) -> AccountState:
-        """Return how the SMTP account fares, as all processes see it."""
-        ...
-
-    async def set_account(self, state: AccountState) -> None:
-        """Record how the SMTP account fares, for all processes."""
-        ...
-
-    async def take_probe(self, *, now: datetime, until: datetime) -> bool:
-        """Claim the one trial of a troubled account whose pause is over; False when another process has it."""
-        ...
-
     async def workers(self, *, since: datetime) -> Sequence[WorkerSighting]:
         """Return the dispatchers seen alive since then."""
         ...
 
-    def watch(self, changed: Callable[[], None]) -> AbstractAsyncContextManager[None]:
-        """Call `changed` whenever something may have become due or been settled, in this or another process.
 
-        It may be called too often, and must be cheap. A notice can be missed: keep polling, slowly.
+class Account(Protocol):
+    """How the SMTP account fares, as all processes see it. Raises like `EmailStore`."""
+
+    async def state(self) -> AccountState:
+        """Return how it fares."""
+        ...
+
+    async def set_state(self, state: AccountState) -> None:
+        """Record how it fares, for all processes."""
+        ...
+
+    async def take_probe(self, *, now: datetime, until: datetime) -> bool:
+        """Claim the one trial of a troubled account whose pause is over; False when another process has it.
+
+        Until `until` the account counts as paused for everybody else."""
+        ...
+
+
+class Changes(Protocol):
+    """News of the outbox, from this process and from others."""
+
+    def watch(self, changed: Callable[[], None], *, due_only: bool = False) -> AbstractAsyncContextManager[None]:
+        """Call `changed` while the block lasts, whenever an email changed in this or another process.
+
+        With `due_only`, when something may have become due sooner than before. It may be called too often, and must
+        be cheap. A notice can be missed: look for yourself now and then.
         """
         ...
 

@@ -88,11 +88,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One line of an email's append-only history. `at` is UTC; `before` is None for its acceptance."""
+    """One line of an email's append-only history: at `at` (UTC) it was `status`, because of `code`."""
 
     at: datetime
-    before: EmailStatus | None
-    after: EmailStatus
+    status: EmailStatus
     code: str
     detail: str = ""
 

@@ -56,7 +56,8 @@ TRANSITIONS: Mapping[EmailStatus, frozenset[EmailStatus]] = MappingProxyType(
     {
         S.HELD: frozenset({S.SCHEDULED, S.QUEUED, S.CANCELED}),
         S.SCHEDULED: frozenset({S.SENDING, S.HELD, S.CANCELED}),
-        S.QUEUED: frozenset({S.SENDING, S.CANCELED}),
+        # SCHEDULED: put off by update_email before anybody claimed it.
+        S.QUEUED: frozenset({S.SENDING, S.SCHEDULED, S.CANCELED}),
         # PARTIAL: canceled after some recipients were taken; "canceled" would deny those.
         S.DEFERRED: frozenset({S.SENDING, S.FAILED, S.PARTIAL, S.CANCELED}),
         S.SENDING: frozenset({S.SENT, S.PARTIAL, S.DEFERRED, S.FAILED, S.UNKNOWN, S.QUEUED}),

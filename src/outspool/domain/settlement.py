@@ -1,0 +1,117 @@
+"""From what one attempt came to, to what becomes of the email: pure, so that every case can be tested."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from outspool.domain.delivery import Delivery, Outcome, Verdict
+from outspool.domain.email import Email, Problem, Recipient
+from outspool.domain.status import RecipientStatus
+from outspool.domain.transition import Transition
+from outspool.errors import AccountTrouble
+
+_STATUS_OF = {
+    Verdict.TAKEN: RecipientStatus.SENT,
+    Verdict.RETRY: RecipientStatus.DEFERRED,
+    Verdict.REFUSED: RecipientStatus.FAILED,
+    Verdict.IN_DOUBT: RecipientStatus.UNKNOWN,
+}
+
+_DOUBT_HINT = "Ask the recipient, or look into the account's sent mail, before you retry."
+
+
+def after_delivery(
+    email: Email, delivery: Delivery, *, now: datetime, delay: timedelta | None, resend_doubtful: bool
+) -> Transition:
+    """Return what an attempt makes of `email`.
+
+    `delay` is the time until the next attempt, None when there is to be none. `resend_doubtful` treats a message in
+    doubt as not taken (``EMAIL_ON_UNKNOWN=resend``).
+    """
+    outcomes = {address: _without_doubt(outcome, resend_doubtful) for address, outcome in delivery.outcomes.items()}
+    recipients = tuple(_served(r, outcomes.get(r.address)) for r in email.recipients)
+    attempts = email.attempts + 1
+    statuses = {r.status for r in recipients}
+    why = _why(recipients, outcomes)
+    if RecipientStatus.UNKNOWN in statuses:
+        problem = Problem(code="in_doubt", message=why, hint=_DOUBT_HINT)
+        return Transition.unknown(at=now, recipients=recipients, attempts=attempts, problem=problem)
+    if any(r.is_owed for r in recipients):
+        if delay is None:
+            return given_up(email, recipients, now=now, attempts=attempts, code="out_of_retries", why=why)
+        if now + delay >= email.expires_at:
+            return given_up(email, recipients, now=now, attempts=attempts, code="expired", why=why)
+        problem = Problem(code="deferred", message=why, hint="It will be tried again by itself.")
+        return Transition.deferred(
+            at=now, recipients=recipients, attempts=attempts, due_at=now + delay, problem=problem
+        )
+    if statuses == {RecipientStatus.SENT}:
+        return Transition.sent(at=now, recipients=recipients, attempts=attempts, detail=why)
+    problem = Problem(code="refused", message=why, hint="Check the address, or what the reply says, before you retry.")
+    if RecipientStatus.SENT in statuses:
+        return Transition.partial(at=now, recipients=recipients, attempts=attempts, problem=problem)
+    return Transition.failed(at=now, recipients=recipients, attempts=attempts, problem=problem)
+
+
+def given_up(
+    email: Email, recipients: tuple[Recipient, ...], *, now: datetime, attempts: int, code: str, why: str
+) -> Transition:
+    """Return the end of an email that is out of retries or of time: ``failed``, or ``partial`` if some were taken."""
+    ended = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in recipients)
+    reason = "Out of time" if code == "expired" else f"Out of retries after {attempts} attempts"
+    problem = Problem(
+        code=code,
+        message=f"{reason}; last heard: {why}" if why else f"{reason}.",
+        hint="Use retry_email to try again.",
+    )
+    if any(r.status is RecipientStatus.SENT for r in ended):
+        return Transition.partial(at=now, recipients=ended, attempts=attempts, problem=problem)
+    return Transition.failed(at=now, recipients=ended, attempts=attempts, problem=problem)
+
+
+def account_resting(email: Email, trouble: AccountTrouble, *, now: datetime) -> Transition:
+    """Return the deferral of an email whose account is in trouble: no attempt is burnt, its turn is kept."""
+    problem = Problem(code=trouble.code, message=trouble.message, hint=trouble.hint)
+    return Transition.deferred(
+        at=now, recipients=email.recipients, attempts=email.attempts, due_at=email.due_at, problem=problem
+    )
+
+
+def unsendable(email: Email, *, now: datetime, code: str, why: str) -> Transition:
+    """Return the failure of an email that cannot even be composed."""
+    problem = Problem(code=code, message=why)
+    ended = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in email.recipients)
+    if any(r.status is RecipientStatus.SENT for r in ended):
+        return Transition.partial(at=now, recipients=ended, attempts=email.attempts, problem=problem)
+    return Transition.failed(at=now, recipients=ended, attempts=email.attempts, problem=problem)
+
+
+def _without_doubt(outcome: Outcome, resend_doubtful: bool) -> Outcome:
+    if resend_doubtful and outcome.verdict is Verdict.IN_DOUBT:
+        return replace(outcome, verdict=Verdict.RETRY)
+    return outcome
+
+
+def _served(recipient: Recipient, outcome: Outcome | None) -> Recipient:
+    """Return the recipient after an attempt; one that the attempt did not serve stays as it is."""
+    if outcome is None or not recipient.is_owed:
+        return recipient
+    return replace(recipient, status=_STATUS_OF[outcome.verdict], reply=outcome.reply or recipient.reply)
+
+
+_WORST_FIRST = (RecipientStatus.UNKNOWN, RecipientStatus.DEFERRED, RecipientStatus.FAILED, RecipientStatus.SENT)
+
+
+def _why(recipients: tuple[Recipient, ...], outcomes: dict[str, Outcome]) -> str:
+    """Return what was said of the recipient that fares worst; that a reply never came is said in words."""
+    for status in _WORST_FIRST:
+        for recipient in recipients:
+            if recipient.status is not status:
+                continue
+            outcome = outcomes.get(recipient.address)
+            if outcome is not None and outcome.reply is None:
+                return outcome.why
+            if recipient.reply is not None:
+                return str(recipient.reply)
+    return ""
