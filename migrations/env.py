@@ -1,0 +1,15 @@
+"""Runs the migrations on the connection that `outspool.adapters.sql_schema` hands over, in its transaction."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from outspool.adapters.sql_tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+    transactional_ddl=True,  # SQLite's too, inside the one transaction we are given
+)
+context.run_migrations()

@@ -1,0 +1,169 @@
+"""One database, SQLite or Postgres: its engine, its transactions, and its failures in plain words."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from outspool.errors import MisconfiguredError, StoreUnavailable
+
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 30
+"""A database that went silent must not hold a tool call, or a worker, for ever."""
+
+BEGIN = "outspool_begin"
+"""Execution option of an SQLite connection: how its transactions begin; None for no transaction."""
+
+
+class Database:
+    """Transactions on one database. Every failure of it comes out as `StoreUnavailable`."""
+
+    def __init__(self, url: str) -> None:
+        """Take ``postgresql://…`` or ``sqlite:///path``. Nothing is opened yet."""
+        self.url = url
+        self.is_postgres = url.startswith(("postgresql://", "postgres://"))
+        if not self.is_postgres and not url.startswith("sqlite:///"):
+            raise MisconfiguredError(
+                "DATABASE_URL is neither a Postgres nor an SQLite address.",
+                "Use postgresql://user:password@host/name or sqlite:///path/to/file.db.",
+            )
+        self.engine = _postgres_engine(url) if self.is_postgres else _sqlite_engine(self.sqlite_path)
+        # SQLite has one writer; queueing here is fair and quick, its busy handler sleeps.
+        self._writer = asyncio.Lock()
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The SQLite file."""
+        return Path(self.url.removeprefix("sqlite:///"))
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection in a transaction that sees one snapshot at most per statement."""
+        try:
+            async with self.engine.connect() as connection:
+                yield connection
+        except _BUGS:
+            raise
+        except _FAILURES as error:
+            raise _unavailable(error) from error
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection in a write transaction; commit at the end, roll back if the block raises.
+
+        A failed commit raises `StoreUnavailable` with `in_doubt` true: the change may have been made.
+        """
+        committing = False
+        try:
+            async with self._turn(), self.engine.connect() as connection:
+                await connection.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
+                async with connection.begin() as transaction:
+                    yield connection
+                    committing = True
+                    await transaction.commit()
+        except _BUGS:
+            raise
+        except _FAILURES as error:
+            raise _unavailable(error, in_doubt=committing) from error
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self.is_postgres:
+            yield
+            return
+        async with self._writer:
+            yield
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Self]:
+        """Yield this database and close it at the end."""
+        try:
+            yield self
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+def _postgres_engine(url: str) -> AsyncEngine:
+    async def connect() -> Any:
+        import asyncpg
+
+        # The URL goes to asyncpg as it is, so that sslmode and its kin mean what they mean to libpq.
+        try:
+            return await asyncpg.connect(
+                url,
+                timeout=CONNECT_SECONDS,
+                command_timeout=STATEMENT_SECONDS,
+                server_settings={"application_name": "outspool"},
+            )
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+            raise ConnectionError(str(error)) from error
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=10,
+        pool_timeout=CONNECT_SECONDS,
+    )
+
+
+def _sqlite_engine(path: Path) -> AsyncEngine:
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{path}", connect_args={"timeout": STATEMENT_SECONDS}, pool_timeout=CONNECT_SECONDS
+    )
+    sa.event.listen(engine.sync_engine, "connect", functools.partial(_prepare_sqlite, path))
+    sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(path: Path, connection: Any, _record: object) -> None:
+    """Set what every SQLite connection needs; WAL lasts, so only the first process pays for it."""
+    connection.isolation_level = None  # the driver's own BEGIN comes too late and is never IMMEDIATE
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")  # NORMAL can lose the last commits when the power fails
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    statement = connection.get_execution_options().get(BEGIN, "BEGIN")
+    if statement:
+        connection.exec_driver_sql(statement)
+
+
+_BUGS = (IntegrityError, ProgrammingError, DataError)
+"""What a statement of ours does wrong; no trouble of the database, so it must be seen."""
+
+_FAILURES = (DBAPIError, PoolTimeout, OSError)
+"""What a database in trouble raises; OSError covers every time-out and failure to connect."""
+
+
+def _unavailable(error: Exception, *, in_doubt: bool = False) -> StoreUnavailable:
+    """Say in a sentence what ails the database, and what to do; never the statement or its parameters."""
+    if isinstance(error, PoolTimeout | TimeoutError):
+        return StoreUnavailable("The database does not answer in time.", _RETRY, in_doubt=in_doubt)
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    text = str(cause).splitlines()[0][:200] if str(cause) else type(cause).__name__
+    text = text.partition(">: ")[2] or text  # SQLAlchemy's asyncpg dialect prefixes the class
+    if "disk is full" in text or "No space left" in text:
+        return StoreUnavailable("The disk that holds the outbox is full.", "Free some space.", in_doubt=in_doubt)
+    return StoreUnavailable(f"The database cannot be used: {text}.", _RETRY, in_doubt=in_doubt)
+
+
+_RETRY = "Try again in a moment; if it stays so, run `outspool doctor`."

@@ -1,0 +1,170 @@
+"""`Queue` on SQLAlchemy Core: claim, mark, heartbeat and rescue, the same statements on SQLite and on Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from outspool.adapters.sql_rows import event_values, problem_values
+from outspool.adapters.sql_schema import MigratedDatabase
+from outspool.adapters.sql_store import with_parts
+from outspool.adapters.sql_tables import emails, events, recipients, workers
+from outspool.adapters.sql_watch import ChangeWatch
+from outspool.domain.email import Email, Event, Problem
+from outspool.domain.status import CLAIMABLE, EmailStatus, RecipientStatus
+from outspool.ports import Lease, WorkerSighting
+
+CLAIM_LOST = Problem(
+    code="worker_lost",
+    message="The worker died after it began to hand the message over, so the server may or may not have it.",
+    hint="Ask the recipient, or look into the account's sent mail, before you retry.",
+)
+
+
+class SqlQueue:
+    """The waiting emails of one database."""
+
+    def __init__(self, database: MigratedDatabase, changes: ChangeWatch) -> None:
+        """Share the database with the store; announce what changes."""
+        self._database = database
+        self._changes = changes
+
+    async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
+        """See `Queue.claim_due`. The CTE is a fence: it is evaluated once, before the rows are locked."""
+        due = (
+            sa.select(emails.c.id)
+            .where(_claimable(now, deferred_too=deferred_too), emails.c.due_at <= now)
+            .order_by(emails.c.rank, emails.c.due_at, emails.c.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+            .cte("due")
+        )
+        claim = (
+            emails.update()
+            .where(emails.c.id.in_(sa.select(due.c.id)))
+            .values(
+                status=EmailStatus.SENDING.value,
+                version=emails.c.version + 1,
+                lease=lease.token,
+                lease_until=lease.until,
+                marked_at=None,
+            )
+            .returning(*emails.c)
+        )
+        async with self._database.write() as connection:
+            rows = (await connection.execute(claim)).mappings().all()
+            rows = sorted(rows, key=lambda row: (row["rank"], row["due_at"], row["id"]))
+            await _note(connection, rows, Event(at=now, status=EmailStatus.SENDING, code="claimed"))
+            return await with_parts(connection, rows)
+
+    async def mark(self, email_id: UUID, lease: Lease, *, at: datetime) -> bool:
+        """See `Queue.mark`."""
+        statement = (
+            emails.update()
+            .where(
+                emails.c.id == email_id,
+                emails.c.status == EmailStatus.SENDING.value,
+                emails.c.lease == lease.token,
+                emails.c.lease_until > at,
+            )
+            .values(marked_at=at)
+            .returning(emails.c.id)
+        )
+        async with self._database.write() as connection:
+            return await connection.scalar(statement) is not None
+
+    async def heartbeat(self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime) -> None:
+        """See `Queue.heartbeat`."""
+        insert = postgresql.insert if self._database.is_postgres else sqlite.insert
+        sighting = insert(workers).values(name=worker, seen_at=at)
+        sighting = sighting.on_conflict_do_update(index_elements=["name"], set_={"seen_at": at})
+        extension = (
+            emails.update()
+            .where(emails.c.status == EmailStatus.SENDING.value, emails.c.lease.in_(leases))
+            .values(lease_until=until)
+        )
+        async with self._database.write() as connection:
+            await connection.execute(sighting)
+            if leases:
+                await connection.execute(extension)
+
+    async def rescue(self, *, now: datetime, resend_marked: bool) -> int:
+        """See `Queue.rescue`."""
+        freed = {"version": emails.c.version + 1, "lease_until": None}
+        dead = (emails.c.status == EmailStatus.SENDING.value, emails.c.lease_until <= now)
+        unmarked = () if resend_marked else (emails.c.marked_at.is_(None),)
+        requeue = (
+            emails.update()
+            .where(*dead, *unmarked)
+            .values(status=EmailStatus.QUEUED.value, lease=None, marked_at=None, **freed)
+            .returning(emails.c.id)
+        )
+        # The lease's token stays: should its worker still live and learn the outcome, it may settle the doubt.
+        doubt = (
+            emails.update()
+            .where(*dead)
+            .values(status=EmailStatus.UNKNOWN.value, **problem_values(CLAIM_LOST), **freed)
+            .returning(emails.c.id)
+        )
+        async with self._database.write() as connection:
+            queued = (await connection.execute(requeue)).mappings().all()
+            await _note(connection, queued, Event(at=now, status=EmailStatus.QUEUED, code="rescued"))
+            unknown = (await connection.execute(doubt)).mappings().all()
+            await _note(
+                connection,
+                unknown,
+                Event(at=now, status=EmailStatus.UNKNOWN, code=CLAIM_LOST.code, detail=CLAIM_LOST.message),
+            )
+            await _doubt_recipients(connection, [row["id"] for row in unknown])
+            if queued:
+                await self._changes.notify(connection)
+        if queued or unknown:
+            self._changes.announce(due=True)
+        return len(queued) + len(unknown)
+
+    async def next_due(self, *, after: datetime, deferred_too: bool) -> datetime | None:
+        """See `Queue.next_due`."""
+        statement = sa.select(sa.func.min(emails.c.due_at)).where(
+            _claimable(after, deferred_too=deferred_too), emails.c.due_at > after
+        )
+        async with self._database.read() as connection:
+            at: datetime | None = await connection.scalar(statement)
+        return at
+
+    async def workers(self, *, since: datetime) -> Sequence[WorkerSighting]:
+        """See `Queue.workers`."""
+        statement = sa.select(workers).where(workers.c.seen_at >= since).order_by(workers.c.name)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(statement)).mappings()
+            return [WorkerSighting(name=row["name"], seen_at=row["seen_at"]) for row in rows]
+
+
+def _claimable(now: datetime, *, deferred_too: bool) -> sa.ColumnElement[bool]:
+    """What a claim may take; with the account at rest, of the deferred only those that are out of time."""
+    # Literal statuses, so that Postgres sees the partial index fit.
+    waiting = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAIMABLE)])
+    if deferred_too:
+        return waiting
+    return sa.and_(waiting, sa.or_(emails.c.status != EmailStatus.DEFERRED.value, emails.c.expires_at <= now))
+
+
+async def _note(connection: AsyncConnection, rows: Sequence[sa.RowMapping], event: Event) -> None:
+    """Add the same event to each of these emails."""
+    if rows:
+        await connection.execute(events.insert(), [event_values(row["id"], event) for row in rows])
+
+
+async def _doubt_recipients(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
+    """Set every recipient that was still owed to ``unknown``: any of them may have been served."""
+    owed = recipients.c.status.in_([RecipientStatus.PENDING.value, RecipientStatus.DEFERRED.value])
+    await connection.execute(
+        recipients.update()
+        .where(recipients.c.email_id.in_(ids), owed)
+        .values(status=RecipientStatus.UNKNOWN.value)
+    )
+

@@ -1,0 +1,165 @@
+"""Rows ↔ `Email`: the one place that knows both shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping
+
+from outspool.domain.email import (
+    Content,
+    Email,
+    Event,
+    Mailbox,
+    Priority,
+    Problem,
+    Recipient,
+    RecipientKind,
+    Reply,
+)
+from outspool.domain.status import EmailStatus, RecipientStatus
+
+Row = RowMapping
+
+
+def content_values(content: Content) -> dict[str, Any]:
+    """Return the columns of `emails` that hold the content; recipients and tags have tables of their own."""
+    return {
+        "from_address": content.sender.address,
+        "from_name": content.sender.name,
+        "reply_to": [{"address": m.address, "name": m.name} for m in content.reply_to],
+        "subject": content.subject,
+        "body": content.body,
+        "html": content.html,
+        "in_reply_to": content.in_reply_to,
+        "references": list(content.references),
+        "headers": dict(content.headers),
+        "tags": list(content.tags),
+        "priority": content.priority.value,
+        "rank": content.priority.rank,
+    }
+
+
+def email_values(email: Email) -> dict[str, Any]:
+    """Return the columns of `emails` for a new email."""
+    return {
+        **content_values(email.content),
+        "id": email.id,
+        "status": email.status.value,
+        "version": email.version,
+        "message_id": email.message_id,
+        "date": email.date,
+        "created_at": email.created_at,
+        "scheduled_at": email.scheduled_at,
+        "due_at": email.due_at,
+        "expires_at": email.expires_at,
+        "attempts": email.attempts,
+        "idempotency_key": email.idempotency_key,
+        "fingerprint": email.fingerprint,
+    }
+
+
+def problem_values(problem: Problem | None) -> dict[str, Any]:
+    """Return the three columns that say why an email is not (wholly) sent."""
+    return {
+        "problem_code": problem.code if problem else None,
+        "problem_message": problem.message if problem else None,
+        "problem_hint": problem.hint if problem else None,
+    }
+
+
+def recipient_values(email_id: UUID, recipients: Iterable[Recipient]) -> list[dict[str, Any]]:
+    """Return a row of `recipients` for each, numbered in their order."""
+    return [
+        {
+            "email_id": email_id,
+            "position": position,
+            "kind": r.kind.value,
+            "address": r.mailbox.address,
+            "name": r.mailbox.name,
+            "status": r.status.value,
+            "code": r.reply.code if r.reply else None,
+            "enhanced_code": r.reply.enhanced_code if r.reply else None,
+            "reply": r.reply.text if r.reply else None,
+        }
+        for position, r in enumerate(recipients)
+    ]
+
+
+def event_values(email_id: UUID, event: Event) -> dict[str, Any]:
+    """Return the row of `events`."""
+    return {
+        "email_id": email_id,
+        "at": event.at,
+        "status": event.status.value,
+        "code": event.code,
+        "detail": event.detail,
+    }
+
+
+def read_event(row: Row) -> Event:
+    """Return the event of a row."""
+    return Event(at=row["at"], status=EmailStatus(row["status"]), code=row["code"], detail=row["detail"])
+
+
+def read_recipient(row: Row) -> Recipient:
+    """Return the recipient of a row."""
+    reply = None
+    if row["code"] is not None:
+        reply = Reply(code=row["code"], enhanced_code=row["enhanced_code"], text=row["reply"] or "")
+    return Recipient(
+        kind=RecipientKind(row["kind"]),
+        mailbox=Mailbox(address=row["address"], name=row["name"]),
+        status=RecipientStatus(row["status"]),
+        reply=reply,
+    )
+
+
+def read_email(row: Row, recipients: tuple[Recipient, ...], events: tuple[Event, ...] = ()) -> Email:
+    """Return the email of a row of `emails` and its rows elsewhere."""
+    problem = None
+    if row["problem_code"] is not None:
+        problem = Problem(code=row["problem_code"], message=row["problem_message"], hint=row["problem_hint"])
+    return Email(
+        id=row["id"],
+        status=EmailStatus(row["status"]),
+        content=_read_content(row, recipients),
+        recipients=recipients,
+        message_id=row["message_id"],
+        date=row["date"],
+        created_at=row["created_at"],
+        due_at=row["due_at"],
+        expires_at=row["expires_at"],
+        scheduled_at=row["scheduled_at"],
+        sent_at=row["sent_at"],
+        attempts=row["attempts"],
+        problem=problem,
+        idempotency_key=row["idempotency_key"],
+        fingerprint=row["fingerprint"],
+        version=row["version"],
+        lease=row["lease"],
+        events=events,
+    )
+
+
+def _read_content(row: Row, recipients: tuple[Recipient, ...]) -> Content:
+    def of(kind: RecipientKind) -> tuple[Mailbox, ...]:
+        return tuple(r.mailbox for r in recipients if r.kind is kind)
+
+    return Content(
+        sender=Mailbox(address=row["from_address"], name=row["from_name"]),
+        to=of(RecipientKind.TO),
+        cc=of(RecipientKind.CC),
+        bcc=of(RecipientKind.BCC),
+        reply_to=tuple(Mailbox(address=m["address"], name=m["name"]) for m in row["reply_to"]),
+        subject=row["subject"],
+        body=row["body"],
+        html=row["html"],
+        in_reply_to=row["in_reply_to"],
+        references=tuple(row["references"]),
+        headers=row["headers"],
+        tags=tuple(row["tags"]),
+        priority=Priority(row["priority"]),
+    )

@@ -1,0 +1,107 @@
+"""Brings a database to this code's schema, under a lock, so that ten processes may start at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+import outspool
+from outspool.adapters.sql_database import Database
+from outspool.adapters.sql_tables import SCHEMA_VERSION
+from outspool.errors import MisconfiguredError
+
+_ADVISORY_LOCK = 0x6F757473706F6F6C  # "outspool" in ASCII: a number nobody else is likely to lock
+
+
+async def schema_version(database: Database) -> str | None:
+    """Return the Alembic revision the database stands at, None when it is empty."""
+    async with database.read() as connection:
+        return await connection.run_sync(_read_version)
+
+
+async def migrate(database: Database) -> bool:
+    """Bring the schema to `SCHEMA_VERSION`; True when something had to be done.
+
+    One plain read decides first, so that Alembic is imported only when there is work. Raises `MisconfiguredError`
+    when the database was made by a newer outspool.
+    """
+    if not database.is_postgres:
+        database.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+    if await schema_version(database) == SCHEMA_VERSION:
+        return False
+    async with database.write() as connection:
+        if database.is_postgres:
+            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+        version = await connection.run_sync(_read_version)
+        if version == SCHEMA_VERSION:
+            return False  # another process was quicker
+        await connection.run_sync(_upgrade)
+    return True
+
+
+class MigratedDatabase(Database):
+    """A database that is brought up to date before its first transaction, whenever it can first be reached."""
+
+    def __init__(self, url: str) -> None:
+        """Take the address; nothing is opened yet."""
+        super().__init__(url)
+        self._migrating = asyncio.Lock()
+        self._is_ready = False
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """See `Database.read`."""
+        await self._ready()
+        async with super().read() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """See `Database.write`."""
+        await self._ready()
+        async with super().write() as connection:
+            yield connection
+
+    async def _ready(self) -> None:
+        if self._is_ready:
+            return
+        async with self._migrating:
+            if not self._is_ready:
+                async with Database(self.url).opened() as database:
+                    await migrate(database)
+                self._is_ready = True
+
+
+def migrations_folder() -> Path:
+    """Return where the migrations are: inside an installed package, or at the root of a checkout."""
+    package = Path(outspool.__file__).parent
+    shipped = package / "migrations"
+    return shipped if shipped.is_dir() else package.parent.parent / "migrations"
+
+
+def _read_version(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    version: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return version
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise MisconfiguredError(
+            "The database was made by a newer outspool.", "Upgrade outspool, or use another database."
+        ) from error

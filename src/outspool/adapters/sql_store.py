@@ -1,0 +1,226 @@
+"""`EmailStore` on SQLAlchemy Core: the same statements on SQLite and on Postgres.
+
+Each guarded write names the statuses it may start from (`domain.status`), so that of two processes that race for an
+email exactly one wins and the other sees no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from outspool.adapters import sql_search
+from outspool.adapters.sql_rows import (
+    content_values,
+    email_values,
+    event_values,
+    problem_values,
+    read_email,
+    read_event,
+    read_recipient,
+    recipient_values,
+)
+from outspool.adapters.sql_schema import MigratedDatabase
+from outspool.adapters.sql_tables import emails, events, recipients, tags
+from outspool.adapters.sql_watch import ChangeWatch
+from outspool.domain.email import Email, Event, Recipient
+from outspool.domain.status import WAITING, EmailStatus
+from outspool.domain.transition import Transition
+from outspool.errors import IdempotencyConflict, StoreUnavailable, brief
+from outspool.ports import Page, Search
+
+
+class SqlEmailStore:
+    """The emails of one database."""
+
+    def __init__(self, database: MigratedDatabase, changes: ChangeWatch) -> None:
+        """Share the database with the queue; announce what changes."""
+        self._database = database
+        self._changes = changes
+
+    async def add(self, email: Email, event: Event) -> Email:
+        """See `EmailStore.add`. Adding the same id again is harmless, so a doubtful commit is simply repeated."""
+        try:
+            stored = await self._add(email, event)
+        except StoreUnavailable as error:
+            if not error.in_doubt:
+                raise
+            stored = await self._add(email, event)
+        self._changes.announce(due=True)
+        return stored
+
+    async def _add(self, email: Email, event: Event) -> Email:
+        insert = postgresql.insert if self._database.is_postgres else sqlite.insert
+        async with self._database.write() as connection:
+            statement = insert(emails).values(email_values(email)).on_conflict_do_nothing().returning(emails.c.id)
+            if await connection.scalar(statement) is None:
+                return await self._same(connection, email)
+            await connection.execute(recipients.insert(), recipient_values(email.id, email.recipients))
+            if email.content.tags:
+                await connection.execute(tags.insert(), _tag_values(email))
+            await connection.execute(events.insert().values(event_values(email.id, event)))
+            await self._changes.notify(connection)
+        return email
+
+    async def _same(self, connection: AsyncConnection, email: Email) -> Email:
+        """Return what stands where `email` would: itself, stored before, or its twin under the same key."""
+        twin = sa.or_(emails.c.id == email.id, emails.c.idempotency_key == email.idempotency_key)
+        rows = (await connection.execute(sa.select(emails).where(twin))).mappings().all()
+        found = (await with_parts(connection, rows))[0]
+        if found.fingerprint != email.fingerprint:
+            raise IdempotencyConflict(
+                f"The idempotency key {brief(email.idempotency_key)} already stands for another email.",
+                "Use a new key for a new email; nothing was stored.",
+            )
+        return found
+
+    async def get(self, email_id: UUID) -> Email | None:
+        """See `EmailStore.get`."""
+        async with self._database.read() as connection:
+            return await load(connection, email_id)
+
+    async def by_key(self, idempotency_key: str) -> Email | None:
+        """See `EmailStore.by_key`."""
+        async with self._database.read() as connection:
+            of_key = sa.select(emails).where(emails.c.idempotency_key == idempotency_key)
+            rows = (await connection.execute(of_key)).mappings().all()
+            return next(iter(await with_parts(connection, rows)), None)
+
+    async def find(self, search: Search) -> Page:
+        """See `EmailStore.find`."""
+        async with self._database.read() as connection:
+            rows = (await connection.execute(sql_search.page(search))).mappings().all()
+            found = await with_parts(connection, rows[: search.limit])
+        return Page(emails=tuple(found), has_more=len(rows) > search.limit)
+
+    async def counts(self) -> Mapping[EmailStatus, int]:
+        """See `EmailStore.counts`."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(sql_search.counts())
+            return {EmailStatus(status): number for status, number in rows}
+
+    async def revise(self, email: Email, event: Event) -> Email | None:
+        """See `EmailStore.revise`."""
+        changes = {
+            **content_values(email.content),
+            "scheduled_at": email.scheduled_at,
+            "due_at": email.due_at,
+            "expires_at": email.expires_at,
+            "date": email.date,
+            "status": email.status.value,
+            "version": emails.c.version + 1,
+        }
+        statement = (
+            emails.update()
+            .where(emails.c.id == email.id, emails.c.version == email.version, _stands_in(WAITING))
+            .values(changes)
+            .returning(emails.c.id)
+        )
+        async with self._database.write() as connection:
+            if await connection.scalar(statement) is None:
+                return None
+            for part in (recipients, tags):
+                await connection.execute(part.delete().where(part.c.email_id == email.id))
+            await connection.execute(recipients.insert(), recipient_values(email.id, email.recipients))
+            if email.content.tags:
+                await connection.execute(tags.insert(), _tag_values(email))
+            await connection.execute(events.insert().values(event_values(email.id, event)))
+            await self._changes.notify(connection)
+            revised = await load(connection, email.id)
+        self._changes.announce(due=True)
+        return revised
+
+    async def record(
+        self, email_id: UUID, change: Transition, *, lease: UUID | None = None, version: int | None = None
+    ) -> Email | None:
+        """See `EmailStore.record`."""
+        guard = [emails.c.id == email_id, _stands_in(change.sources)]
+        if lease is not None:
+            guard.append(emails.c.lease == lease)
+        if version is not None:
+            guard.append(emails.c.version == version)
+        statement = emails.update().where(*guard).values(_change_values(change)).returning(emails.c.id)
+        async with self._database.write() as connection:
+            if await connection.scalar(statement) is None:
+                return None
+            if change.recipients is not None:
+                await _update_recipients(connection, email_id, change.recipients)
+            event = Event(at=change.at, status=change.target, code=change.code, detail=change.detail)
+            await connection.execute(events.insert().values(event_values(email_id, event)))
+            if change.target is EmailStatus.QUEUED:
+                await self._changes.notify(connection)
+            recorded = await load(connection, email_id)
+        self._changes.announce(due=change.target is EmailStatus.QUEUED)
+        return recorded
+
+
+def _stands_in(statuses: Collection[EmailStatus]) -> sa.ColumnElement[bool]:
+    return emails.c.status.in_(sorted(statuses))
+
+
+def _tag_values(email: Email) -> list[dict[str, Any]]:
+    return [{"tag": tag, "email_id": email.id} for tag in email.content.tags]
+
+
+def _change_values(change: Transition) -> dict[str, Any]:
+    """Return the columns of `emails` that a transition sets."""
+    values: dict[str, Any] = {
+        "status": change.target.value,
+        "version": emails.c.version + 1,
+        "lease_until": None,
+        **problem_values(change.problem),
+    }
+    if not change.keeps_lease:
+        values |= {"lease": None, "marked_at": None}
+    for name in ("attempts", "due_at", "expires_at"):
+        if (value := getattr(change, name)) is not None:
+            values[name] = value
+    if change.target in (EmailStatus.SENT, EmailStatus.PARTIAL):
+        values["sent_at"] = sa.func.coalesce(emails.c.sent_at, sa.literal(change.at, emails.c.sent_at.type))
+    return values
+
+
+async def _update_recipients(connection: AsyncConnection, email_id: UUID, now: Sequence[Recipient]) -> None:
+    statement = (
+        recipients.update()
+        .where(recipients.c.email_id == email_id, recipients.c.position == sa.bindparam("b_position"))
+        .values({name: sa.bindparam(f"b_{name}") for name in ("status", "code", "enhanced_code", "reply")})
+    )
+    names = ("position", "status", "code", "enhanced_code", "reply")
+    rows = [{f"b_{name}": row[name] for name in names} for row in recipient_values(email_id, now)]
+    await connection.execute(statement, rows)
+
+
+async def load(connection: AsyncConnection, email_id: UUID) -> Email | None:
+    """Return the whole email, with its events, or None."""
+    row = (await connection.execute(sa.select(emails).where(emails.c.id == email_id))).mappings().one_or_none()
+    if row is None:
+        return None
+    history = sa.select(events).where(events.c.email_id == email_id).order_by(events.c.id)
+    past = tuple(read_event(e) for e in (await connection.execute(history)).mappings())
+    to = await _recipients_of(connection, [email_id])
+    return read_email(row, to[email_id], past)
+
+
+async def with_parts(connection: AsyncConnection, rows: Sequence[sa.RowMapping]) -> list[Email]:
+    """Return the emails of these rows, in their order, with recipients and without events."""
+    to = await _recipients_of(connection, [row["id"] for row in rows])
+    return [read_email(row, to[row["id"]]) for row in rows]
+
+
+async def _recipients_of(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, tuple[Recipient, ...]]:
+    found: dict[UUID, list[Recipient]] = {email_id: [] for email_id in ids}
+    if ids:
+        statement = (
+            sa.select(recipients)
+            .where(recipients.c.email_id.in_(ids))
+            .order_by(recipients.c.email_id, recipients.c.position)
+        )
+        for row in (await connection.execute(statement)).mappings():
+            found[row["email_id"]].append(read_recipient(row))
+    return {email_id: tuple(of) for email_id, of in found.items()}

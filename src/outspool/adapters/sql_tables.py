@@ -1,0 +1,140 @@
+"""The tables, as SQLAlchemy Core sees them. `migrations/` makes them; a test holds the two against each other."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+
+from outspool.domain.status import CLAIMABLE, EmailStatus
+
+SCHEMA_VERSION = "0001"
+"""The Alembic revision this code was written for."""
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware UTC datetime on every database; SQLite would drop the zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a naive time and store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime reached the store")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return an aware UTC time."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = sa.MetaData()
+
+emails = sa.Table(
+    "emails",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False, default=0),
+    sa.Column("from_address", sa.Text, nullable=False),
+    sa.Column("from_name", sa.Text, nullable=False),
+    sa.Column("reply_to", sa.JSON, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("body", sa.Text),
+    sa.Column("html", sa.Text),
+    sa.Column("in_reply_to", sa.Text),
+    sa.Column("references", sa.JSON, nullable=False),
+    sa.Column("headers", sa.JSON, nullable=False),
+    sa.Column("tags", sa.JSON, nullable=False),
+    sa.Column("priority", sa.String(8), nullable=False),
+    sa.Column("rank", sa.SmallInteger, nullable=False),
+    sa.Column("message_id", sa.Text, nullable=False),
+    sa.Column("date", UtcDateTime, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("scheduled_at", UtcDateTime),
+    sa.Column("due_at", UtcDateTime, nullable=False),
+    sa.Column("expires_at", UtcDateTime, nullable=False),
+    sa.Column("sent_at", UtcDateTime),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("problem_code", sa.Text),
+    sa.Column("problem_message", sa.Text),
+    sa.Column("problem_hint", sa.Text),
+    sa.Column("idempotency_key", sa.String(255), unique=True),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("lease", sa.Uuid),
+    sa.Column("lease_until", UtcDateTime),
+    sa.Column("marked_at", UtcDateTime),
+)
+
+_waiting = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAIMABLE)])
+_leased = emails.c.status == sa.literal_column(f"'{EmailStatus.SENDING}'")
+sa.Index(
+    "emails_due",
+    emails.c.rank,
+    emails.c.due_at,
+    emails.c.id,
+    postgresql_where=_waiting,
+    sqlite_where=_waiting,
+)
+sa.Index("emails_leased", emails.c.lease_until, postgresql_where=_leased, sqlite_where=_leased)
+sa.Index("emails_status", emails.c.status, emails.c.id)
+
+recipients = sa.Table(
+    "recipients",
+    metadata,
+    sa.Column("email_id", sa.Uuid, sa.ForeignKey("emails.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.String(3), nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("code", sa.Integer),
+    sa.Column("enhanced_code", sa.String(16)),
+    sa.Column("reply", sa.Text),
+)
+sa.Index("recipients_address", sa.func.lower(recipients.c.address), recipients.c.email_id)
+
+tags = sa.Table(
+    "tags",
+    metadata,
+    sa.Column("tag", sa.String(64), primary_key=True),
+    sa.Column("email_id", sa.Uuid, sa.ForeignKey("emails.id", ondelete="CASCADE"), primary_key=True),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    # SQLite counts rows only in a column declared INTEGER.
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), sa.Identity(), primary_key=True),
+    sa.Column("email_id", sa.Uuid, sa.ForeignKey("emails.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+)
+sa.Index("events_email", events.c.email_id, events.c.id)
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("paused_until", UtcDateTime),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("hint", sa.Text, nullable=False),
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("seen_at", UtcDateTime, nullable=False),
+)
