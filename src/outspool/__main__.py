@@ -1,0 +1,5 @@
+"""``python -m outspool``."""
+
+from outspool.cli import main
+
+main()

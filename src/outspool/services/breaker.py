@@ -1,0 +1,89 @@
+"""Rests the SMTP account when it, not an email, is in trouble, and tries it again with one email at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from outspool.errors import AccountTrouble, StoreUnavailable, TroubleKind
+from outspool.ports import Account, AccountState, Clock
+
+logger = logging.getLogger(__name__)
+
+PROBE_TIME = timedelta(seconds=60)
+"""How long a probe may take before another process may try."""
+
+
+class Breaker:
+    """What this process knows of the account's state, kept in step with what all processes share."""
+
+    def __init__(self, account: Account, *, clock: Clock, pause: Callable[[TroubleKind, int], timedelta]) -> None:
+        """`pause` says how long to rest after so many failures in a row."""
+        self._account = account
+        self._clock = clock
+        self._pause = pause
+        self._state = AccountState()
+        self._tripping = asyncio.Lock()
+
+    async def refresh(self) -> AccountState:
+        """Return the shared state, and remember it."""
+        self._state = await self._account.state()
+        return self._state
+
+    def trouble(self) -> AccountTrouble | None:
+        """Return why nothing should be tried now, None when the account is well."""
+        if not self._state.is_paused(self._clock.now()):
+            return None
+        return AccountTrouble(TroubleKind(self._state.kind), self._state.message, self._state.hint)
+
+    async def take_probe(self) -> bool:
+        """Take the one trial after a pause; False when another process has it."""
+        now = self._clock.now()
+        return await self._account.take_probe(now=now, until=now + PROBE_TIME)
+
+    async def trip(self, trouble: AccountTrouble, *, probing: bool) -> None:
+        """Rest the account; of several deliveries that fail at once only the first counts."""
+        async with self._tripping:
+            now = self._clock.now()
+            if self._state.is_paused(now) and not probing:
+                return
+            failures = self._state.failures + 1
+            rest = self._pause(trouble.kind, failures)
+            self._state = AccountState(
+                paused_until=now + rest,
+                failures=failures,
+                kind=trouble.kind.value,
+                message=trouble.message,
+                hint=trouble.hint,
+            )
+            logger.warning("%s Resting the account for %.0f s.", trouble, rest.total_seconds())
+            await self._save()
+
+    async def clear(self) -> None:
+        """Note that the account works."""
+        if self._state.failures == 0:
+            return
+        self._state = AccountState()
+        logger.info("The SMTP account works again.")
+        await self._save()
+
+    async def allow_probe(self) -> None:
+        """End a pause early: whoever starts a process may just have mended the account."""
+        state = await self.refresh()
+        if state.is_paused(self._clock.now()):
+            self._state = AccountState(
+                paused_until=self._clock.now(),
+                failures=state.failures,
+                kind=state.kind,
+                message=state.message,
+                hint=state.hint,
+            )
+            await self._account.set_state(self._state)
+
+    async def _save(self) -> None:
+        try:
+            await self._account.set_state(self._state)
+        except StoreUnavailable:
+            logger.debug("the account's state could not be shared; it holds for this process")

@@ -1,0 +1,166 @@
+"""Claims what is due and has it delivered, as fast as the connections allow, in priority order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from outspool.domain.email import Email
+from outspool.errors import StoreUnavailable
+from outspool.ports import Alarm, Clock, Lease, Queue
+from outspool.services.breaker import Breaker
+from outspool.services.delivery_agent import DeliveryAgent
+
+logger = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=30)
+"""How long a claim holds without a heartbeat; a dead worker's emails are free again after this."""
+
+BEAT_SECONDS = 10.0
+"""Three heartbeats fit into a lease, so that one may be missed."""
+
+_STORE_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """`batch`: most emails claimed at a time; `connections`: most delivered at a time."""
+
+    batch: int = 50
+    connections: int = 4
+
+
+class Dispatcher:
+    """One process's worker on the shared queue."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        agent: DeliveryAgent,
+        breaker: Breaker,
+        *,
+        name: str,
+        limits: Limits,
+        resend_doubtful: bool,
+        clock: Clock,
+    ) -> None:
+        """`name` is what `doctor` calls this worker."""
+        self._queue = queue
+        self._agent = agent
+        self._breaker = breaker
+        self._name = name
+        self._limits = limits
+        self._resend_doubtful = resend_doubtful
+        self._clock = clock
+        self._woken = asyncio.Event()
+        self._slots = asyncio.Semaphore(limits.connections)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._leases: Counter[UUID] = Counter()
+        self._more_is_due = False
+        self._is_stopping = False
+
+    def wake(self) -> None:
+        """Look at the queue now: something may have become due."""
+        self._woken.set()
+
+    async def poll(self) -> None:
+        """Wake, should a notice have gone missing."""
+        self.wake()
+
+    async def run(self, alarm: Alarm) -> None:
+        """Dispatch until `stop`; `alarm` is set to when the next email comes due. Outlives every outage."""
+        while not self._is_stopping:
+            self._woken.clear()
+            try:
+                alarm.set(await self._dispatch_due())
+            except StoreUnavailable as error:
+                logger.warning("%s Nothing can be sent until it is back.", error)
+                await asyncio.sleep(_STORE_RETRY_SECONDS)
+                continue
+            except Exception:
+                logger.exception("dispatching failed unexpectedly; it goes on")
+                await asyncio.sleep(_STORE_RETRY_SECONDS)
+                continue
+            await self._woken.wait()
+
+    async def _dispatch_due(self) -> datetime | None:
+        """Claim and begin what is due and fits; return when to look again."""
+        room = self._limits.batch - len(self._tasks)
+        if room <= 0 or self._is_stopping:
+            return None
+        state = await self._breaker.refresh()
+        now = self._clock.now()
+        resting = state.is_paused(now)
+        probing = state.failures > 0 and not resting
+        limit = 1 if probing else room
+        lease = Lease(token=uuid4(), until=now + LEASE)
+        emails = await self._queue.claim_due(lease, now=now, limit=limit, deferred_too=not resting)
+        if probing and emails and not await self._breaker.take_probe():
+            await self._breaker.refresh()  # another process probes: these wait for what it finds
+            probing = False
+        self._begin(emails, lease, probing=probing)
+        self._more_is_due = len(emails) == limit
+        upcoming = await self._queue.next_due(after=now, deferred_too=not resting)
+        resumes = state.paused_until if resting else None
+        return min((at for at in (upcoming, resumes) if at), default=None)
+
+    def _begin(self, emails: Sequence[Email], lease: Lease, *, probing: bool) -> None:
+        for email in emails:
+            self._leases[lease.token] += 1
+            task = asyncio.create_task(self._carry(email, lease, probing=probing), name=f"email-{email.id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    async def _carry(self, email: Email, lease: Lease, *, probing: bool) -> None:
+        try:
+            async with self._slots:
+                if self._is_stopping:
+                    await self._agent.hand_back(email, lease, "outspool was stopped.")
+                else:
+                    await self._agent.carry(email, lease, probing=probing)
+        finally:
+            self._leases[lease.token] -= 1
+            self._leases += Counter()  # forget leases that hold nothing more
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a delivery ended unexpectedly", exc_info=error)
+        # A claim for each email that ends would cost more than the emails: refill when half are through.
+        if self._more_is_due and len(self._tasks) <= self._limits.batch // 2:
+            self.wake()
+
+    async def beat(self) -> None:
+        """Keep the leases of what is under way, and show that this worker lives."""
+        now = self._clock.now()
+        try:
+            await self._queue.heartbeat(tuple(self._leases), until=now + LEASE, worker=self._name, at=now)
+        except StoreUnavailable as error:
+            logger.debug("no heartbeat: %s", error)
+
+    async def rescue(self) -> None:
+        """Free what dead workers hold."""
+        try:
+            freed = await self._queue.rescue(now=self._clock.now(), resend_marked=self._resend_doubtful)
+        except StoreUnavailable as error:
+            logger.debug("no rescue: %s", error)
+            return
+        if freed:
+            logger.warning("freed %d emails of a worker that died", freed)
+            self.wake()
+
+    async def stop(self, *, grace: float) -> None:
+        """Claim nothing more, let what is on the wire end within `grace` seconds, hand back the rest."""
+        self._is_stopping = True
+        self.wake()
+        if not self._tasks:
+            return
+        _, unfinished = await asyncio.wait(self._tasks, timeout=grace)
+        for task in unfinished:
+            task.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)

@@ -1,0 +1,112 @@
+"""Reads what a caller asks of `list_emails`, and writes its cursors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypedDict, Unpack
+from uuid import UUID
+
+from outspool.domain.email import Email
+from outspool.domain.status import EmailStatus
+from outspool.errors import InvalidArgument, brief
+from outspool.ports import Search
+
+MOST_PER_PAGE = 100
+
+
+class Filters(TypedDict, total=False):
+    """The filters as the caller wrote them; None or absent means any. Times are ISO 8601 with offset."""
+
+    status: str | None
+    recipient: str | None
+    query: str | None
+    tag: str | None
+    created_after: str | None
+    created_before: str | None
+    limit: int
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """One page, newest first; `next_cursor` is None on the last. `counts` are of the whole outbox."""
+
+    emails: tuple[Email, ...]
+    next_cursor: str | None
+    counts: Mapping[EmailStatus, int]
+
+
+def read_search(**filters: Unpack[Filters]) -> Search:
+    """Return the search meant; raises `InvalidArgument`."""
+    limit = filters.get("limit", 20)
+    if not 1 <= limit <= MOST_PER_PAGE:
+        raise InvalidArgument(f"limit must be 1 to {MOST_PER_PAGE}.", "Use next_cursor for more.")
+    cursor = filters.get("cursor")
+    return Search(
+        status=_read_status(filters.get("status")),
+        recipient=_read_text(filters.get("recipient"), "recipient"),
+        query=_read_text(filters.get("query"), "query"),
+        tag=_read_text(filters.get("tag"), "tag"),
+        created_after=_read_time(filters.get("created_after"), "created_after"),
+        created_before=_read_time(filters.get("created_before"), "created_before"),
+        limit=limit,
+        before_id=None if cursor is None else _read_cursor(cursor),
+    )
+
+
+def read_email_id(text: str) -> UUID:
+    """Return the id; raises `InvalidArgument` when it cannot be one."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidArgument(
+            f"{brief(text)} is not an email id.", "Use the `id` that send_email or list_emails returned."
+        ) from None
+
+
+def write_cursor(last: UUID) -> str:
+    """Return the cursor of the page that follows this email; callers treat it as opaque."""
+    return last.hex
+
+
+def _read_cursor(text: str) -> UUID:
+    try:
+        return UUID(hex=text)
+    except ValueError:
+        raise InvalidArgument("cursor is not one of ours.", "Use `next_cursor` as it was returned.") from None
+
+
+def _read_status(text: str | None) -> EmailStatus | None:
+    if text is None:
+        return None
+    try:
+        return EmailStatus(text)
+    except ValueError:
+        raise InvalidArgument(f"status {brief(text)} is unknown.", f"Use one of {', '.join(EmailStatus)}.") from None
+
+
+_LONGEST_TEXT = 998
+
+
+def _read_text(text: str | None, field: str) -> str | None:
+    if text is None:
+        return None
+    if len(text) > _LONGEST_TEXT or not text.isprintable():
+        raise InvalidArgument(f"{field} is too long or holds control characters.", "Give a short plain text.")
+    return text.strip() or None
+
+
+def _read_time(text: str | None, field: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidArgument(
+        f"{field} {brief(text)} is not a time with an offset.", "Write it like 2026-01-31T09:00:00Z."
+    )

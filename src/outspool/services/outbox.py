@@ -1,0 +1,291 @@
+"""Accept, show, change, cancel and retry emails: what every face calls. Never delivers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Unpack
+from uuid import UUID
+
+from outspool.domain.email import Content, Email, Event, Problem, Recipient
+from outspool.domain.policy import Policy
+from outspool.domain.schedule import due_time
+from outspool.domain.status import UNSETTLED, WAITING, EmailStatus, RecipientStatus
+from outspool.domain.transition import Transition
+from outspool.errors import (
+    InvalidSchedule,
+    NotConfigured,
+    NotFound,
+    Refusal,
+    StoreUnavailable,
+    TooLarge,
+    WrongState,
+    brief,
+)
+from outspool.ports import Account, AccountState, Changes, Clock, EmailStore
+from outspool.services.composer import compose, new_message_id
+from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft, revise_content
+from outspool.services.listing import Filters, Listing, read_email_id, read_search, write_cursor
+
+_POLL_SECONDS = 0.5
+"""How often a caller who waits looks again, should a notice from another process be missed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """A time as the caller wrote it (`outspool.domain.schedule`); all None: now."""
+
+    scheduled_at: str | None = None
+    timezone: str | None = None
+    delay: str | None = None
+
+    def moment(self, *, now: datetime) -> datetime | None:
+        """Return the instant meant, None for now. Raises `InvalidSchedule`."""
+        if self == When():
+            return None
+        return due_time(scheduled_at=self.scheduled_at, timezone=self.timezone, delay=self.delay, now=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """On what terms emails are accepted. `refusal` is why none can be, None when all is configured."""
+
+    policy: Policy
+    expire_after: timedelta
+    refusal: NotConfigured | None = None
+
+
+class Outbox:
+    """The service behind every face. Each method raises `Refusal` (nothing changed) or `StoreUnavailable`."""
+
+    def __init__(
+        self,
+        store: EmailStore,
+        account: Account,
+        changes: Changes,
+        *,
+        terms: Acceptance,
+        new_id: Callable[[], UUID],
+        clock: Clock,
+    ) -> None:
+        """`new_id` must give ids that grow with time (UUIDv7): pages are cut by them."""
+        self._store = store
+        self._account = account
+        self._changes = changes
+        self._terms = terms
+        self._new_id = new_id
+        self._clock = clock
+
+    def now(self) -> datetime:
+        """Return the server's time, UTC."""
+        return self._clock.now()
+
+    async def account(self) -> AccountState:
+        """Return how the SMTP account fares."""
+        return await self._account.state()
+
+    async def accept(self, draft: Draft, *, when: When | None = None, idempotency_key: str | None = None) -> Email:
+        """Check and commit an email: due now, or at `when`. What is returned survives any crash.
+
+        A second call with the same key and payload returns the first call's email.
+        """
+        if self._terms.refusal is not None:
+            raise self._terms.refusal
+        key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
+        try:
+            email = self._new_email(draft, when or When(), key)
+        except InvalidSchedule:
+            # The same call made again, after its time has come, must find its email and not send another.
+            if key is not None and (known := await self._known(draft, when or When(), key)) is not None:
+                return known
+            raise
+        self._check_size(email)
+        event = Event(at=email.created_at, status=email.status, code="accepted")
+        return await self._store.add(email, event)
+
+    async def _known(self, draft: Draft, when: When, key: str) -> Email | None:
+        email = await self._store.by_key(key)
+        asked = _fingerprint(read_draft(draft, self._terms.policy), when)
+        return email if email is not None and email.fingerprint == asked else None
+
+    def _new_email(self, draft: Draft, when: When, key: str | None) -> Email:
+        now = self._clock.now()
+        content = read_draft(draft, self._terms.policy)
+        scheduled_at = when.moment(now=now)
+        due_at = scheduled_at or now
+        email_id = self._new_id()
+        return Email(
+            id=email_id,
+            status=EmailStatus.SCHEDULED if scheduled_at else EmailStatus.QUEUED,
+            content=content,
+            recipients=_pending(content),
+            message_id=new_message_id(email_id, content.sender),
+            date=due_at,
+            created_at=now,
+            due_at=due_at,
+            expires_at=due_at + self._terms.expire_after,
+            scheduled_at=scheduled_at,
+            idempotency_key=key,
+            fingerprint=_fingerprint(content, when),
+        )
+
+    def _check_size(self, email: Email) -> None:
+        """Compose the message once: what is accepted can be sent, and is small enough."""
+        limit = self._terms.policy.max_message_bytes
+        size = len(compose(email))
+        if size > limit:
+            raise TooLarge(
+                f"The message would be {size / 1e6:.1f} MB as encoded; at most {limit / 1e6:.1f} MB are allowed.",
+                "Shorten it, or raise EMAIL_MAX_MESSAGE_MB if your server takes more.",
+            )
+
+    async def get(self, email_id: str) -> Email:
+        """Return the email with its events."""
+        email = await self._store.get(read_email_id(email_id))
+        if email is None:
+            raise NotFound(f"There is no email {brief(email_id)}.", "Use list_emails to find its id.")
+        return email
+
+    async def find(self, **filters: Unpack[Filters]) -> Listing:
+        """Return one page of emails, newest first; see `Filters`."""
+        search = read_search(**filters)
+        page = await self._store.find(search)
+        counts = await self._store.counts()
+        cursor = write_cursor(page.emails[-1].id) if page.has_more else None
+        return Listing(emails=page.emails, next_cursor=cursor, counts=counts)
+
+    async def update(self, email_id: str, changes: Mapping[str, Any], *, when: When | None = None) -> Email:
+        """Change content (`changes` is keyed like `Draft`), time, or both, while the email waits."""
+        while True:
+            email = await self.get(email_id)
+            revised = self._revised(email, changes, when)
+            event = Event(at=self._clock.now(), status=revised.status, code="updated", detail=_named(changes, when))
+            stored = await self._store.revise(revised, event)
+            if stored is not None:
+                return stored
+
+    def _revised(self, email: Email, changes: Mapping[str, Any], when: When | None) -> Email:
+        if email.status not in WAITING:
+            raise _wrong_state(email, "changed")
+        if changes and any(r.status is RecipientStatus.SENT for r in email.recipients):
+            raise WrongState(
+                "Some recipients already have this email, so its content can no longer change.",
+                "Cancel the rest with cancel_email, or send a new email.",
+            )
+        if changes:
+            content = revise_content(email.content, changes, self._terms.policy)
+            email = replace(email, content=content, recipients=_pending(content))
+        if when is not None:
+            email = self._put_off(email, when)
+        self._check_size(email)
+        return email
+
+    def _put_off(self, email: Email, when: When) -> Email:
+        at = when.moment(now=self._clock.now())
+        if at is None:
+            return email
+        status = EmailStatus.SCHEDULED if email.status is EmailStatus.QUEUED else email.status
+        return replace(
+            email,
+            status=status,
+            scheduled_at=at,
+            due_at=at,
+            date=at,
+            expires_at=at + self._terms.expire_after,
+        )
+
+    async def cancel(self, email_id: str) -> Email:
+        """Cancel a waiting email; it is never sent then. If some recipients were served, stop the rest."""
+        while True:
+            email = await self.get(email_id)
+            if email.status is EmailStatus.CANCELED:
+                return email
+            if email.status not in WAITING:
+                raise _wrong_state(email, "canceled")
+            change = self._cancellation(email)
+            if (canceled := await self._store.record(email.id, change, version=email.version)) is not None:
+                return canceled
+
+    def _cancellation(self, email: Email) -> Transition:
+        now = self._clock.now()
+        if not any(r.status is RecipientStatus.SENT for r in email.recipients):
+            return Transition.canceled(at=now)
+        stopped = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in email.recipients)
+        problem = Problem(code="stopped", message="Canceled for the recipients that did not have it yet.")
+        return Transition.stopped(at=now, recipients=stopped, problem=problem)
+
+    async def retry(self, email_id: str) -> Email:
+        """Send again to whoever does not have it: after ``failed``, ``partial``, ``unknown``, or at once if deferred."""
+        while True:
+            email = await self.get(email_id)
+            now = self._clock.now()
+            if email.status is EmailStatus.DEFERRED:
+                event = Event(at=now, status=email.status, code="retried")
+                retried = await self._store.revise(replace(email, due_at=now), event)
+            elif email.status in (EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNKNOWN):
+                change = Transition.retried(
+                    at=now, recipients=_owed_again(email), expires_at=now + self._terms.expire_after
+                )
+                retried = await self._store.record(email.id, change, version=email.version)
+            else:
+                raise _wrong_state(email, "retried")
+            if retried is not None:
+                return retried
+
+    async def settle(self, email: Email, *, within: float) -> Email:
+        """Wait up to `within` seconds until something has come of the email; return it as it then is."""
+        clock = asyncio.get_running_loop()
+        deadline = clock.time() + within
+        changed = asyncio.Event()
+        async with self._changes.watch(changed.set):
+            while email.status in UNSETTLED and (left := deadline - clock.time()) > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), min(left, _POLL_SECONDS))
+                changed.clear()
+                # It is accepted: a database in trouble must not turn the answer into an error.
+                with contextlib.suppress(StoreUnavailable):
+                    email = await self._store.get(email.id) or email
+        return email
+
+
+def _fingerprint(content: Content, when: When) -> str:
+    return fingerprint(content, scheduled_at=when.scheduled_at, timezone=when.timezone, delay=when.delay)
+
+
+def _pending(content: Content) -> tuple[Recipient, ...]:
+    return tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.addressed())
+
+
+def _owed_again(email: Email) -> tuple[Recipient, ...]:
+    return tuple(
+        r if r.status is RecipientStatus.SENT else replace(r, status=RecipientStatus.PENDING) for r in email.recipients
+    )
+
+
+def _named(changes: Mapping[str, Any], when: When | None) -> str:
+    names = [*changes, *(["scheduled_at"] if when is not None else [])]
+    return ", ".join(names)
+
+
+_WHY_NOT = {
+    EmailStatus.SENDING: "is being sent right now",
+    EmailStatus.SENT: "was already sent",
+    EmailStatus.PARTIAL: "was already sent to some of its recipients",
+    EmailStatus.CANCELED: "was canceled",
+    EmailStatus.FAILED: "has failed for good",
+    EmailStatus.UNKNOWN: "may already have been sent",
+    EmailStatus.BOUNCED: "has bounced",
+    EmailStatus.QUEUED: "is about to be sent by itself",
+    EmailStatus.SCHEDULED: "waits for its time",
+    EmailStatus.HELD: "waits for a person's approval",
+}
+
+
+def _wrong_state(email: Email, verb: str) -> Refusal:
+    return WrongState(
+        f"This email {_WHY_NOT[email.status]} (status {email.status}), so it cannot be {verb}.",
+        "Use get_status to see where it stands.",
+    )

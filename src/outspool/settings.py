@@ -1,0 +1,96 @@
+"""The environment, and a `.env` file beside it, read once into frozen settings. Only `cli` and `app` see this."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from platformdirs import user_data_path
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from outspool.errors import MisconfiguredError
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _unspaced(value: object) -> object:
+    """Google shows an app password in four groups; the spaces are not part of it."""
+    return "".join(value.split()) if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+SmtpSecurity = Literal["starttls", "tls", "none"]
+
+GMAIL_HOST = "smtp.gmail.com"
+_OURS = ("EMAIL_", "SMTP_", "GMAIL_", "OUTSPOOL_")
+
+
+class Settings(BaseSettings):
+    """Every setting, named as in the environment. `load` reads them; a field's alias is its variable."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    data_dir: Path = Field(user_data_path("outspool", appauthor=False), alias="OUTSPOOL_DATA_DIR")
+    sandbox: bool = Field(default=False, alias="OUTSPOOL_SANDBOX")
+    database_url: str = Field("", alias="DATABASE_URL", repr=False)
+
+    gmail_email: str | None = Field(None, alias="GMAIL_EMAIL")
+    gmail_app_password: Annotated[SecretStr | None, BeforeValidator(_unspaced)] = Field(
+        None, alias="GMAIL_APP_PASSWORD"
+    )
+    smtp_host: str | None = Field(None, alias="SMTP_HOST")
+    smtp_port: int | None = Field(None, alias="SMTP_PORT", ge=1, le=65535)
+    smtp_username: str | None = Field(None, alias="SMTP_USERNAME")
+    smtp_password: SecretStr | None = Field(None, alias="SMTP_PASSWORD")
+    smtp_security: SmtpSecurity | None = Field(None, alias="SMTP_SECURITY")
+    smtp_connections: int = Field(4, alias="SMTP_CONNECTIONS", ge=1, le=100)
+
+    email_from: str | None = Field(None, alias="EMAIL_FROM")
+    max_retries: int = Field(3, alias="EMAIL_MAX_RETRIES", ge=0, le=50)
+    expire_after_hours: float = Field(120, alias="EMAIL_EXPIRE_AFTER_HOURS", gt=0, le=24 * 365)
+    on_unknown: Literal["hold", "resend"] = Field("hold", alias="EMAIL_ON_UNKNOWN")
+    batch_size: int = Field(50, alias="EMAIL_BATCH_SIZE", ge=1, le=1000)
+    allowed_recipients: CommaSeparated | None = Field(None, alias="EMAIL_ALLOWED_RECIPIENTS")
+    denied_recipients: CommaSeparated = Field((), alias="EMAIL_DENIED_RECIPIENTS")
+    max_message_mb: float = Field(25, alias="EMAIL_MAX_MESSAGE_MB", gt=0, le=150)
+
+    allowed_hosts: CommaSeparated | None = Field(None, alias="OUTSPOOL_ALLOWED_HOSTS")
+    allowed_origins: CommaSeparated | None = Field(None, alias="OUTSPOOL_ALLOWED_ORIGINS")
+
+    @classmethod
+    def load(cls, **overrides: object) -> Settings:
+        """Read the environment; `overrides` are command-line options, by field alias.
+
+        Raises `MisconfiguredError` that names the variable, never its value.
+        """
+        try:
+            return cls(**overrides)  # type: ignore[arg-type]
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            name = ".".join(str(part) for part in first["loc"])
+            complaint = first["msg"].removeprefix("Value error, ")
+            raise MisconfiguredError(f"{name}: {complaint}." if name else f"{complaint}.") from None
+
+    @property
+    def store_url(self) -> str:
+        """The database: ``DATABASE_URL``, or an SQLite file in the data directory."""
+        return self.database_url or f"sqlite:///{self.data_dir.expanduser().absolute() / 'outspool.db'}"
+
+    @property
+    def sandbox_dir(self) -> Path:
+        """Where the sandbox leaves what it caught, as ``.eml`` files."""
+        return self.data_dir.expanduser().absolute() / "sandbox"
+
+
+def unknown_names(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return variables that look like ours and are not: a misspelt limit would silently not hold."""
+    known = {field.alias for field in Settings.model_fields.values()}
+    return sorted(name for name in environment if name.startswith(_OURS) and name not in known)
+
