@@ -1,0 +1,188 @@
+"""What may stand in a header and in a body: nothing that could end a header, start another, or hide in one.
+
+Length is always looked at first, so that an absurd input costs nothing. Encoded words (RFC 2047) are read as a mail
+program would read them: Python 3.10 to 3.12.1 turn the subject ``=?utf-8?q?x=0D=0ABcc=3A…?=`` into a real ``Bcc:``
+header (CVE-2024-6923).
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+
+from outspool.errors import InvalidArgument, Refusal, brief
+
+MAX_LINE = 998
+"""Characters of one header value (RFC 5322 §2.1.1)."""
+
+MAX_MESSAGE_ID = 997
+"""Characters of one message-id: it cannot be folded, and its line may begin with one space."""
+
+MAX_REFERENCES = 100
+MAX_HEADERS = 20
+MAX_TAGS = 10
+
+_NOT_IN_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_NOT_IN_A_BODY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+# Wider than RFC 2047 allows, as readers are: spaces, "?" and any charset may stand inside. White space between two
+# encoded words does not count (§6.2).
+_ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bq])\?(.*?)\?=(?:\s+(?==\?))?", re.IGNORECASE | re.DOTALL)
+_HEX_PAIR = re.compile(rb"=([0-9A-Fa-f]{2})")
+_MESSAGE_ID = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")
+_OWN_HEADER = re.compile(r"[Xx]-[!#$%&'*+.^_`|~0-9A-Za-z-]{1,74}")
+_TAG = re.compile(r"[A-Za-z0-9_.:-]{1,50}")
+
+_STANDARD_HEADERS = frozenset({"list-unsubscribe", "list-unsubscribe-post", "list-id", "auto-submitted", "precedence"})
+_WRITTEN_BY_US = frozenset({"x-priority", "x-msmail-priority", "x-mailer"})
+# Relays take these as orders and may add recipients that nobody here ever sees.
+_ORDERS_TO_RELAYS = frozenset({"x-smtpapi", "x-sender", "x-receiver"})
+_ORDERS_PREFIX = "x-mc-"
+
+
+def header_line(value: str, field: str, limit: int = MAX_LINE, error: type[Refusal] = InvalidArgument) -> str:
+    """Return `value` unchanged if it is safe as a header's value.
+
+    Raises `error` when it is longer than `limit` characters, or holds a control character, a line separator or a lone
+    surrogate, plain or inside an encoded word. An encoded word that cannot be read is refused too: nobody can tell what
+    it hides.
+    """
+    if len(value) > limit:
+        raise error(f"{field} is {len(value):,} characters long; {limit} is the most.", "Shorten it.")
+    if found := _NOT_IN_A_LINE.search(value):
+        raise error(f"{field} holds {_named(found)}.", "Write it as plain text on one line.")
+    if _hides_something(value):
+        raise error(
+            f"{field} holds an encoded word (=?…?=) that hides a control character or cannot be read.",
+            "Write the text itself: non-ASCII text is encoded for you.",
+        )
+    return value
+
+
+def body_text(value: str, field: str) -> str:
+    """Return `value` unchanged if mail can carry it.
+
+    Raises `InvalidArgument` for lone surrogates and for control characters other than tab, line feed and carriage
+    return.
+    """
+    if found := _NOT_IN_A_BODY.search(value):
+        raise InvalidArgument(f"{field} holds {_named(found)} at character {found.start() + 1:,}.", "Take it out.")
+    return value
+
+
+def message_id(value: str, field: str) -> str:
+    """Return the message-id as ``<left@right>`` (RFC 5322 §3.6.4); the angle brackets may be left out.
+
+    Raises `InvalidArgument` for anything else.
+    """
+    inner = header_line(value, field).strip(" ")
+    if inner.startswith("<") and inner.endswith(">"):
+        inner = inner[1:-1]
+    if not _MESSAGE_ID.fullmatch(inner):
+        raise InvalidArgument(
+            f"{field}: {brief(value)} is not one message-id.", "Write it like <left@right>, in ASCII without spaces."
+        )
+    if len(inner) + 2 > MAX_MESSAGE_ID:
+        raise InvalidArgument(f"{field}: {brief(value)} is longer than {MAX_MESSAGE_ID} characters.")
+    return f"<{inner}>"
+
+
+def message_ids(values: Sequence[str], field: str) -> tuple[str, ...]:
+    """Return each of `values` as `message_id` does, or raise `InvalidArgument`; at most `MAX_REFERENCES`."""
+    _at_most(MAX_REFERENCES, values, field)
+    return tuple(message_id(value, field) for value in values)
+
+
+def custom_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers a caller may add: ``X-…`` and a few standard ones, names as written.
+
+    Raises `InvalidArgument` for any other name, for one that outspool writes itself or that a relay would obey, for a
+    name given twice in different case, and for an empty or unsafe value.
+    """
+    _at_most(MAX_HEADERS, headers, "headers")
+    accepted: dict[str, str] = {}
+    seen: set[str] = set()
+    for name, value in headers.items():
+        _check_header_name(name)
+        if name.lower() in seen:
+            raise InvalidArgument(f"headers has {brief(name)} twice.", "Case makes no difference in a name.")
+        if not value.strip():
+            raise InvalidArgument(f"headers: {brief(name)} is empty.", "Leave it out.")
+        seen.add(name.lower())
+        accepted[name] = header_line(value, f"headers: {brief(name)}")
+    return accepted
+
+
+def tags(values: Sequence[str]) -> tuple[str, ...]:
+    """Return the tags without repetition, in the order given, or raise `InvalidArgument`."""
+    unique = tuple(dict.fromkeys(values))
+    _at_most(MAX_TAGS, unique, "tags")
+    for tag in unique:
+        if not _TAG.fullmatch(tag):
+            raise InvalidArgument(f"tags: {brief(tag)} is not a tag.", "Use 1 to 50 letters, digits and - _ . : only.")
+    return unique
+
+
+def _check_header_name(name: str) -> None:
+    lower = name.lower()
+    if not _OWN_HEADER.fullmatch(name) and lower not in _STANDARD_HEADERS:
+        raise InvalidArgument(
+            f"headers: {brief(name)} cannot be set here.",
+            "Use X-… names, List-Unsubscribe, List-Unsubscribe-Post, List-Id, Auto-Submitted or Precedence; "
+            "everything else has an argument of its own.",
+        )
+    if lower in _WRITTEN_BY_US:
+        raise InvalidArgument(f"headers: {brief(name)} is written by outspool.", "Leave it out, or give `priority`.")
+    if lower in _ORDERS_TO_RELAYS or lower.startswith(_ORDERS_PREFIX):
+        raise InvalidArgument(f"headers: {brief(name)} gives orders to mail relays.", "Leave it out.")
+
+
+def _at_most(limit: int, values: Sequence[str] | Mapping[str, str], field: str) -> None:
+    if len(values) > limit:
+        raise InvalidArgument(f"{field} has {len(values):,} entries; {limit} is the most.", "Give fewer.")
+
+
+def _named(found: re.Match[str]) -> str:
+    char = found.group()
+    if char in "\r\n\u2028\u2029":
+        return "a line break"
+    if char == "\t":
+        return "a tab"
+    if "\ud800" <= char <= "\udfff":
+        return f"half a character (the lone surrogate U+{ord(char):04X})"
+    return f"the control character U+{ord(char):04X}"
+
+
+def _hides_something(value: str) -> bool:
+    """Whether the encoded words of `value`, from wherever a reader may start, are more than plain text."""
+    start = value.find("=?")
+    if start < 0:
+        return False
+    while start >= 0:
+        word = _ENCODED_WORD.match(value, start)
+        if word and not _is_plain(_decoded(word)):
+            return True
+        start = value.find("=?", start + 1)
+    # Two harmless words may make up a third one: who reads the text twice would decode that too.
+    return not _is_plain(_ENCODED_WORD.sub(lambda word: _decoded(word) or "", value))
+
+
+def _is_plain(decoded: str | None) -> bool:
+    return decoded is not None and not _NOT_IN_A_LINE.search(decoded) and not _ENCODED_WORD.search(decoded)
+
+
+def _decoded(word: re.Match[str]) -> str | None:
+    """Return the text of an encoded word, or None when it is broken.
+
+    A character split over two words counts as broken (RFC 2047 §5).
+    """
+    charset, encoding, payload = word.groups()
+    try:
+        raw = payload.encode("ascii")
+        if encoding in "bB":
+            raw = binascii.a2b_base64(raw, strict_mode=True)
+        else:
+            raw = _HEX_PAIR.sub(lambda pair: bytes.fromhex(pair[1].decode()), raw.replace(b"_", b" "))
+        return raw.decode(charset.partition("*")[0])  # "*language" may follow the charset (RFC 2231 §5)
+    except (LookupError, ValueError):
+        return None
