@@ -1,0 +1,132 @@
+"""Reads one mailbox (RFC 5322 §3.4) as people write it: ``a@b.com``, ``Name <a@b.com>``, ``Doe, John <j@x.com>``.
+
+Strict where it matters: what comes out is exactly one ASCII address that cannot be taken for anything else by an SMTP
+server. SMTP libraries alter doubtful ones in silence (``b@x.com,c@x.com`` becomes the first alone), so nothing doubtful
+gets through. The name is free text; quoting and encoding it is the composer's work.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from outspool.domain.email import Mailbox
+from outspool.domain.text import header_line
+from outspool.errors import InvalidAddress, brief
+
+MAX_ADDRESS = 254
+"""Characters of an address (RFC 5321 §4.5.3.1.3, less the angle brackets)."""
+
+MAX_NAME = 200
+"""Characters of a display name."""
+
+_MAX_MAILBOX = 2 * MAX_NAME + MAX_ADDRESS + 8  # a quoted name may escape each of its characters
+
+# An unquoted name may hold a comma and inner quotes, but neither "@" nor ";": those speak of a list of addresses.
+_NAMED = re.compile(
+    r"""(?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<plain>[^<>@;"][^<>@;]*)? ) \s* <(?P<address>[^<>]*)>""", re.VERBOSE
+)
+_GROUP = re.compile(r'[^@<>"]*:.*;')
+_ESCAPED = re.compile(r"\\(.)")
+_AS_LIST = 'Give a list with each address as its own item, like ["a@example.com", "b@example.com"].'
+_PLAIN = "Write it like name@example.com."
+
+
+def parse_mailbox(value: str, field: str) -> Mailbox:
+    """Return the one mailbox that `value` names; internationalised domains come out in punycode.
+
+    Raises `InvalidAddress`, which speaks of the argument as `field`, when it is empty, over-long, more than one
+    address, or holds anything beside a name and an address. No look-up in the DNS is made.
+    """
+    text = header_line(value, field, _MAX_MAILBOX, InvalidAddress).strip()
+    if not text:
+        raise InvalidAddress(f"{field} holds an empty address.", _PLAIN)
+    name, address = _split(text, field)
+    return Mailbox(address=_checked_address(address, field), name=_checked_name(name, field))
+
+
+def parse_mailboxes(values: Sequence[str], field: str) -> tuple[Mailbox, ...]:
+    """Return the mailbox of each item, or raise `InvalidAddress` for the first that is wrong."""
+    items = (values,) if isinstance(values, str) else values
+    return tuple(parse_mailbox(value, field) for value in items)
+
+
+def _refusal(text: str, field: str, why: str, hint: str = _PLAIN) -> InvalidAddress:
+    return InvalidAddress(f"{field}: {brief(text)} {why}.", hint)
+
+
+def _split(text: str, field: str) -> tuple[str, str]:
+    """Split into display name and bare address."""
+    if named := _NAMED.fullmatch(text):
+        if named["quoted"] is not None:
+            return _ESCAPED.sub(r"\1", named["quoted"]), named["address"].strip()
+        return (named["plain"] or "").strip(), named["address"].strip()
+    if "<" not in text and ">" not in text:
+        return "", text
+    if _GROUP.fullmatch(text) or (text.count("@") > 1 and re.search("[,;]", text)):
+        raise _refusal(text, field, "is more than one address", _AS_LIST)
+    if re.search(r">[^<>]+$", text):
+        raise _refusal(text, field, "has something after the address")
+    if "@" in text.partition("<")[0]:
+        raise _refusal(text, field, "has an @ in the name", 'Quote the name, like "a@b" <a@example.com>.')
+    raise _refusal(text, field, "is not a name and one <address>", 'Write it like "Doe, John" <john@example.com>.')
+
+
+def _checked_name(name: str, field: str) -> str:
+    normal = unicodedata.normalize("NFC", name).strip()
+    if len(normal) > MAX_NAME:
+        raise _refusal(name, field, f"is a name of {len(normal)} characters; {MAX_NAME} is the most", "Shorten it.")
+    # Once more: unescaping and normalising may have made what was not there before.
+    return header_line(normal, f"The name in {field}", error=InvalidAddress)
+
+
+def _checked_address(address: str, field: str) -> str:
+    if len(address) > MAX_ADDRESS:
+        raise _refusal(address, field, f"is longer than {MAX_ADDRESS} characters", "No mailbox has such an address.")
+    _check_shape(address, field)
+    local, _, domain = address.partition("@")
+    if not local.isascii():
+        raise _refusal(address, field, "is not ASCII before the @", "Such addresses (SMTPUTF8) are not supported yet.")
+    if "%" in local or "!" in local:
+        # Servers still read these as "send it on to another domain", past every allowlist.
+        raise _refusal(address, field, "has a routing character (% or !) before the @")
+    if domain and "." not in domain and domain.isascii():
+        raise _refusal(address, field, "is not complete", "Give the whole domain with its ending, like gmail.com.")
+    return _validated(address, field)
+
+
+def _check_shape(address: str, field: str) -> None:
+    """Refuse, each with its own sentence, what is not ``local@domain`` at all."""
+    if not address:
+        raise InvalidAddress(f"{field} holds an empty address.", _PLAIN)
+    if re.search(r"[,;]", address) or (address.count("@") > 1 and re.search(r"\s", address)):
+        raise _refusal(address, field, "is not one address", _AS_LIST)
+    for pattern, why in _SHAPES:
+        if pattern.search(address):
+            raise _refusal(address, field, why)
+
+
+_SHAPES = (
+    (re.compile(r"[()]"), "has a comment in parentheses"),
+    (re.compile(r'"'), "has quotes in the address"),
+    (re.compile(r"[\[\]]"), "has a literal in square brackets"),
+    (re.compile(r"\s"), "has a space in the address"),
+    (re.compile(r"^[^@]*$"), "has no @"),
+    (re.compile(r"@.*@"), "has more than one @"),
+)
+
+
+def _validated(address: str, field: str) -> str:
+    from email_validator import EmailNotValidError, validate_email  # 60 ms and more: not before the first address
+
+    try:
+        # `test_environment` lets the reserved domain .test through, which never leaves a test network.
+        found = validate_email(address, allow_smtputf8=False, check_deliverability=False, test_environment=True)
+    except EmailNotValidError as invalid:
+        # The library lists the offending characters after a colon or in parentheses: input at length.
+        reason = re.split("[:(]", str(invalid))[0].strip(" .")
+        raise _refusal(address, field, f"is not an address that mail can reach ({reason})") from None
+    if found.ascii_email is None:
+        raise _refusal(address, field, "has no ASCII form")
+    return found.ascii_email

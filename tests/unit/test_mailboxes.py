@@ -1,0 +1,256 @@
+"""One mailbox in, one ASCII address out; everything else is refused in one clear sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import unicodedata
+from email.header import decode_header
+from email.utils import formataddr, parseaddr
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from outspool.domain.email import Mailbox
+from outspool.domain.mailbox_parser import parse_mailbox, parse_mailboxes
+from outspool.errors import InvalidAddress
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "address"),
+    [
+        ("a@b.com", "", "a@b.com"),
+        (" a@b.com ", "", "a@b.com"),
+        ("\u00a0a@b.com\u00a0", "", "a@b.com"),
+        ("<a@b.com>", "", "a@b.com"),
+        ("Name <a@b.com>", "Name", "a@b.com"),
+        ("Name<a@b.com>", "Name", "a@b.com"),
+        ("Name  < a@b.com >", "Name", "a@b.com"),
+        ('"Doe, John" <j@x.com>', "Doe, John", "j@x.com"),
+        ("Doe, John <j@x.com>", "Doe, John", "j@x.com"),
+        ('"a\\"b\\\\c" <j@x.com>', 'a"b\\c', "j@x.com"),
+        ('"a@b.com; <c@d.com>" <j@x.com>', "a@b.com; <c@d.com>", "j@x.com"),
+        ('"" <j@x.com>', "", "j@x.com"),
+        ('Joe "Q" Public <j@x.com>', 'Joe "Q" Public', "j@x.com"),
+        ("Anna Schmidt (Acme GmbH) <a@x.com>", "Anna Schmidt (Acme GmbH)", "a@x.com"),
+        ("Dr. med. Ä. O'Neil <a@x.com>", "Dr. med. Ä. O'Neil", "a@x.com"),
+        ("Zoe\u0308 <z@x.com>", "Zoë", "z@x.com"),
+        ("山田太郎 <y@例え.jp>", "山田太郎", "y@xn--r8jz45g.jp"),
+        ("bob@München.DE", "", "bob@xn--mnchen-3ya.de"),
+        ("bob@XN--MNCHEN-3YA.de", "", "bob@xn--mnchen-3ya.de"),
+        ("Bob+tag.x=y@Sub.Example.COM", "", "Bob+tag.x=y@sub.example.com"),
+        ("a@example.test", "", "a@example.test"),
+        ("'a'@x.com", "", "'a'@x.com"),
+        (f"{'a' * 248}@x.com", "", f"{'a' * 248}@x.com"),
+        (f"{'N' * 200} <a@x.com>", "N" * 200, "a@x.com"),
+    ],
+)
+def test_a_mailbox_is_read_as_people_write_it(text: str, name: str, address: str) -> None:
+    assert parse_mailbox(text, "to") == Mailbox(address=address, name=name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a@x.com, b@x.com",
+        "a@x.com,b@x.com",
+        "a@x.com; b@x.com",
+        "a@x.com b@x.com",
+        "a@x.com,",
+        "a@x.com;",
+        ";a@x.com",
+        "A <a@x.com>, B <b@x.com>",
+        "<a@x.com>;<b@x.com>",
+        "a@x.com, B <b@x.com>",
+        '"A, B" <a@x.com>, b@x.com',
+        "Friends: a@x.com, b@x.com;",
+        "Friends: a@x.com;",
+        "Friends: A <a@x.com>;",
+        "undisclosed-recipients:;",
+        '["a@x.com", "b@x.com"]',
+    ],
+)
+def test_more_than_one_address_in_a_string_asks_for_a_list(text: str) -> None:
+    with pytest.raises(InvalidAddress) as refusal:
+        parse_mailbox(text, "cc")
+    assert "is not one address" in refusal.value.message or "is more than one address" in refusal.value.message
+    assert refusal.value.hint.startswith("Give a list with each address as its own item")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "empty address"),
+        ("   ", "empty address"),
+        ("<>", "empty address"),
+        ("Name <>", "empty address"),
+        ("bob", "has no @"),
+        ("bob\N{FULLWIDTH COMMERCIAL AT}x.com", "has no @"),
+        ("b@x.com SIZE=1", "has a space"),
+        ("<b@x.com SIZE=1>", "has a space"),
+        ("<b@x.com> SIZE=1", "something after the address"),
+        ("b@x.com NOTIFY=SUCCESS ORCPT=rfc822;e@x.com", "is not one address"),
+        ("b @x.com", "has a space"),
+        ("b@\u3000x.com", "has a space"),
+        ("<<a@x.com>>", "not a name and one <address>"),
+        ("Name <<a@x.com>>", "not a name and one <address>"),
+        ("Name <a@x.com", "not a name and one <address>"),
+        ("Name a@x.com>", "has an @ in the name"),
+        ("<a@x.com> Name", "something after the address"),
+        ('"Name <a@x.com>', "not a name and one <address>"),
+        ('"Joe" Doe <a@x.com>', "not a name and one <address>"),
+        ("a@x.com <b@x.com>", "has an @ in the name"),
+        ("a@b@c.com", "more than one @"),
+        ("@relay.com:a@x.com", "more than one @"),
+        ("<@relay.com:a@x.com>", "more than one @"),
+        ("a@x.com (Bob)", "comment"),
+        ("(Bob)a@x.com", "comment"),
+        ("a(b)@x.com", "comment"),
+        ("a@[192.0.2.1]", "literal"),
+        ("a@[IPv6:2001:db8::1]", "literal"),
+        ("a@192.0.2.1", "top-level domain"),
+        ('"a b"@x.com', "quotes"),
+        ('"a"@x.com', "quotes"),
+        ("a\\@b@x.com", "more than one @"),
+        ("a\\b@x.com", "invalid characters"),
+        ("bob%evil.com@x.com", "routing character"),
+        ("evil.com!bob@x.com", "routing character"),
+        ("b%0d%0a@x.com", "routing character"),
+        ("bob@x.com%0d%0aRCPT", "invalid characters"),
+        ("müller@x.com", "not ASCII before the @"),
+        ("b\u200bob@x.com", "not ASCII before the @"),
+        ("\N{CYRILLIC SMALL LETTER A}@x.com", "not ASCII before the @"),
+        ("bob@gmail", "not complete"),
+        ("bob@localhost", "not complete"),
+        ("bob@test", "not complete"),
+        ("bob@", "something after the @-sign"),
+        ("@x.com", "something before the @-sign"),
+        (".bob@x.com", "period"),
+        ("bob.@x.com", "period"),
+        ("b..b@x.com", "period"),
+        ("bob@x..com", "period"),
+        ("bob@x.com.", "period"),
+        ("bob@.x.com", "period"),
+        ("bob@-x.com", "hyphen"),
+        ("bob@x_y.com", "invalid characters"),
+        ("bob@x\u202e.com", "unsafe characters"),
+        ("bob@\N{PARENTHESIZED DIGIT ONE}.com", "invalid characters"),
+        ("bob@xn--a.com", "IDNA"),
+        ("bob@a.invalid", "special-use"),
+        ("bob@printer.local", "special-use"),
+        ("mailto:bob@x.com", "invalid characters"),
+        ("'bob@x.com'", "invalid characters"),
+        (f"bob@{'x' * 64}.com", "so many characters"),
+        (f"{'a' * 249}@x.com", "longer than 254"),
+        (f"a@{'ü' * 50}.{'ü' * 50}.{'ü' * 50}.{'ü' * 50}.com", "not an address that mail can reach"),
+        (f"{'N' * 201} <a@x.com>", "201 characters; 200 is the most"),
+        ("N" * 10_000_000, "characters long"),
+        ("a@x.com\r\nRCPT TO:<e@x.com>", "line break"),
+        ("a@x.com\n", "line break"),
+        ("N\r\nBcc: e@x.com <a@x.com>", "line break"),
+        ("a@x.com\t", "a tab"),
+        ("a\x00@x.com", r"U\+0000"),
+        ("N\x85 <a@x.com>", r"U\+0085"),
+        ("N\u2028 <a@x.com>", "line break"),
+        ("N\ud83d <a@x.com>", "lone surrogate"),
+        ("=?utf-8?q?x=0D=0ABcc=3A_e?= <a@x.com>", "encoded word"),
+        ("=?utf-8?b?DQo=?=@x.com", "encoded word"),
+        ('"=\\?utf-8?q?=0A?=" <a@x.com>', "encoded word"),
+    ],
+)
+def test_what_is_not_one_mailbox_is_refused_with_its_reason(text: str, why: str) -> None:
+    with pytest.raises(InvalidAddress, match=why) as refusal:
+        parse_mailbox(text, "reply_to")
+    sentence = str(refusal.value)
+    assert "reply_to" in sentence
+    assert sentence.isprintable()
+    assert len(sentence) < 300
+    assert refusal.value.hint
+
+
+def test_a_list_is_read_item_by_item() -> None:
+    assert parse_mailboxes(["a@x.com", "B <b@x.com>"], "to") == (
+        Mailbox(address="a@x.com"),
+        Mailbox(address="b@x.com", name="B"),
+    )
+    assert parse_mailboxes([], "to") == ()
+    with pytest.raises(InvalidAddress, match='"nobody" has no @'):
+        parse_mailboxes(["a@x.com", "nobody"], "to")
+
+
+def test_a_single_string_is_one_item_not_many_letters() -> None:
+    assert parse_mailboxes("a@x.com", "to") == (Mailbox(address="a@x.com"),)
+
+
+_LOCAL = st.from_regex(r"[A-Za-z0-9_+=-]{1,10}(\.[a-z0-9]{1,5})?", fullmatch=True)
+_DOMAIN = st.sampled_from(["x.com", "Sub.Example.ORG", "münchen.de", "例え.jp", "mail.test"])
+_NAME = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=30)
+
+
+def _read(name: str) -> str:
+    return "".join(
+        part if isinstance(part, str) else part.decode(charset or "ascii") for part, charset in decode_header(name)
+    )
+
+
+@given(name=_NAME, local=_LOCAL, domain=_DOMAIN)
+def test_a_mailbox_survives_being_written_and_read_again(name: str, local: str, domain: str) -> None:
+    assume("=?" not in name)
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    mailbox = parse_mailbox(f'"{quoted}" <{local}@{domain}>', "to")
+    assert mailbox.name == unicodedata.normalize("NFC", name).strip()
+    written = formataddr((mailbox.name, mailbox.address))
+    again, address = parseaddr(written)
+    assert (_read(again), address) == (mailbox.name, mailbox.address)
+    reread = parse_mailbox(written, "to")
+    assert (_read(reread.name), reread.address) == (mailbox.name, mailbox.address)
+
+
+_FRAGMENTS = st.sampled_from(
+    [
+        "a@x.com",
+        "@",
+        "<",
+        ">",
+        '"',
+        ",",
+        ";",
+        ":",
+        " ",
+        "(",
+        ")",
+        "[",
+        "]",
+        "\\",
+        "é",
+        "x.com",
+        "a",
+        "\r\n",
+        "=?utf-8?q?=0A?=",
+        "%",
+        "SIZE=1",
+        "xn--",
+    ]
+)
+
+
+@given(st.lists(st.one_of(_FRAGMENTS, st.text(max_size=3)), max_size=8).map("".join))
+def test_whatever_is_accepted_is_one_plain_address(text: str) -> None:
+    try:
+        mailbox = parse_mailbox(text, "to")
+    except InvalidAddress as refusal:
+        assert str(refusal).isprintable()
+        assert len(str(refusal)) < 300
+        return
+    assert mailbox.address.isascii()
+    assert mailbox.address.isprintable()
+    assert not set(mailbox.address) & set(' <>()[],;:"\\')
+    assert mailbox.address.count("@") == 1
+    assert parse_mailbox(mailbox.address, "to").address == mailbox.address
+    assert not any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in mailbox.name)
+
+
+def test_the_validator_is_not_imported_before_the_first_address() -> None:
+    program = "import sys, outspool.services.intake; sys.exit('email_validator' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
