@@ -1,0 +1,225 @@
+"""When an email is due: reads a moment (ISO 8601 and IANA time zones) or a delay, and refuses whatever is ambiguous.
+
+A schedule that is guessed wrong sends mail at three in the morning, so nothing is guessed: no words, no local time
+without its zone, no hour that a clock change skips or repeats.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
+
+from outspool.errors import InvalidSchedule, brief
+
+HORIZON = timedelta(days=366)
+"""How far ahead an email may be scheduled."""
+
+GRACE = timedelta(seconds=60)
+"""How far past a moment may be and still mean "now": a call takes time to arrive."""
+
+_MAX_OFFSET = timedelta(hours=14)  # Kiritimati; nowhere on Earth is further
+_MOMENT = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<time>\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)"
+    r" ?(?P<offset>[Zz]|[+-]\d\d(?::?\d\d)?)?",
+    re.ASCII,
+)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DELAY = re.compile(
+    r"P(?:(?P<weeks>\d{1,9})W)?(?:(?P<days>\d{1,9})D)?"
+    r"(?:T(?:(?P<hours>\d{1,9})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,9}(?:[.,]\d{1,9})?)S)?)?",
+    re.ASCII | re.IGNORECASE,
+)
+_CALENDAR_DELAY = re.compile(r"P\d{1,9}[YM]", re.ASCII | re.IGNORECASE)
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}")
+# Not places: the machine's own zone, and copies that count leap seconds.
+_NOT_ZONES = re.compile(r"(?:localtime|posixrules|Factory)$|(?:posix|right)/")
+_MAX_TEXT = 64
+_YEARS_IN_RANGE = 2
+_EITHER_WAY = (
+    'Give an offset, like "2026-11-25T09:00:00+01:00", or local time and `timezone`, '
+    'like "2026-11-25T09:00:00" with "Europe/Berlin".'
+)
+_DELAY_EXAMPLE = 'Write it like "PT2H" (two hours), "PT90S" or "P1DT12H"; weeks and days may be used too.'
+
+
+def due_time(*, scheduled_at: str | None, timezone: str | None, delay: str | None, now: datetime) -> datetime:
+    """Return when the email is due, in UTC, from exactly one of `scheduled_at` (maybe with `timezone`) and `delay`.
+
+    Raises `InvalidSchedule` otherwise, and as `parse_moment` and `parse_delay` do. `now` is aware, in UTC.
+    """
+    if scheduled_at is not None and delay is not None:
+        raise InvalidSchedule("scheduled_at and delay are both given.", "Give one of them.")
+    if scheduled_at is not None:
+        return parse_moment(scheduled_at, timezone, now=now)
+    if timezone is not None:
+        raise InvalidSchedule("timezone is given without scheduled_at.", "Leave it out, or give scheduled_at.")
+    if delay is None:
+        raise InvalidSchedule("Neither scheduled_at nor delay is given.", f'{_EITHER_WAY} Or a delay, like "PT2H".')
+    return parse_delay(delay, now=now)
+
+
+def parse_moment(scheduled_at: str, timezone: str | None, *, now: datetime) -> datetime:
+    """Return the moment as UTC: `asked_moment`, checked against `now`; up to `GRACE` past, it is `now` itself.
+
+    Raises `InvalidSchedule` when it cannot be read, is past, or lies beyond `HORIZON`.
+    """
+    local, zone = _read(scheduled_at, timezone)
+    if abs(local.year - now.year) > _YEARS_IN_RANGE:  # the years 1 and 9999 overflow when moved to UTC
+        return _checked(local.replace(tzinfo=UTC), now)
+    return max(_checked(_instant(local, zone, scheduled_at), now), now.astimezone(UTC))
+
+
+def asked_moment(scheduled_at: str, timezone: str | None) -> datetime | None:
+    """Return the moment asked for as UTC, whatever the time is now; None when it is off the calendar's ends.
+
+    The same words give the same moment each time, so a repeated call can be recognised even when it comes late.
+    Raises `InvalidSchedule` when the words cannot be read.
+    """
+    local, zone = _read(scheduled_at, timezone)
+    try:
+        return _instant(local, zone, scheduled_at)
+    except OverflowError:
+        return None
+
+
+def parse_delay(delay: str, *, now: datetime) -> datetime:
+    """Return `now` and an ISO 8601 duration (weeks, days, hours, minutes, seconds) as UTC.
+
+    Raises `InvalidSchedule` when it cannot be read, is zero or negative, or lies beyond `HORIZON`.
+    """
+    text = delay.strip(" ")
+    found = _DELAY.fullmatch(text) if len(text) <= _MAX_TEXT else None
+    amounts = {unit: amount for unit, amount in found.groupdict().items() if amount} if found else {}
+    if not amounts or text[-1] in "tT":
+        raise _not_a_delay(text)
+    return now.astimezone(UTC) + _checked_span(amounts, delay)
+
+
+def describe_wait(now: datetime, then: datetime) -> str:
+    """Return how long it is until `then`, in two units: "now", "in 45 s", "in 17 h 3 min", "in 3 days 2 h"."""
+    seconds = round((then - now).total_seconds())
+    return f"in {_span(seconds)}" if seconds > 0 else "now"
+
+
+def _not_a_delay(text: str) -> InvalidSchedule:
+    if text.startswith("-"):
+        return InvalidSchedule(f"delay {brief(text)} is negative.", "An email cannot leave before now.")
+    if _CALENDAR_DELAY.match(text):
+        return InvalidSchedule(
+            f"delay {brief(text)} counts years or months, whose length varies.",
+            'Use days, like "P30D"; minutes stand behind a T, like "PT30M".',
+        )
+    return InvalidSchedule(f"delay {brief(text)} is not an ISO 8601 duration.", _DELAY_EXAMPLE)
+
+
+def _checked_span(amounts: Mapping[str, str], delay: str) -> timedelta:
+    try:
+        span = timedelta(**{unit: float(amount.replace(",", ".")) for unit, amount in amounts.items()})
+    except OverflowError:
+        raise _too_far(f"delay {brief(delay)}") from None
+    if not span:
+        raise InvalidSchedule(f"delay {brief(delay)} is zero.", "Use send_email to send now.")
+    if span > HORIZON:
+        raise _too_far(f"delay {brief(delay)}")
+    return span
+
+
+def _read(scheduled_at: str, timezone: str | None) -> tuple[datetime, ZoneInfo | None]:
+    """Return the date and time as written, naive or with its offset, and the zone if one is given."""
+    local = _read_moment(scheduled_at)
+    if timezone is None:
+        if local.tzinfo is None:
+            raise InvalidSchedule(f"scheduled_at {brief(scheduled_at)} does not say in which time zone.", _EITHER_WAY)
+        return local, None
+    return local, _read_zone(timezone)
+
+
+def _read_moment(text: str) -> datetime:
+    stripped = text.strip(" ") if len(text) <= _MAX_TEXT else ""
+    found = _MOMENT.fullmatch(stripped)
+    if not found:
+        missing = "has no time of day" if _DATE.fullmatch(stripped) else "is not an ISO 8601 date and time"
+        raise InvalidSchedule(f"scheduled_at {brief(text)} {missing}.", _EITHER_WAY)
+    try:
+        moment = datetime.fromisoformat(f"{found['date']}T{found['time']}{(found['offset'] or '').upper()}")
+    except ValueError:
+        raise InvalidSchedule(f"scheduled_at {brief(text)} is on no calendar or clock.", _EITHER_WAY) from None
+    if abs(moment.utcoffset() or timedelta()) > _MAX_OFFSET:
+        raise InvalidSchedule(f"scheduled_at {brief(text)} has an offset that no place on Earth has.", _EITHER_WAY)
+    return moment
+
+
+def _read_zone(name: str) -> ZoneInfo:
+    if len(name) <= _MAX_TEXT and _ZONE.fullmatch(name) and not _NOT_ZONES.match(name):
+        with suppress(KeyError, ValueError, OSError):  # OSError: "Europe" is a folder
+            return ZoneInfo(name)
+    similar = _zones_by_short_name().get(name[:_MAX_TEXT].strip().lower().replace(" ", "_"), "Europe/Berlin")
+    raise InvalidSchedule(f"timezone {brief(name)} is not the IANA name of a time zone.", f'Use one like "{similar}".')
+
+
+@cache
+def _zones_by_short_name() -> dict[str, str]:
+    """Every zone by its lower-case name and by its city alone."""
+    zones = sorted(zone for zone in available_timezones() if not _NOT_ZONES.match(zone))
+    return {zone.lower().rpartition("/")[2]: zone for zone in zones} | {zone.lower(): zone for zone in zones}
+
+
+def _instant(local: datetime, zone: ZoneInfo | None, text: str) -> datetime:
+    """Return the one UTC instant that is meant, or refuse."""
+    if zone is None:
+        return local.astimezone(UTC)
+    if local.tzinfo is not None:
+        return _agreed(local, zone, text)
+    first, second = sorted(local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first == second:
+        return first
+    neighbours = f"{first.astimezone(zone).isoformat()} or {second.astimezone(zone).isoformat()}"
+    if first.astimezone(zone).replace(tzinfo=None) != local:
+        raise InvalidSchedule(
+            f"scheduled_at {brief(text)} does not exist in {zone.key}: the clocks skip it.", f"Use {neighbours}."
+        )
+    raise InvalidSchedule(
+        f"scheduled_at {brief(text)} happens twice in {zone.key}: the clocks go back.",
+        f"Say which one by its offset: {neighbours}.",
+    )
+
+
+def _agreed(moment: datetime, zone: ZoneInfo, text: str) -> datetime:
+    """Take an offset with a zone when they agree (it settles a repeated hour); if not, either may be wrong."""
+    there = moment.astimezone(zone)
+    if there.utcoffset() != moment.utcoffset():
+        raise InvalidSchedule(
+            f"scheduled_at {brief(text)} and timezone {zone.key} disagree: it is {there.isoformat()} there.",
+            "Leave out the offset or the timezone, whichever was not meant.",
+        )
+    return there.astimezone(UTC)
+
+
+def _checked(moment: datetime, now: datetime) -> datetime:
+    ago = now - moment
+    if ago > GRACE:
+        span, clock = _span(round(ago.total_seconds())), now.astimezone(UTC)
+        raise InvalidSchedule(
+            f"scheduled_at was {span} ago: now is {clock:%Y-%m-%dT%H:%M:%SZ}.",
+            "Give a time to come, or use send_email to send now.",
+        )
+    if -ago > HORIZON:
+        raise _too_far("scheduled_at")
+    return moment
+
+
+def _too_far(what: str) -> InvalidSchedule:
+    return InvalidSchedule(f"{what} is more than {HORIZON.days} days ahead.", "Choose an earlier time.")
+
+
+def _span(seconds: int) -> str:
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    amounts = ((days, "day" if days == 1 else "days"), (hours, "h"), (minutes, "min"), (seconds, "s"))
+    largest = next((i for i, (amount, _) in enumerate(amounts) if amount), 3)
+    return " ".join(f"{amount} {unit}" for amount, unit in amounts[largest : largest + 2] if amount) or "0 s"
