@@ -1,0 +1,108 @@
+"""What the operator allows: who may be written to, in whose name, how large, to how many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from outspool.domain.email import Mailbox
+from outspool.domain.mailbox_parser import parse_mailbox
+from outspool.errors import (
+    InvalidAddress,
+    InvalidArgument,
+    MisconfiguredError,
+    NotConfigured,
+    RecipientRefused,
+    brief,
+)
+
+_SHOWN = 3
+
+
+def parse_pattern(pattern: str) -> str:
+    """Return a recipient pattern in lower-case ASCII: an address, or ``@domain``.
+
+    ``@example.com`` stands for that domain exactly; its sub-domains need patterns of their own.
+    Raises `MisconfiguredError` for anything else: a pattern that matches nothing would silently deny nothing.
+    """
+    text = pattern.strip()
+    local = "anyone" if text.startswith("@") else ""
+    with suppress(InvalidAddress):
+        mailbox = parse_mailbox(local + text, "pattern")
+        if not mailbox.name and "*" not in text:
+            return _folded(mailbox.address).removeprefix(local)
+    raise MisconfiguredError(
+        f"The recipient pattern {brief(pattern)} is neither an address nor an @domain.",
+        "Write bob@example.com, or @example.com for everybody in that domain; there are no wildcards.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The operator's limits on every email.
+
+    `allowed` None allows everybody, an empty tuple nobody; `denied` wins over `allowed`. Both hold patterns as
+    `parse_pattern` reads them, and raise its `MisconfiguredError`. `max_message_bytes` counts the encoded message.
+    `sender` is the configured From, `account` the address of the SMTP account if its login is one.
+    """
+
+    allowed: tuple[str, ...] | None = None
+    denied: tuple[str, ...] = ()
+    max_message_bytes: int = 25 * 1024 * 1024
+    max_recipients: int = 100
+    sender: Mailbox | None = None
+    account: str | None = None
+
+    def __post_init__(self) -> None:
+        """Bring the patterns into the one form that is compared."""
+        if self.allowed is not None:
+            object.__setattr__(self, "allowed", tuple(map(parse_pattern, self.allowed)))
+        object.__setattr__(self, "denied", tuple(map(parse_pattern, self.denied)))
+
+    def check_recipients(self, mailboxes: Sequence[Mailbox]) -> None:
+        """Raise `RecipientRefused`, naming the first of them, if the operator does not want mail to go to some."""
+        _refuse([m for m in mailboxes if _matches(m, self.denied)], "EMAIL_DENIED_RECIPIENTS")
+        if self.allowed is not None:
+            _refuse([m for m in mailboxes if not _matches(m, self.allowed)], "EMAIL_ALLOWED_RECIPIENTS")
+
+    def choose_sender(self, asked: Mailbox | None) -> Mailbox:
+        """Return whom the email is from: `sender`, or `asked` when it has the address of `sender` or of `account`.
+
+        The display name is the caller's choice; without one, the configured name stays. Raises `InvalidArgument` for
+        another address, and `NotConfigured` when nothing is configured and nothing asked.
+        """
+        if self.sender is None:
+            if asked is None:
+                raise NotConfigured("No sender is configured.", "The operator sets EMAIL_FROM; or give `from`.")
+            return asked
+        if asked is None:
+            return self.sender
+        if _folded(asked.address) == _folded(self.sender.address):
+            return asked if asked.name else self.sender
+        if self.account is not None and _folded(asked.address) == _folded(self.account):
+            return asked
+        raise InvalidArgument(
+            f"from: this server sends as {self.sender.address} only, not as {brief(asked.address)}.",
+            "Leave `from` out; to have answers go elsewhere, give `reply_to`.",
+        )
+
+
+def _folded(address: str) -> str:
+    return address.lower()
+
+
+def _matches(mailbox: Mailbox, patterns: Sequence[str]) -> bool:
+    address = _folded(mailbox.address)
+    return address in patterns or f"@{address.rpartition('@')[2]}" in patterns
+
+
+def _refuse(refused: Sequence[Mailbox], setting: str) -> None:
+    if not refused:
+        return
+    names = ", ".join(brief(m.address) for m in refused[:_SHOWN])
+    more = f" and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
+    raise RecipientRefused(
+        f"The operator does not allow mail to {names}{more}.",
+        f"Leave them out, or ask the operator, who decides this with {setting}.",
+    )
