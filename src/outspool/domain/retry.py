@@ -1,0 +1,89 @@
+"""How long to wait before the next try: of an email that was put off, and of an account that is in trouble.
+
+Randomness is passed in, a function returning floats in [0, 1); waits vary by ±10 % so that what failed together does
+not come back together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+
+from outspool.errors import MisconfiguredError, TroubleKind
+
+LONGEST_DELAY = timedelta(hours=4)
+"""Delays stop doubling here (before jitter)."""
+
+_JITTER = 0.1
+_MAX_DOUBLINGS = 30  # far past every cap, far from overflow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often an email is tried again, and when.
+
+    After the first attempt come at most `max_retries` more, `delays` apart; when those run out the last one doubles, up
+    to `LONGEST_DELAY`. Raises `MisconfiguredError` for a negative number, and for no or non-positive delays.
+    """
+
+    max_retries: int = 3
+    delays: tuple[timedelta, ...] = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30))
+
+    def __post_init__(self) -> None:
+        """Refuse what could never be followed."""
+        if self.max_retries < 0:
+            raise MisconfiguredError(f"The number of retries cannot be {self.max_retries}.", "Use 0 for none.")
+        if not self.delays or min(self.delays) <= timedelta():
+            raise MisconfiguredError("The delays between retries must be longer than nothing.")
+
+    def next_delay(self, attempts: int, random: Callable[[], float]) -> timedelta | None:
+        """Return the wait after `attempts` (at least 1) were made; None when there shall be no other."""
+        if attempts < 1:
+            raise ValueError("no attempt was made yet")
+        if attempts > self.max_retries:
+            return None
+        if attempts <= len(self.delays):
+            return _jittered(self.delays[attempts - 1], random)
+        last = self.delays[-1]
+        return _jittered(_doubled(last, attempts - len(self.delays), cap=max(last, LONGEST_DELAY)), random)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    first: timedelta
+    longest: timedelta
+
+
+# Providers lock an account after a handful of wrong passwords an hour, so a refused login rests longest.
+_PAUSES: Mapping[TroubleKind, _Pause] = MappingProxyType(
+    {
+        TroubleKind.NETWORK: _Pause(timedelta(seconds=2), timedelta(minutes=5)),
+        TroubleKind.TLS: _Pause(timedelta(minutes=1), timedelta(minutes=30)),
+        TroubleKind.LOGIN: _Pause(timedelta(minutes=10), timedelta(hours=1)),
+        TroubleKind.THROTTLED: _Pause(timedelta(minutes=5), timedelta(hours=1)),
+    }
+)
+
+
+def account_pause(kind: TroubleKind, failures: int, random: Callable[[], float]) -> timedelta:
+    """Return how long the account rests after `failures` (at least 1) in a row, the last of `kind`.
+
+    Each failure doubles the pause up to a cap: network 2 s to 5 min, TLS 1 to 30 min, login 10 min to 1 h, throttled
+    5 min to 1 h (before jitter).
+    """
+    if failures < 1:
+        raise ValueError("the account did not fail")
+    pause = _PAUSES[kind]
+    return _jittered(_doubled(pause.first, failures - 1, cap=pause.longest), random)
+
+
+def _doubled(first: timedelta, times: int, *, cap: timedelta) -> timedelta:
+    # Compared in seconds: a long first delay doubled often would not fit a timedelta.
+    seconds = first.total_seconds() * 2 ** min(times, _MAX_DOUBLINGS)
+    return cap if seconds >= cap.total_seconds() else timedelta(seconds=seconds)
+
+
+def _jittered(delay: timedelta, random: Callable[[], float]) -> timedelta:
+    return delay * (1 - _JITTER + 2 * _JITTER * random())
