@@ -1,0 +1,177 @@
+"""One plain, honest sentence about where an email stands, for a person or a model to read.
+
+``sent`` is the next server's word that it took the email (RFC 5321 §6.1), so no sentence here says "delivered".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+
+from outspool.domain.email import Email, Recipient
+from outspool.domain.schedule import describe_wait
+from outspool.domain.status import EmailStatus, RecipientStatus
+
+_NAMED = 3
+"""So many recipients are named in a sentence; the rest are counted."""
+
+_QUOTED = 200
+"""So many characters of a server's words are repeated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """The SMTP account rests `until` then (UTC), for this `reason`."""
+
+    until: datetime
+    reason: str = ""
+
+
+def summarize(email: Email, *, now: datetime, pause: Pause | None = None) -> str:
+    """Say in a sentence or two what became of `email`, seen at `now`; `pause` if the SMTP account rests."""
+    return _SENTENCES[email.status](email, now, pause)
+
+
+def next_attempt_at(email: Email, *, pause: Pause | None = None) -> datetime | None:
+    """Return when the next attempt may start (UTC), or None when none will by itself."""
+    if email.status not in (EmailStatus.SCHEDULED, EmailStatus.QUEUED, EmailStatus.DEFERRED):
+        return None
+    return max(email.due_at, pause.until) if pause else email.due_at
+
+
+def utc(moment: datetime) -> str:
+    """Write a UTC time as RFC 3339, to the second, or to the millisecond when it has a fraction."""
+    spec = "milliseconds" if moment.microsecond else "seconds"
+    return moment.isoformat(timespec=spec).replace("+00:00", "Z")
+
+
+def _held(_email: Email, _now: datetime, _pause: Pause | None) -> str:
+    return "Held: it waits for a person's approval and was not sent."
+
+
+def _scheduled(email: Email, now: datetime, pause: Pause | None) -> str:
+    if email.due_at <= now:
+        return f"Scheduled for {utc(email.due_at)}: due now. {_by_itself(now, pause)}"
+    return f"Scheduled for {utc(email.due_at)}, {describe_wait(now, email.due_at)}. It goes out by itself."
+
+
+def _queued(_email: Email, now: datetime, pause: Pause | None) -> str:
+    return f"Accepted and queued. {_by_itself(now, pause)}"
+
+
+def _by_itself(now: datetime, pause: Pause | None) -> str:
+    if pause is None or pause.until <= now:
+        return "It goes out by itself."
+    why = f": {_clipped(pause.reason)}" if pause.reason else ""
+    return _closed(f"The SMTP account is paused until {utc(pause.until)}{why}") + " It goes out by itself after that."
+
+
+def _sending(_email: Email, _now: datetime, _pause: Pause | None) -> str:
+    return "Being handed to the mail server right now."
+
+
+def _deferred(email: Email, now: datetime, pause: Pause | None) -> str:
+    taken = _taken_so_far(email)
+    if pause is not None and pause.until > max(now, email.due_at):
+        return f"{taken}Not sent yet. {_by_itself(now, pause)}"
+    when = describe_wait(now, email.due_at) if email.due_at > now else "now"
+    return f"{taken}{_closed(f'Waiting for another attempt, {when}: {_reason(email)}')} It goes out by itself."
+
+
+def _sent(email: Email, _now: datetime, _pause: Pause | None) -> str:
+    whom = email.recipients[0].address if len(email.recipients) == 1 else f"{len(email.recipients)} recipients"
+    replies = {str(r.reply) for r in email.recipients if r.reply}
+    said = f" ({_clipped(replies.pop())})" if len(replies) == 1 else ""
+    return f"Sent: the next mail server took it for {whom}{said}."
+
+
+def _partial(email: Email, _now: datetime, _pause: Pause | None) -> str:
+    missed = [r for r in email.recipients if r.status is not RecipientStatus.SENT]
+    refused = [r for r in missed if r.status is RecipientStatus.FAILED and r.reply]
+    if refused:
+        return f"{_taken_so_far(email)}{_closed(f'Refused for {_each(refused)}')}"
+    return f"{_taken_so_far(email)}{_closed(f'Not sent to {_named(missed)}: {_reason(email)}')}"
+
+
+def _failed(email: Email, _now: datetime, _pause: Pause | None) -> str:
+    refused = [r for r in email.recipients if r.status is RecipientStatus.FAILED and r.reply]
+    if refused and len(refused) == len(email.recipients):
+        return _closed(f"Failed: refused for {_each(refused)}")
+    return _closed(f"Failed: {_reason(email)}")
+
+
+def _canceled(_email: Email, _now: datetime, _pause: Pause | None) -> str:
+    return "Canceled: it was not sent and never will be."
+
+
+def _unknown(email: Email, _now: datetime, _pause: Pause | None) -> str:
+    doubtful = [r for r in email.recipients if r.status is not RecipientStatus.SENT]
+    return (
+        f"{_taken_so_far(email)}Unknown for {_named(doubtful)}: the connection or outspool stopped after the message "
+        "was handed over and before the server answered, so it may or may not have been sent. "
+        "retry_email may send it twice: ask the person first."
+    )
+
+
+def _bounced(email: Email, _now: datetime, _pause: Pause | None) -> str:
+    return _closed(f"Bounced: {_reason(email)}")
+
+
+_Sentence = Callable[[Email, datetime, Pause | None], str]
+
+_SENTENCES: Mapping[EmailStatus, _Sentence] = MappingProxyType(
+    {
+        EmailStatus.HELD: _held,
+        EmailStatus.SCHEDULED: _scheduled,
+        EmailStatus.QUEUED: _queued,
+        EmailStatus.SENDING: _sending,
+        EmailStatus.DEFERRED: _deferred,
+        EmailStatus.SENT: _sent,
+        EmailStatus.PARTIAL: _partial,
+        EmailStatus.FAILED: _failed,
+        EmailStatus.CANCELED: _canceled,
+        EmailStatus.UNKNOWN: _unknown,
+        EmailStatus.BOUNCED: _bounced,
+    }
+)
+
+
+def _taken_so_far(email: Email) -> str:
+    taken = sum(r.status is RecipientStatus.SENT for r in email.recipients)
+    return f"Taken for {taken} of {len(email.recipients)} recipients. " if taken else ""
+
+
+def _reason(email: Email) -> str:
+    if email.problem is not None and email.problem.message:
+        return _clipped(email.problem.message)
+    replies = [str(r.reply) for r in email.recipients if r.reply and r.status is not RecipientStatus.SENT]
+    return _clipped(replies[0]) if replies else "no reason was recorded"
+
+
+def _each(recipients: Sequence[Recipient]) -> str:
+    """Name each recipient with what its server said, or all of them together when it said the same of all."""
+    if len({str(r.reply) for r in recipients}) == 1:
+        return f"{_named(recipients)}: {_clipped(str(recipients[0].reply))}"
+    shown = "; ".join(f"{r.address}: {_clipped(str(r.reply))}" for r in recipients[:_NAMED])
+    return shown + _rest(recipients)
+
+
+def _named(recipients: Sequence[Recipient]) -> str:
+    return ", ".join(r.address for r in recipients[:_NAMED]) + _rest(recipients)
+
+
+def _rest(recipients: Sequence[Recipient]) -> str:
+    return f" and {len(recipients) - _NAMED} more" if len(recipients) > _NAMED else ""
+
+
+def _clipped(words: str) -> str:
+    """Keep a stranger's words on one line, printable and short."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    return f"{line[: _QUOTED - 1]}…" if len(line) > _QUOTED else line
+
+
+def _closed(sentence: str) -> str:
+    """End the sentence with one full stop."""
+    return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."

@@ -1,0 +1,108 @@
+"""Runs the ASGI app on a socket, and refuses to open it to the network while there are no tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+
+from outspool.errors import MisconfiguredError, brief
+
+log = logging.getLogger(__name__)
+
+_GRACE = 3
+"""Seconds that open SSE streams get at shutdown: they never end by themselves."""
+
+
+async def serve(app: Starlette, host: str, port: int) -> None:
+    """Run `app`, its lifespan included, until SIGINT or SIGTERM. Port 0 takes any free one; the address is logged.
+
+    Raises `MisconfiguredError` when `host` is not loopback, or when host and port cannot be had; what the lifespan
+    raises comes through.
+    """
+    addresses = await check_bind(host)
+    with closing(_listen(addresses[0], port)) as listener:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",  # entered here instead: uvicorn turns what it raises into a logged traceback
+            timeout_graceful_shutdown=_GRACE,
+            server_header=False,
+        )
+        async with app.router.lifespan_context(app):
+            log.info("serving %s", _url(listener))
+            await _Server(config).serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn raises the signal again once it has stopped, which would kill the process before the lifespan ends."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop serving on SIGINT and SIGTERM, and let the caller go on from there."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+async def check_bind(host: str) -> list[str]:
+    """Return the addresses `host` stands for, all of them loopback.
+
+    Raises `MisconfiguredError` when one of them is not, or when `host` stands for none.
+    """
+    name = host.strip().removeprefix("[").removesuffix("]")
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM) if name else []
+    except (OSError, UnicodeError):
+        found = []
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    if not addresses:
+        raise MisconfiguredError(f"The host {brief(host)} is no address of this machine.", "Use --host 127.0.0.1.")
+    if not all(_is_loopback(address) for address in addresses):
+        raise MisconfiguredError(
+            f"Refusing to listen on {brief(host)}: anybody who reaches it could send email as you, and access tokens "
+            "are not there yet.",
+            "Use --host 127.0.0.1, with an SSH tunnel or an authenticating reverse proxy on the same machine.",
+        )
+    return addresses
+
+
+def _is_loopback(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_loopback
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    """Bind before uvicorn does, which would log a traceback's worth and exit the process."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # Without this a restart fails for a minute; on Windows it would let two servers share the port.
+        if hasattr(socket, "AF_UNIX"):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(128)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        taken = getattr(error, "errno", None) == errno.EADDRINUSE
+        why = "is in use by another process" if taken else f"cannot be had: {error}"
+        raise MisconfiguredError(f"Port {port} on {address} {why}.", "Choose another with --port.") from None
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    address, port = listener.getsockname()[:2]
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"

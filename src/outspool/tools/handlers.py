@@ -1,0 +1,133 @@
+"""What each tool does: arguments → one call of the `Outbox` → result. No decision is made here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from outspool.domain.email import Email
+from outspool.domain.status import UNSETTLED
+from outspool.domain.summary import Pause
+from outspool.errors import InvalidSchedule
+from outspool.services.intake import Draft
+from outspool.services.outbox import Outbox, When
+from outspool.tools.arguments import (
+    EmailArguments,
+    ListArguments,
+    MessageArguments,
+    ScheduleArguments,
+    SendArguments,
+    UpdateArguments,
+    given,
+)
+from outspool.tools.results import EmailResult, email_result, list_result, scheduled_result, status_result
+from outspool.tools.strict_tool import Answer
+
+log = logging.getLogger(__name__)
+
+_WHEN = frozenset({"scheduled_at", "timezone", "delay"})
+_NOT_CONTENT = _WHEN | {"email_id", "wait", "idempotency_key"}
+
+
+class Handlers:
+    """The seven tools over one outbox."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        """Serve calls from `outbox`."""
+        self._outbox = outbox
+
+    async def send(self, arguments: SendArguments) -> Answer:
+        """Accept an email for now, and wait a while for its outcome."""
+        email = await self._outbox.accept(_draft(arguments), idempotency_key=arguments.idempotency_key)
+        return await self._answer(await self._settled(email, arguments.wait))
+
+    async def schedule(self, arguments: ScheduleArguments) -> Answer:
+        """Accept an email for later. Without a time it would leave at once, which nobody who calls this means."""
+        if arguments.scheduled_at is None and arguments.delay is None:
+            raise InvalidSchedule(
+                "Neither scheduled_at nor delay is given.",
+                "Give one: scheduled_at 2026-11-23T09:00:00+01:00, or delay PT2H. Nothing was scheduled.",
+            )
+        email = await self._outbox.accept(
+            _draft(arguments), when=_when(arguments), idempotency_key=arguments.idempotency_key
+        )
+        return await self._answer(email, scheduled_result)
+
+    async def status(self, arguments: EmailArguments) -> Answer:
+        """Show one email with its history."""
+        return await self._answer(await self._outbox.get(arguments.email_id), status_result)
+
+    async def find(self, arguments: ListArguments) -> Answer:
+        """Show one page of emails."""
+        listing = await self._outbox.find(**{k: v for k, v in given(arguments).items() if v is not None})
+        pause = await self._pause()
+        result = list_result(
+            listing.emails,
+            next_cursor=listing.next_cursor,
+            counts=listing.counts,
+            now=self._outbox.now(),
+            pause=pause,
+        )
+        lines = [f"{e.id} {e.status}, {e.subject!r} to {', '.join(e.to[:3])}: {e.summary}" for e in result.emails]
+        counts = ", ".join(f"{count} {status}" for status, count in result.counts.items()) or "none"
+        more = f" More follow: cursor {result.next_cursor}." if result.next_cursor else ""
+        head = f"{len(lines)} shown, newest first. In the whole outbox: {counts}.{more}"
+        return Answer(text="\n".join([head, *lines]), result=result)
+
+    async def update(self, arguments: UpdateArguments) -> Answer:
+        """Change an email that still waits."""
+        changes = given(arguments, but=_NOT_CONTENT)
+        when = _when(arguments)
+        return await self._answer(
+            await self._outbox.update(arguments.email_id, changes, when=None if when == When() else when)
+        )
+
+    async def cancel(self, arguments: EmailArguments) -> Answer:
+        """Stop an email that still waits."""
+        return await self._answer(await self._outbox.cancel(arguments.email_id))
+
+    async def retry(self, arguments: EmailArguments) -> Answer:
+        """Send again to whoever did not get it."""
+        return await self._answer(await self._outbox.retry(arguments.email_id))
+
+    async def _settled(self, email: Email, within: float) -> Email:
+        """Wait for the outcome. The email is committed already, so no trouble while waiting may hide that."""
+        if within <= 0 or email.status not in UNSETTLED:
+            return email
+        try:
+            return await self._outbox.settle(email, within=within)
+        except Exception:
+            log.exception("lost sight of %s after accepting it", email.id)
+            return email
+
+    async def _answer(
+        self,
+        email: Email,
+        show: Callable[..., EmailResult] = email_result,
+    ) -> Answer:
+        pause = await self._pause()
+        result = show(email, now=self._outbox.now(), pause=pause)
+        return Answer(text=f"{result.summary} Email id: {result.id}", result=result)
+
+    async def _pause(self) -> Pause | None:
+        """Ask how the account fares; it only colours a sentence, so not knowing is no failure."""
+        try:
+            account = await self._outbox.account()
+        except Exception:
+            log.exception("could not read the state of the SMTP account")
+            return None
+        now: datetime = self._outbox.now()
+        if account.paused_until is None or not account.is_paused(now):
+            return None
+        return Pause(until=account.paused_until, reason=account.message)
+
+
+def _draft(arguments: MessageArguments) -> Draft:
+    """Keep what was written; a null is no value."""
+    written = given(arguments, but=_NOT_CONTENT)
+    return Draft(**{name: value for name, value in written.items() if value is not None})
+
+
+def _when(arguments: ScheduleArguments | UpdateArguments) -> When:
+    return When(scheduled_at=arguments.scheduled_at, timezone=arguments.timezone, delay=arguments.delay)

@@ -1,0 +1,214 @@
+"""The results of every tool. Null fields are left out; times are RFC 3339 UTC.
+
+Every tool that returns an email returns all of `EmailResult`. Only two *declare* all of it, because every client's model
+pays for the tool list on every turn; the others declare the head that a caller acts on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from outspool.domain.email import Email, Event, Mailbox, Problem, Recipient
+from outspool.domain.schedule import describe_wait
+from outspool.domain.status import EmailStatus
+from outspool.domain.summary import Pause, next_attempt_at, summarize, utc
+
+Time = Annotated[datetime, PlainSerializer(utc, return_type=str)]
+
+
+class Result(BaseModel):
+    """Base of all: written by name or by alias, dumped by alias."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+
+class RecipientResult(Result):
+    """One recipient and the last word of a server about it."""
+
+    address: str
+    kind: str
+    status: str
+    code: int | None = None
+    enhanced_code: str | None = None
+    reply: str | None = None
+
+
+class ErrorResult(Result):
+    """Why an email is not (wholly) sent, and what to do."""
+
+    code: str
+    message: str
+    hint: str | None = None
+
+
+class EmailHead(Result):
+    """What a caller acts on next."""
+
+    id: str
+    status: str
+    summary: str
+    scheduled_at: Time | None = None
+    next_attempt_at: Time | None = None
+
+
+class EmailResult(EmailHead):
+    """An email as every tool returns it."""
+
+    from_: str = Field(alias="from")
+    to: list[str]
+    cc: list[str] | None = None
+    bcc: list[str] | None = None
+    subject: str
+    created_at: Time
+    sent_at: Time | None = None
+    attempts: int
+    message_id: str
+    recipients: list[RecipientResult]
+    error: ErrorResult | None = None
+
+
+class ScheduledHead(EmailHead):
+    """The head with the server's clock, so that a wrong idea of "now" shows."""
+
+    now: Time
+    in_: str = Field(alias="in")
+
+
+class ScheduledResult(EmailResult, ScheduledHead):
+    """An email with the server's clock."""
+
+
+class EventResult(Result):
+    """One line of an email's history."""
+
+    at: Time
+    status: str
+    code: str
+    detail: str | None = None
+
+
+class StatusResult(EmailResult):
+    """An email with its history, oldest first."""
+
+    events: list[EventResult]
+
+
+class BriefResult(Result):
+    """An email in a list."""
+
+    id: str
+    status: str
+    summary: str
+    to: list[str]
+    subject: str
+    created_at: Time
+    scheduled_at: Time | None = None
+    sent_at: Time | None = None
+
+
+class ListResult(Result):
+    """One page, newest first, and how many emails stand in each status altogether."""
+
+    emails: list[BriefResult]
+    next_cursor: str | None = None
+    counts: dict[str, int]
+
+
+def email_result(email: Email, *, now: datetime, pause: Pause | None) -> EmailResult:
+    """Show `email` as it stands at `now`."""
+    content = email.content
+    return EmailResult(
+        id=str(email.id),
+        status=email.status,
+        summary=summarize(email, now=now, pause=pause),
+        from_=written(content.sender),
+        to=[written(m) for m in content.to],
+        cc=[written(m) for m in content.cc] or None,
+        bcc=[written(m) for m in content.bcc] or None,
+        subject=content.subject,
+        scheduled_at=email.scheduled_at,
+        created_at=email.created_at,
+        sent_at=email.sent_at,
+        attempts=email.attempts,
+        next_attempt_at=next_attempt_at(email, pause=pause),
+        message_id=email.message_id,
+        recipients=[_recipient(r) for r in email.recipients],
+        error=_error(email.problem),
+    )
+
+
+def scheduled_result(email: Email, *, now: datetime, pause: Pause | None) -> ScheduledResult:
+    """Show `email` with the server's `now` and the time to go in words."""
+    shown = email_result(email, now=now, pause=pause)
+    wait = describe_wait(now, email.due_at) if email.due_at > now else "now"
+    return ScheduledResult(**dict(shown), now=now, in_=wait)
+
+
+def status_result(email: Email, *, now: datetime, pause: Pause | None) -> StatusResult:
+    """Show `email` with its events."""
+    shown = email_result(email, now=now, pause=pause)
+    return StatusResult(**dict(shown), events=[_event(e) for e in email.events])
+
+
+def list_result(
+    emails: tuple[Email, ...],
+    *,
+    next_cursor: str | None,
+    counts: Mapping[EmailStatus, int],
+    now: datetime,
+    pause: Pause | None,
+) -> ListResult:
+    """Show one page of emails."""
+    return ListResult(
+        emails=[_brief(email, now, pause) for email in emails],
+        next_cursor=next_cursor,
+        counts={str(status): count for status, count in counts.items()},
+    )
+
+
+def written(mailbox: Mailbox) -> str:
+    """Write a mailbox so that it can be given back as an argument: ``"Doe, Jane" <jane@example.com>``."""
+    if not mailbox.name:
+        return mailbox.address
+    plain = all(c.isalnum() or c in " '-_" for c in mailbox.name)
+    name = mailbox.name if plain else '"' + mailbox.name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"{name} <{mailbox.address}>"
+
+
+def _brief(email: Email, now: datetime, pause: Pause | None) -> BriefResult:
+    return BriefResult(
+        id=str(email.id),
+        status=email.status,
+        summary=summarize(email, now=now, pause=pause),
+        to=[written(m) for m in email.content.to],
+        subject=email.content.subject,
+        created_at=email.created_at,
+        scheduled_at=email.scheduled_at,
+        sent_at=email.sent_at,
+    )
+
+
+def _recipient(recipient: Recipient) -> RecipientResult:
+    reply = recipient.reply
+    return RecipientResult(
+        address=recipient.address,
+        kind=recipient.kind,
+        status=recipient.status,
+        code=reply.code if reply else None,
+        enhanced_code=reply.enhanced_code if reply else None,
+        reply=reply.text if reply else None,
+    )
+
+
+def _error(problem: Problem | None) -> ErrorResult | None:
+    if problem is None:
+        return None
+    return ErrorResult(code=problem.code, message=problem.message, hint=problem.hint or None)
+
+
+def _event(event: Event) -> EventResult:
+    return EventResult(at=event.at, status=event.status, code=event.code, detail=event.detail or None)

@@ -1,0 +1,56 @@
+"""JSON schemas small enough to be read by a model on every turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+_NOISE = frozenset({"title"})
+_NULL = {"type": "null"}
+
+
+def input_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return what `model` takes. An optional argument is one that may be left out, so it is not shown as nullable."""
+    return _compact(model.model_json_schema(by_alias=True), keep_required=True)
+
+
+def output_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return what `model` is dumped as. Only the root says which fields are always there."""
+    schema = model.model_json_schema(by_alias=True, mode="serialization")
+    return _compact(schema, keep_required=False) | {"required": schema["required"]}
+
+
+def _compact(schema: dict[str, Any], *, keep_required: bool) -> dict[str, Any]:
+    """Strip titles, null defaults, docstrings and references."""
+    definitions = schema.pop("$defs", {})
+    noise = _NOISE if keep_required else _NOISE | {"required"}
+    compacted: dict[str, Any] = _strip(schema, definitions, noise)
+    compacted.pop("description", None)
+    return compacted
+
+
+def _strip(node: Any, definitions: dict[str, Any], noise: frozenset[str]) -> Any:
+    if isinstance(node, list):
+        return [_strip(item, definitions, noise) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        target = {k: v for k, v in definitions[node["$ref"].rsplit("/", 1)[1]].items() if k != "description"}
+        return _strip({**target, **{k: v for k, v in node.items() if k != "$ref"}}, definitions, noise)
+    if _NULL in node.get("anyOf", ()) and "default" in node:
+        return _strip(_without_null(node), definitions, noise)
+    return {
+        # A property may itself be called "title": names are not noise.
+        key: {k: _strip(v, definitions, noise) for k, v in value.items()}
+        if key == "properties"
+        else _strip(value, definitions, noise)
+        for key, value in node.items()
+        if key not in noise and not (key == "default" and value is None)
+    }
+
+
+def _without_null(node: dict[str, Any]) -> dict[str, Any]:
+    branches = [branch for branch in node["anyOf"] if branch != _NULL]
+    rest = {key: value for key, value in node.items() if key != "anyOf"}
+    return {**branches[0], **rest} if len(branches) == 1 else {**rest, "anyOf": branches}

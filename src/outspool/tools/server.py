@@ -1,0 +1,168 @@
+"""The MCP server: seven tools, each described for a model that has never seen it.
+
+It has no lifespan of its own: the SDK enters one per SSE connection, so what must run once per process is not started
+here but in `outspool.app`.
+"""
+
+from __future__ import annotations
+
+from mcp.server.mcpserver import MCPServer
+from mcp_types import ToolAnnotations
+
+from outspool import __version__
+from outspool.services.outbox import Outbox
+from outspool.tools.arguments import (
+    EmailArguments,
+    ListArguments,
+    ScheduleArguments,
+    SendArguments,
+    UpdateArguments,
+)
+from outspool.tools.handlers import Handlers
+from outspool.tools.results import EmailHead, EmailResult, ListResult, ScheduledHead, StatusResult
+from outspool.tools.strict_tool import StrictTool
+
+INSTRUCTIONS = (
+    "An email outbox. Once a tool returns an id the email is stored and goes out by itself, retries included: do not "
+    "send it again, ask get_status. Statuses: held (waits for approval), scheduled, queued, sending, deferred (will be "
+    "tried again), sent (the next mail server took it; not proof of delivery), partial (some recipients refused), "
+    "failed, canceled, bounced, unknown (may or may not have gone out: ask the person before retry_email)."
+)
+
+
+def build_server(outbox: Outbox) -> MCPServer[object]:
+    """Build the server over `outbox`; run it over stdio, or give it to `outspool.http.asgi.build_app`."""
+    return MCPServer(
+        "outspool",
+        title="outspool email outbox",
+        version=__version__,
+        instructions=INSTRUCTIONS,
+        tools=list(_tools(Handlers(outbox))),
+        log_level="WARNING",
+    )
+
+
+def _tools(handlers: Handlers) -> tuple[StrictTool, ...]:
+    return (_send(handlers), _schedule(handlers), _status(handlers), _list(handlers), *_changes(handlers))
+
+
+def _send(handlers: Handlers) -> StrictTool:
+    return StrictTool.build(
+        handlers.send,
+        name="send_email",
+        description=(
+            "Send one email now: it is stored, then sent, and the call waits for the outcome. Status sent: the next "
+            "mail server took it, which does not prove it delivered or read. partial, failed: error says why. queued, "
+            "sending, deferred: it goes out by itself; do not call again, follow it with get_status. unknown: ask the "
+            "person before retry_email. To send later: schedule_email."
+        ),
+        arguments=SendArguments,
+        result=EmailResult,
+        annotations=_hints("Send email", destructive=True, open_world=True),
+        untouched="Nothing was sent.",
+        elsewhere=dict.fromkeys(("scheduled_at", "timezone", "delay"), "schedule_email"),
+    )
+
+
+def _schedule(handlers: Handlers) -> StrictTool:
+    return StrictTool.build(
+        handlers.schedule,
+        name="schedule_email",
+        description=(
+            "Send one email later, at scheduled_at or after delay. Returns at once; check that scheduled_at, now (the "
+            "server's clock) and in (time to go) are what was meant. It leaves by itself, connected or not. "
+            "update_email changes it, cancel_email stops it."
+        ),
+        arguments=ScheduleArguments,
+        result=ScheduledHead,
+        annotations=_hints("Schedule email", open_world=True),
+        untouched="Nothing was scheduled.",
+        elsewhere={"wait": "send_email"},
+    )
+
+
+def _status(handlers: Handlers) -> StrictTool:
+    return StrictTool.build(
+        handlers.status,
+        name="get_status",
+        description=(
+            "Look up one email: its status, what the server said about each recipient, when the next attempt is, "
+            "and everything that happened to it (events)."
+        ),
+        arguments=EmailArguments,
+        result=StatusResult,
+        annotations=_hints("Email status", read_only=True),
+    )
+
+
+def _list(handlers: Handlers) -> StrictTool:
+    return StrictTool.build(
+        handlers.find,
+        name="list_emails",
+        description=(
+            "List emails of this outbox, newest first, all filters together; counts covers the whole outbox. Not an "
+            "inbox: received mail is not here."
+        ),
+        arguments=ListArguments,
+        result=ListResult,
+        annotations=_hints("List emails", read_only=True),
+    )
+
+
+def _changes(handlers: Handlers) -> tuple[StrictTool, ...]:
+    return (
+        StrictTool.build(
+            handlers.update,
+            name="update_email",
+            description=(
+                "Change an email that still waits (held, scheduled, queued, deferred): its content, or when it leaves. "
+                "Arguments left out stay as they are; null or [] clears."
+            ),
+            arguments=UpdateArguments,
+            result=EmailHead,
+            annotations=_hints("Update email", destructive=True, open_world=True),
+            untouched="Nothing was changed.",
+        ),
+        StrictTool.build(
+            handlers.cancel,
+            name="cancel_email",
+            description=(
+                "Stop an email that still waits; canceled means it was never sent and never will be. What was sent "
+                "cannot be called back (wrong_state)."
+            ),
+            arguments=EmailArguments,
+            result=EmailHead,
+            annotations=_hints("Cancel email", destructive=True, idempotent=True),
+            untouched="Nothing was canceled.",
+        ),
+        StrictTool.build(
+            handlers.retry,
+            name="retry_email",
+            description=(
+                "Send a failed, partial or unknown email again, only to recipients not yet served; if it is unknown "
+                "they may get it twice: ask the person first. A deferred one, which goes out by itself, is tried now."
+            ),
+            arguments=EmailArguments,
+            result=EmailHead,
+            annotations=_hints("Retry email", destructive=True, open_world=True),
+            untouched="Nothing was sent.",
+        ),
+    )
+
+
+def _hints(
+    title: str,
+    *,
+    read_only: bool = False,
+    destructive: bool = False,
+    idempotent: bool = False,
+    open_world: bool = False,
+) -> ToolAnnotations:
+    """Say honestly what a call may do; "destructive" here means that it cannot be taken back."""
+    return ToolAnnotations(
+        title=title,
+        read_only_hint=read_only,
+        destructive_hint=destructive,
+        idempotent_hint=idempotent or read_only,
+        open_world_hint=open_world,
+    )

@@ -1,0 +1,107 @@
+"""A tool that refuses what it does not know, and words every failure itself.
+
+The SDK's own tool ignores unknown arguments, coerces types, and puts ``Error executing tool X:`` before every error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from mcp.server.mcpserver.tools.base import Tool
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
+from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import BaseModel, Field, ValidationError
+
+from outspool.errors import OutspoolError, Refusal
+from outspool.tools.refusals import refusal
+from outspool.tools.schema import input_schema, output_schema
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import Context
+
+log = logging.getLogger(__name__)
+
+CRASHED = (
+    "internal_error: outspool failed unexpectedly, and whether the call took effect is not known. "
+    "Look at list_emails or get_status before trying again."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a tool returns: a plain `text` for the model, and the `result` its output schema promises."""
+
+    text: str
+    result: BaseModel
+
+
+class StrictTool(Tool):
+    """One tool: `arguments_model` guards `fn`, which takes an instance of it and returns an `Answer`.
+
+    `untouched` ends every refusal of arguments, e.g. "Nothing was sent."; `elsewhere` maps arguments that callers
+    expect here to the tool that takes them.
+    """
+
+    arguments_model: type[BaseModel] = Field(exclude=True)
+    untouched: str = ""
+    elsewhere: Mapping[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def build(
+        cls,
+        fn: Callable[[Any], Awaitable[Answer]],
+        *,
+        name: str,
+        description: str,
+        arguments: type[BaseModel],
+        result: type[BaseModel],
+        annotations: ToolAnnotations,
+        untouched: str = "",
+        elsewhere: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Make a tool out of a handler and the models of what goes in and what comes out."""
+        return cls(
+            fn=fn,
+            name=name,
+            title=annotations.title,
+            description=description,
+            parameters=input_schema(arguments),
+            fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_schema=output_schema(result)),
+            is_async=True,
+            annotations=annotations,
+            arguments_model=arguments,
+            untouched=untouched,
+            elsewhere=elsewhere or {},
+        )
+
+    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
+        """Answer one call; every failure becomes ``code: what is wrong. What to do.`` with `isError`.
+
+        Error results are text alone: structured content must match the output schema, and an error does not.
+        """
+        try:
+            answer = await self.fn(self._parsed(arguments))
+        except OutspoolError as error:
+            level = logging.INFO if isinstance(error, Refusal) else logging.WARNING
+            log.log(level, "%s: %s", self.name, error)
+            return _failed(str(error))
+        except Exception:
+            log.exception("%s failed unexpectedly", self.name)
+            return _failed(CRASHED)
+        return CallToolResult(
+            content=[TextContent(type="text", text=answer.text)],
+            structured_content=answer.result.model_dump(mode="json", by_alias=True, exclude_none=True),
+        )
+
+    def _parsed(self, arguments: dict[str, Any]) -> BaseModel:
+        try:
+            return self.arguments_model.model_validate(arguments)
+        except ValidationError as error:
+            raise refusal(error, self.arguments_model, untouched=self.untouched, elsewhere=self.elsewhere) from None
+
+
+def _failed(sentence: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(type="text", text=sentence)], is_error=True)

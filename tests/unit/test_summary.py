@@ -1,0 +1,133 @@
+"""The sentence about an email says what is known, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from outspool.domain.email import Content, Email, Mailbox, Problem, Recipient, RecipientKind, Reply
+from outspool.domain.status import EmailStatus, RecipientStatus
+from outspool.domain.summary import Pause, next_attempt_at, summarize, utc
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+TAKEN = Reply(code=250, enhanced_code="2.0.0", text="Ok: queued as 4F2")
+NO_USER = Reply(code=550, enhanced_code="5.1.1", text="no such user")
+LATER = Reply(code=451, enhanced_code="4.3.0", text="try later")
+
+
+def recipient(name: str, status: RecipientStatus = RecipientStatus.PENDING, reply: Reply | None = None) -> Recipient:
+    mailbox = Mailbox(address=f"{name}@example.com")
+    return Recipient(kind=RecipientKind.TO, mailbox=mailbox, status=status, reply=reply)
+
+
+def email(status: EmailStatus, *recipients: Recipient, due_in: float = 0, problem: Problem | None = None) -> Email:
+    everyone = recipients or (recipient("a"),)
+    return Email(
+        id=UUID(int=1),
+        status=status,
+        content=Content(sender=Mailbox(address="me@example.com"), to=tuple(r.mailbox for r in everyone), body="hi"),
+        recipients=everyone,
+        message_id="<1@example.com>",
+        date=NOW,
+        created_at=NOW,
+        due_at=NOW + timedelta(seconds=due_in),
+        expires_at=NOW + timedelta(days=5),
+        problem=problem,
+    )
+
+
+@pytest.mark.parametrize("status", EmailStatus)
+def test_every_status_has_a_sentence_that_never_says_delivered(status: EmailStatus) -> None:
+    said = summarize(email(status), now=NOW)
+    assert said.endswith((".", "…"))
+    assert "deliver" not in said.lower()
+
+
+def test_sent_names_the_one_recipient_and_repeats_the_reply() -> None:
+    said = summarize(email(EmailStatus.SENT, recipient("a", RecipientStatus.SENT, TAKEN)), now=NOW)
+    assert said == "Sent: the next mail server took it for a@example.com (250 2.0.0 Ok: queued as 4F2)."
+
+
+def test_sent_counts_several_recipients() -> None:
+    both = (recipient("a", RecipientStatus.SENT, TAKEN), recipient("b", RecipientStatus.SENT, TAKEN))
+    assert "for 2 recipients" in summarize(email(EmailStatus.SENT, *both), now=NOW)
+
+
+def test_partial_says_who_was_refused_and_why() -> None:
+    both = (recipient("a", RecipientStatus.SENT, TAKEN), recipient("b", RecipientStatus.FAILED, NO_USER))
+    said = summarize(email(EmailStatus.PARTIAL, *both), now=NOW)
+    assert said == "Taken for 1 of 2 recipients. Refused for b@example.com: 550 5.1.1 no such user."
+
+
+def test_stopped_halfway_says_that_it_was_canceled_for_the_rest() -> None:
+    both = (recipient("a", RecipientStatus.SENT, TAKEN), recipient("b", RecipientStatus.FAILED))
+    stopped = email(EmailStatus.PARTIAL, *both, problem=Problem(code="stopped", message="Canceled for the rest."))
+    assert summarize(stopped, now=NOW) == (
+        "Taken for 1 of 2 recipients. Not sent to b@example.com: Canceled for the rest."
+    )
+
+
+def test_deferred_says_when_it_is_tried_again_and_why() -> None:
+    waiting = email(
+        EmailStatus.DEFERRED,
+        recipient("a", RecipientStatus.DEFERRED, LATER),
+        due_in=58,
+        problem=Problem(code="deferred", message="451 4.3.0 try later"),
+    )
+    said = summarize(waiting, now=NOW)
+    assert said == "Waiting for another attempt, in 58 s: 451 4.3.0 try later. It goes out by itself."
+
+
+def test_deferred_while_the_account_rests_says_so_and_counts_to_the_end_of_the_rest() -> None:
+    pause = Pause(until=NOW + timedelta(minutes=3, seconds=10), reason="connection refused")
+    waiting = email(EmailStatus.DEFERRED, due_in=5)
+    said = summarize(waiting, now=NOW, pause=pause)
+    assert "paused until 2026-11-22T12:03:10Z: connection refused." in said
+    assert next_attempt_at(waiting, pause=pause) == pause.until
+
+
+def test_a_deferred_email_already_taken_for_some_says_so() -> None:
+    both = (recipient("a", RecipientStatus.SENT, TAKEN), recipient("b", RecipientStatus.DEFERRED, LATER))
+    assert summarize(email(EmailStatus.DEFERRED, *both, due_in=58), now=NOW).startswith("Taken for 1 of 2 recipients. ")
+
+
+def test_scheduled_says_the_time_and_how_long_until_then() -> None:
+    said = summarize(email(EmailStatus.SCHEDULED, due_in=17 * 3600 + 180), now=NOW)
+    assert said == "Scheduled for 2026-11-23T05:03:00Z, in 17 h 3 min. It goes out by itself."
+
+
+def test_unknown_asks_for_the_person_before_a_retry() -> None:
+    said = summarize(email(EmailStatus.UNKNOWN, recipient("a", RecipientStatus.UNKNOWN)), now=NOW)
+    assert "may or may not" in said
+    assert "ask the person first" in said
+
+
+def test_failed_for_everybody_repeats_what_the_server_said_once() -> None:
+    refused = tuple(recipient(name, RecipientStatus.FAILED, NO_USER) for name in "abcde")
+    said = summarize(email(EmailStatus.FAILED, *refused), now=NOW)
+    assert said.count("no such user") == 1
+    assert said.endswith("c@example.com and 2 more: 550 5.1.1 no such user.")
+
+
+def test_a_servers_endless_reply_is_clipped_and_stays_on_one_line() -> None:
+    endless = Reply(code=550, enhanced_code=None, text="no\r\n\x1b[31m" + "x" * 10_000)
+    said = summarize(email(EmailStatus.FAILED, recipient("a", RecipientStatus.FAILED, endless)), now=NOW)
+    assert len(said) < 300
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize("status", set(EmailStatus) - {EmailStatus.SCHEDULED, EmailStatus.QUEUED, EmailStatus.DEFERRED})
+def test_nothing_but_a_waiting_email_has_a_next_attempt(status: EmailStatus) -> None:
+    assert next_attempt_at(email(status)) is None
+
+
+def test_times_are_rfc_3339_with_z_and_milliseconds_only_when_there_are_any() -> None:
+    assert utc(NOW) == "2026-11-22T12:00:00Z"
+    assert utc(NOW + timedelta(milliseconds=5)) == "2026-11-22T12:00:00.005Z"
+
+
+def test_a_held_email_has_no_next_attempt_even_when_due() -> None:
+    assert next_attempt_at(replace(email(EmailStatus.HELD), due_at=NOW)) is None

@@ -1,0 +1,183 @@
+"""What the tools say of themselves, and how they refuse what they do not take. No outbox is reached here."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any, cast
+
+import pytest
+from mcp.client import Client
+from mcp_types import TextContent, Tool
+
+from outspool.services.outbox import Outbox
+from outspool.tools.server import INSTRUCTIONS, build_server
+
+NO_OUTBOX = cast(Outbox, None)
+"""Refused calls never touch the outbox; one that does crashes, which is a test of its own below."""
+
+NAMES = [
+    "send_email",
+    "schedule_email",
+    "get_status",
+    "list_emails",
+    "update_email",
+    "cancel_email",
+    "retry_email",
+]
+NOT_YET = {"attachments", "template", "variables", "recurrence"}
+
+
+def connect(mode: str = "legacy") -> Client:
+    return Client(build_server(NO_OUTBOX), mode=mode)
+
+
+async def tools(mode: str = "legacy") -> dict[str, Tool]:
+    async with connect(mode) as client:
+        return {tool.name: tool for tool in (await client.list_tools()).tools}
+
+
+async def refused(tool: str, arguments: dict[str, Any], mode: str = "legacy") -> str:
+    """Call, expect an error, and return its text."""
+    async with connect(mode) as client:
+        result = await client.call_tool(tool, arguments)
+    assert result.is_error
+    assert result.structured_content is None
+    assert len(result.content) == 1
+    assert isinstance(result.content[0], TextContent)
+    return result.content[0].text
+
+
+def message(**more: Any) -> dict[str, Any]:
+    return {"to": ["a@example.com"], "subject": "Hello", "body": "Hi", **more}
+
+
+async def test_there_are_exactly_the_seven_tools() -> None:
+    assert list(await tools()) == NAMES
+
+
+async def test_the_whole_tool_list_stays_under_3000_tokens() -> None:
+    async with connect() as client:
+        listed = (await client.list_tools()).model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert len(json.dumps(listed, ensure_ascii=False, separators=(",", ":"))) / 4 < 3000
+    assert len(INSTRUCTIONS) / 4 < 150
+
+
+async def test_every_tool_is_described_titled_and_annotated() -> None:
+    for tool in (await tools()).values():
+        assert tool.title
+        assert tool.description
+        hints = tool.annotations
+        assert hints is not None
+        assert None not in (hints.title, hints.read_only_hint, hints.destructive_hint, hints.idempotent_hint)
+        assert hints.open_world_hint is not None
+
+
+async def test_only_looking_is_read_only() -> None:
+    read_only = {name for name, tool in (await tools()).items() if tool.annotations and tool.annotations.read_only_hint}
+    assert read_only == {"get_status", "list_emails"}
+
+
+async def test_input_schemas_are_closed_compact_and_offer_nothing_that_does_not_work_yet() -> None:
+    for tool in (await tools()).values():
+        assert tool.input_schema["additionalProperties"] is False
+        assert not NOT_YET & tool.input_schema["properties"].keys()
+        text = json.dumps([tool.input_schema, tool.output_schema])
+        assert '"title"' not in text
+        assert "$ref" not in text
+        assert "from_" not in text
+
+
+async def test_wait_belongs_to_send_and_times_belong_to_schedule_and_update() -> None:
+    properties = {name: tool.input_schema["properties"].keys() for name, tool in (await tools()).items()}
+    times = {"scheduled_at", "timezone", "delay"}
+    assert {name for name in NAMES if "wait" in properties[name]} == {"send_email"}
+    assert {name for name in NAMES if times <= properties[name]} == {"schedule_email", "update_email"}
+
+
+@pytest.mark.parametrize(
+    ("tool", "wrong", "meant"),
+    [
+        ("schedule_email", "schedule_at", 'Did you mean "scheduled_at"?'),
+        ("send_email", "bbc", 'Did you mean "bcc"?'),
+        ("send_email", "text", 'Did you mean "body"?'),
+        ("send_email", "Subject", 'Did you mean "subject"?'),
+        ("send_email", "reply-to", 'Did you mean "reply_to"?'),
+        ("send_email", "from_", 'Did you mean "from"?'),
+        ("send_email", "schedule_at", '"scheduled_at" is an argument of schedule_email: call that instead.'),
+        ("send_email", "attachments", "Known are: to, subject, body,"),
+    ],
+)
+async def test_an_unknown_argument_is_refused_with_the_right_name(tool: str, wrong: str, meant: str) -> None:
+    text = await refused(tool, message(**{wrong: "x"}))
+    assert text.startswith(f'invalid_argument: unknown argument "{wrong}". {meant}')
+    assert text.endswith("Nothing was sent." if tool == "send_email" else "Nothing was scheduled.")
+
+
+async def test_an_unknown_argument_outranks_a_missing_one() -> None:
+    assert 'unknown argument "recipient". Did you mean "to"?' in await refused("send_email", {"recipient": "x"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, "to and subject are required."),
+        ({"to": ["a@example.com"]}, "subject is required."),
+        (message(to=[1]), "to[0] must be a string."),
+        (message(to={}), "to must be a list of strings."),
+        (message(to=None), "to must be a list of strings."),
+        (message(subject=42), "subject must be a string."),
+        (message(subject=["x"]), "subject must be a string."),
+        (message(body=True), "body must be a string."),
+        (message(cc=["x", None]), "cc[1] must be a string."),
+        (message(headers={"X-A": 1}), 'headers["X-A"] must be a string.'),
+        (message(headers=["X-A: 1"]), "headers must be an object of strings."),
+        (message(priority="urgent"), "priority must be one of low, normal or high."),
+        (message(wait=61), "wait must be at most 60."),
+        (message(wait=-1), "wait must be at least 0."),
+        (message(wait="soon"), "wait must be a number."),
+        (message(wait="NaN"), "wait must be a"),
+        (message(wait=True), "wait must be a number."),
+    ],
+)
+async def test_a_wrong_type_is_named_in_one_sentence(arguments: dict[str, Any], said: str) -> None:
+    text = await refused("send_email", arguments)
+    assert text.startswith(f"invalid_argument: {said}")
+    assert text.endswith("Nothing was sent.")
+
+
+async def test_a_refusal_never_echoes_a_value_at_length_or_a_library() -> None:
+    for arguments in (
+        message(subject=["s3cr3t" * 1000]),
+        message(**{"x" * 100_000: 1}),
+        message(headers={"k" * 9999: 1}),
+    ):
+        text = await refused("send_email", arguments)
+        assert len(text) < 400
+        assert "s3cr3t" not in text
+        assert "pydantic" not in text
+        assert "http" not in text
+
+
+async def test_an_argument_name_that_is_no_text_is_refused_in_print() -> None:
+    assert (await refused("cancel_email", {"email_id": "x", "a\nb\x1b[31m": 1})).isprintable()
+
+
+async def test_schedule_without_a_time_is_refused_rather_than_sent_now() -> None:
+    text = await refused("schedule_email", message())
+    assert text.startswith("invalid_schedule: Neither scheduled_at nor delay is given.")
+
+
+async def test_a_crash_is_logged_and_its_details_stay_here(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        text = await refused("get_status", {"email_id": "x"})
+    assert text.startswith("internal_error: outspool failed unexpectedly")
+    assert "NoneType" not in text
+    assert "get_status" in text
+    assert any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_both_protocol_eras_list_the_same_tools(mode: str) -> None:
+    assert list(await tools(mode)) == NAMES
+    assert "is required" in await refused("cancel_email", {}, mode)
