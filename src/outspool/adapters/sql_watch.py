@@ -92,7 +92,7 @@ class ChangeWatch:
             seen: int | None = None
             while True:
                 version = await connection.scalar(sa.text("PRAGMA data_version"))
-                if seen is not None and version != seen:
+                if version != seen:
                     self.announce(due=True)
                 seen = version
                 await asyncio.sleep(_SQLITE_POLL_SECONDS)

@@ -1,0 +1,100 @@
+"""Emails to fill an outbox with, and the parts of a store around one database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from outspool.adapters.sql_account import SqlAccount
+from outspool.adapters.sql_queue import SqlQueue
+from outspool.adapters.sql_schema import MigratedDatabase
+from outspool.adapters.sql_store import SqlEmailStore
+from outspool.adapters.sql_watch import ChangeWatch
+from outspool.adapters.uuid7 import new_id
+from outspool.domain.email import Content, Email, Event, Mailbox, Recipient, Reply
+from outspool.domain.status import EmailStatus, RecipientStatus
+from outspool.domain.transition import Transition
+from outspool.ports import Lease
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+OK = Reply(code=250, enhanced_code="2.0.0", text="ok")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlet:
+    """One process's view of a database."""
+
+    database: MigratedDatabase
+    changes: ChangeWatch
+    store: SqlEmailStore
+    queue: SqlQueue
+    account: SqlAccount
+
+    async def accept(self, email: Email) -> Email:
+        """Store an email with the event of its acceptance."""
+        return await self.store.add(email, Event(at=email.created_at, status=email.status, code="accepted"))
+
+    async def claim(self, *, at: datetime = NOW, limit: int = 10, lease: Lease | None = None) -> list[Email]:
+        """Claim what is due, for a lease of 30 s unless another is given."""
+        return list(await self.queue.claim_due(lease or a_lease(at), now=at, limit=limit, deferred_too=True))
+
+
+@asynccontextmanager
+async def outlet(url: str) -> AsyncIterator[Outlet]:
+    """Open a database as one more process would."""
+    database = MigratedDatabase(url)
+    changes = ChangeWatch(database)
+    try:
+        yield Outlet(
+            database=database,
+            changes=changes,
+            store=SqlEmailStore(database, changes),
+            queue=SqlQueue(database, changes),
+            account=SqlAccount(database, changes, name="test"),
+        )
+    finally:
+        await changes.close()
+        await database.close()
+
+
+def a_lease(at: datetime = NOW, *, seconds: float = 30) -> Lease:
+    """Return a new lease."""
+    return Lease(token=uuid4(), until=at + timedelta(seconds=seconds))
+
+
+def an_email(*to: str, at: datetime = NOW, due: datetime | None = None, **changes: Any) -> Email:
+    """Return an email to these addresses that was accepted at `at`; `changes` go to its content or to itself."""
+    of_content = {name: value for name, value in changes.items() if name in Content.__dataclass_fields__}
+    of_email = {name: value for name, value in changes.items() if name not in of_content}
+    mailboxes = tuple(Mailbox(address=address) for address in to or ("ann@example.com",))
+    content = replace(
+        Content(sender=Mailbox(address="me@example.com", name="Me"), to=mailboxes, subject="Hello", body="Hi.\n"),
+        **of_content,
+    )
+    email_id = new_id()
+    email = Email(
+        id=email_id,
+        status=EmailStatus.SCHEDULED if due else EmailStatus.QUEUED,
+        content=content,
+        recipients=tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.addressed()),
+        message_id=f"<{email_id.hex}@example.com>",
+        date=due or at,
+        created_at=at,
+        due_at=due or at,
+        expires_at=(due or at) + timedelta(hours=120),
+        scheduled_at=due,
+        fingerprint="f" * 64,
+    )
+    return replace(email, **of_email)
+
+
+def as_sent(email: Email, *, at: datetime = NOW) -> Transition:
+    """Return the transition of an email that every server took."""
+    taken = tuple(replace(r, status=RecipientStatus.SENT, reply=OK) for r in email.recipients)
+    return Transition.sent(at=at, recipients=taken, attempts=email.attempts + 1, detail=str(OK))
+
+
