@@ -27,7 +27,7 @@ from outspool.domain.mailbox_parser import parse_mailbox
 from outspool.domain.policy import Policy
 from outspool.domain.retry import RetryPolicy, account_pause
 from outspool.errors import InvalidAddress, MisconfiguredError, NotConfigured, StoreUnavailable
-from outspool.ports import Transport
+from outspool.ports import Clock, Transport
 from outspool.services.breaker import Breaker
 from outspool.services.composer import compose
 from outspool.services.delivery_agent import DeliveryAgent
@@ -54,11 +54,14 @@ _SANDBOX_DELAYS = (timedelta(seconds=2), timedelta(seconds=5), timedelta(seconds
 class Outspool:
     """Everything of one process, built and not yet started: `outbox` for the faces, `running` for the runtime."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Build it; nothing is opened. Raises `MisconfiguredError` when the settings contradict themselves."""
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        """Build it; nothing is opened. `clock` is the machine's unless given.
+
+        Raises `MisconfiguredError` when the settings contradict themselves.
+        """
         self.settings = settings
         self.smtp = None if settings.sandbox else smtp_account(settings)
-        self.clock = SystemClock()
+        self.clock = clock or SystemClock()
         self.database = MigratedDatabase(settings.store_url)
         self.changes = ChangeWatch(self.database)
         self.store = SqlEmailStore(self.database, self.changes)
