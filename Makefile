@@ -1,0 +1,72 @@
+# Each command works right after a clone, with nothing here but Python >= 3.11 and make. The rest comes from the
+# package registries into this folder: uv into .tools, outspool and what it needs into .venv.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: demo test lint lock clean help FORCE
+
+# The Python that is here, never one from the net.
+export UV_PYTHON_DOWNLOADS := never
+
+UV := .tools/bin/uv
+PYTHON := .venv/bin/python
+INSTALLED := .venv/.installed
+
+# Sets the shell's $python to a command that starts a Python new enough, or says what is missing.
+FIND_PYTHON = \
+	for python in python3 python3.11 python3.12 python3.13 python3.14 python none; do \
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && break; \
+	done; \
+	if [ "$$python" = none ]; then \
+		echo "outspool needs Python 3.11 or newer, and there is none on PATH. Install one, then run make again." >&2; \
+		exit 1; \
+	fi
+
+demo: $(INSTALLED)  ## Send, schedule and retry real email in a sandbox; no account needed
+	@$(PYTHON) -m outspool demo
+
+test: $(INSTALLED)  ## Run every test, on real servers that the tests start themselves
+	$(PYTHON) -m pytest
+
+lint: $(INSTALLED)  ## Check style, types and layers
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+
+lock: $(UV)  ## Renew requirements.lock after a change of dependencies
+	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --quiet \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.lock
+
+clean:  ## Remove all that make brought or built here
+	rm -rf .venv .tools build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## Show this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+
+# Some machines have a Python without venv; their pip can still install into a folder.
+$(UV):
+	@$(FIND_PYTHON); \
+	echo "Bringing uv into .tools ..."; \
+	if "$$python" -m venv --clear .tools >/dev/null 2>&1; then \
+		.tools/bin/python -m pip install --quiet --disable-pip-version-check uv; \
+	else \
+		rm -rf .tools; \
+		"$$python" -m pip install --quiet --disable-pip-version-check --target .tools uv; \
+	fi
+
+$(INSTALLED): pyproject.toml requirements.lock | $(UV)
+	@if ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+		$(FIND_PYTHON); \
+		$(UV) venv --quiet --clear --python "$$("$$python" -c 'import sys; print(sys.executable)')" .venv; \
+	fi
+	@echo "Installing outspool and what it needs into .venv ..."
+	@$(UV) pip install --quiet --python $(PYTHON) --requirements requirements.lock
+	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
+	@pwd -P >$@
+
+# A folder that was copied or moved would go on importing the old one.
+ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
+$(INSTALLED): FORCE
+endif
