@@ -8,6 +8,11 @@
 # The Python that is here, never one from the net.
 export UV_PYTHON_DOWNLOADS := never
 
+# Trust whom this machine trusts, where it has a list of them; uv's own list knows no company's proxy.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),)
+export UV_SYSTEM_CERTS ?= 1
+endif
+
 UV := .tools/bin/uv
 PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
