@@ -24,10 +24,11 @@ MAX_HEADERS = 20
 MAX_TAGS = 10
 
 _NOT_IN_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_NOT_IN_A_BODY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-# Wider than RFC 2047 allows, as readers are: spaces, "?" and any charset may stand inside. White space between two
-# encoded words does not count (§6.2).
-_ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bq])\?(.*?)\?=(?:\s+(?==\?))?", re.IGNORECASE | re.DOTALL)
+# What may be, turned round: twice as fast over megabytes as a list of what may not.
+_NOT_IN_A_BODY = re.compile(r"[^\t\n\r -~\xa0-\ud7ff\ue000-\U0010ffff]")
+# Wider than RFC 2047 allows, as readers are: spaces, "?" and any charset may stand inside, and the end may be missing
+# (Python takes the "?=" of "?q?=0D" for it). White space between two encoded words does not count (§6.2).
+_ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bq])\?(.*?)(?:\?=(?:\s+(?==\?))?|\Z)", re.IGNORECASE | re.DOTALL)
 _HEX_PAIR = re.compile(rb"=([0-9A-Fa-f]{2})")
 _MESSAGE_ID = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")
 _OWN_HEADER = re.compile(r"[Xx]-[!#$%&'*+.^_`|~0-9A-Za-z-]{1,74}")
