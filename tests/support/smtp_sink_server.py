@@ -77,12 +77,14 @@ class SinkSession(SMTP):
 
     async def _handle_client(self) -> None:
         self.event_handler.count_connection()
-        reply = await self.suffer("greeting")
-        if reply:
-            await self.push(reply)
+        try:
+            reply = await self.suffer("greeting")
+            if reply is None:
+                await super()._handle_client()
+            else:
+                await self.push(reply)
+        finally:
             self._writer.close()
-        else:
-            await super()._handle_client()
 
     async def smtp_STARTTLS(self, arg: str) -> None:
         """Start TLS, or not."""

@@ -33,6 +33,11 @@ class TcpProxy:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open through it."""
+        return len(self._writers) // 2
+
     async def __aenter__(self) -> Self:
         await self.listen()
         return self
@@ -40,6 +45,8 @@ class TcpProxy:
     async def __aexit__(self, *_: object) -> None:
         await self.refuse()
         self.reset_all()
+        while self._writers:
+            await asyncio.sleep(0)
 
     async def listen(self) -> None:
         """Accept connections: on a free port the first time, on the same ever after."""

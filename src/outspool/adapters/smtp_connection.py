@@ -33,6 +33,8 @@ _SLOWEST_LINE = 16 * 1024
 _QUIT_PATIENCE = 2.0
 _NO_SUCH_MECHANISM = 504
 _CLOSING = 421
+_CODES = range(200, 600)
+_NONSENSE = "the server answered with something that is no SMTP reply"
 
 
 class Connection:
@@ -60,7 +62,7 @@ class Connection:
             code, text = await self._smtp.execute_command(*words)
         except (aiosmtplib.SMTPException, OSError) as failure:
             raise self._silence(failure, self._timeouts.command) from failure
-        return parse_reply(code, text)
+        return self._reply(code, text)
 
     async def message(self, payload: bytes) -> Reply | None:
         """Send a message, stuffed and ended by its final dot; return the reply.
@@ -80,16 +82,16 @@ class Connection:
             raise self._silence(failure, patience) from failure
         if code == _CLOSING:
             self._smtp.close()
-        return parse_reply(code, text)
+        return self._reply(code, text)
 
     async def quit(self) -> None:
         """Say QUIT, wait a moment for the reply, close. Never raises."""
         try:
-            await self._smtp.quit(timeout=_QUIT_PATIENCE)
+            await self._smtp.execute_command(b"QUIT", timeout=_QUIT_PATIENCE)
         except (aiosmtplib.SMTPException, OSError):
             pass
         finally:
-            self._smtp.close()
+            self.drop()  # all is said: no need to wait for the far end of TLS to close too
 
     def drop(self) -> None:
         """Close at once, in whatever state: what is not on the wire yet never gets there."""
@@ -103,12 +105,18 @@ class Connection:
             self._smtp.protocol.write(b"QUIT\r\n")
         self._smtp.close()
 
+    def _reply(self, code: int, text: str) -> Reply:
+        if code not in _CODES:
+            self.drop()
+            raise Silence(_NONSENSE)
+        return parse_reply(code, text)
+
     def _silence(self, failure: Exception, patience: float) -> Silence:
         self.drop()
         if isinstance(failure, TimeoutError):
             return Silence(f"no reply within {patience:.0f} s")
         if isinstance(failure, aiosmtplib.SMTPResponseException):
-            return Silence("the server answered with something that is no SMTP reply")
+            return Silence(_NONSENSE)
         return Silence("the connection was lost")
 
 
@@ -143,7 +151,7 @@ async def open_connection(account: SmtpAccount, timeouts: Timeouts, tls: ssl.SSL
 
 
 def _trouble(account: SmtpAccount, phase: Phase, failure: Exception) -> AccountTrouble:
-    if isinstance(failure, aiosmtplib.SMTPResponseException) and failure.code > 0:
+    if isinstance(failure, aiosmtplib.SMTPResponseException) and failure.code in _CODES:
         return refused(account, phase, parse_reply(failure.code, failure.message))
     return unreachable(account, phase, failure)
 

@@ -26,7 +26,7 @@ _CLOSING = 421
 _FIRST_NEGATIVE = 400
 
 
-class StaleConnection(Exception):  # noqa: N818 - a turn of events, not an error
+class StaleConnection(Exception):
     """A connection from the pool had died meanwhile; nothing was begun on it, so a fresh one may take its place."""
 
 

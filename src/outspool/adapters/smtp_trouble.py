@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _GMAIL_CURE = (
     "Gmail takes an app password only: turn on 2-Step Verification, create one at"
-    " https://myaccount.google.com/apppasswords and set it as GMAIL_GMAIL_CURE."
+    " https://myaccount.google.com/apppasswords and set it as GMAIL_APP_PASSWORD."
 )
 _OTHER_SECURITY = {
     Security.TLS: "That port seems not to speak TLS from the first byte (587 does not): try SMTP_SECURITY=starttls.",
@@ -43,7 +43,7 @@ _EXPIRED = 10
 _APP_PASSWORD_ONLY = 534
 
 
-class Silence(Exception):  # noqa: N818 - not an error of ours, but of the line
+class Silence(Exception):
     """The line dropped, went silent or spoke nonsense where a reply was due; the connection is closed."""
 
 
@@ -106,10 +106,10 @@ def no_login(account: SmtpAccount, offered: Collection[str]) -> AccountTrouble:
 def _login_hint(account: SmtpAccount, reply: Reply) -> str:
     if account.is_gmail:
         return _GMAIL_CURE
+    if account.security is Security.NONE:
+        return "The server may want SMTP_SECURITY=starttls first; else check SMTP_USERNAME and SMTP_PASSWORD."
     if account.username is None:
         return "The server wants a login: set SMTP_USERNAME and SMTP_PASSWORD."
-    if account.security is Security.NONE:
-        return "Check SMTP_USERNAME and SMTP_PASSWORD; the server may want SMTP_SECURITY=starttls first."
     if reply.enhanced_code == "5.7.139":
         return "Password logins are switched off for this mailbox: its administrator can allow Authenticated SMTP."
     if reply.code == _APP_PASSWORD_ONLY or reply.enhanced_code == "5.7.9":
@@ -129,9 +129,11 @@ def _untrusted(account: SmtpAccount, cause: ssl.SSLCertVerificationError) -> Acc
 
 
 def _silent(account: SmtpAccount, phase: Phase, cause: BaseException) -> AccountTrouble:
-    from aiosmtplib import SMTPReadTimeoutError  # loaded by now: whoever connects has
+    from aiosmtplib import SMTPReadTimeoutError, SMTPResponseException  # loaded by now: whoever connects has
 
     kind = TroubleKind.TLS if phase is Phase.TLS else TroubleKind.NETWORK
+    if isinstance(cause, SMTPResponseException):
+        return AccountTrouble(kind, f"What answers at {account} does not speak SMTP.", "Check SMTP_HOST and SMTP_PORT.")
     if phase is Phase.CONNECT and isinstance(cause, SMTPReadTimeoutError):
         # A connection stands, and the server waits for us to begin: so it is with TLS from the first byte.
         message = f"{account} took the connection but said nothing."
