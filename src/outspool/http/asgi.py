@@ -1,7 +1,7 @@
-"""One ASGI app: ``/mcp`` (streamable HTTP), ``/sse`` with ``/messages/`` (HTTP+SSE, for older clients) and ``/healthz``.
+"""One ASGI app: ``/mcp`` (streamable HTTP), ``/sse`` with ``/messages/`` (HTTP+SSE, for old clients) and ``/healthz``.
 
-The runtime is entered once, in this app's lifespan. It must not be `MCPServer`'s lifespan, which the SDK enters once per
-SSE connection: a dispatcher there would run as many times as clients are connected, and never with none.
+The runtime is entered once, in this app's lifespan. It must not be `MCPServer`'s lifespan, which the SDK enters once
+per SSE connection: a dispatcher there would run as many times as clients are connected, and never with none.
 """
 
 from __future__ import annotations

@@ -34,6 +34,9 @@ _MEANT: Mapping[str, str] = MappingProxyType(
 )
 """What callers write for lack of the right name, where likeness of letters does not help."""
 
+_NAMED = 3
+"""So many unknown arguments are named in one refusal."""
+
 _EXPECTED: Mapping[str, str] = MappingProxyType(
     {
         "missing": "is required",
@@ -71,7 +74,8 @@ def refusal(
 def _unknown(unknown: list[str], known: list[str], untouched: str, elsewhere: Mapping[str, str]) -> InvalidArgument:
     name = unknown[0]
     noun = "unknown argument" if len(unknown) == 1 else "unknown arguments"
-    message = f"{noun} {', '.join(brief(n, 40) for n in unknown[:3])}{'…' if len(unknown) > 3 else ''}."
+    rest = "…" if len(unknown) > _NAMED else ""
+    message = f"{noun} {', '.join(brief(n, 40) for n in unknown[:_NAMED])}{rest}."
     if near := _nearest(name, known):
         meant = f"Did you mean {' or '.join(brief(n) for n in near)}?"
     elif there := _nearest(name, elsewhere):

@@ -77,7 +77,12 @@ class StrictTool(Tool):
             elsewhere=elsewhere or {},
         )
 
-    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
+    async def run(
+        self,
+        arguments: dict[str, Any],
+        context: Context[Any, Any],
+        convert_result: bool = False,  # noqa: FBT001, FBT002
+    ) -> CallToolResult:
         """Answer one call; every failure becomes ``code: what is wrong. What to do.`` with `isError`.
 
         Error results are text alone: structured content must match the output schema, and an error does not.
