@@ -74,7 +74,8 @@ def _split(text: str, field: str) -> tuple[str, str]:
 
 
 def _checked_name(name: str, field: str) -> str:
-    normal = unicodedata.normalize("NFC", name).strip()
+    # Spaces in a row are one space to those who read a name from a header (RFC 5322 §3.2.2).
+    normal = re.sub(" +", " ", unicodedata.normalize("NFC", name)).strip()
     if len(normal) > MAX_NAME:
         raise _refusal(name, field, f"is a name of {len(normal)} characters; {MAX_NAME} is the most", "Shorten it.")
     # Once more: unescaping and normalising may have made what was not there before.
