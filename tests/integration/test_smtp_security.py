@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import traceback
 from typing import TYPE_CHECKING
@@ -185,12 +186,38 @@ async def test_starttls_towards_a_tls_port_hints_at_tls(tls: SmtpSink, security:
     assert "SMTP_SECURITY=tls" in trouble.hint
 
 
-async def test_a_wrong_password_is_tried_once_and_named(starttls: SmtpSink) -> None:
+async def test_a_wrong_password_is_named(starttls: SmtpSink) -> None:
     transport = transport_to(starttls, Security.STARTTLS, login=(USER, "wrong-secret"))
     trouble = await trouble_of(transport)
     assert trouble.kind is TroubleKind.LOGIN
     assert '"535 5.7.8 Authentication credentials invalid"' in trouble.message
     assert "SMTP_PASSWORD" in trouble.hint
+
+
+@pytest.mark.parametrize(
+    ("refusal", "attempts"),
+    [("535 5.7.8 Wrong", ["AUTH PLAIN"]), ("504 5.5.4 Not this way", ["AUTH PLAIN", "AUTH LOGIN"])],
+)
+async def test_a_password_is_tried_again_only_where_the_mechanism_was_refused(
+    refusal: str, attempts: list[str]
+) -> None:
+    heard: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready\r\n")
+        while line := (await reader.readline()).decode():
+            heard.append(" ".join(line.split()[:2]))
+            writer.write(
+                b"250-here\r\n250 AUTH LOGIN PLAIN\r\n" if line.startswith("EHLO") else f"{refusal}\r\n".encode()
+            )
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        account = SmtpAccount(host="127.0.0.1", port=port, security=Security.NONE, username=USER, password=PASSWORD)
+        with pytest.raises(AccountTrouble, match="refused the login"):
+            await SmtpTransport(account).check()
+    assert heard[1:] == attempts
 
 
 @pytest.mark.parametrize(
