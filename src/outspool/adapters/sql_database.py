@@ -17,8 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from outspool.errors import MisconfiguredError, StoreUnavailable
 
 CONNECT_SECONDS = 5
-STATEMENT_SECONDS = 30
+STATEMENT_SECONDS = 10
 """A database that went silent must not hold a tool call, or a worker, for ever."""
+
+_BUSY_SECONDS = 30
+"""How long an SQLite writer waits for those of other processes."""
 
 BEGIN = "outspool_begin"
 """Execution option of an SQLite connection: how its transactions begin; None for no transaction."""
@@ -27,7 +30,7 @@ BEGIN = "outspool_begin"
 class Database:
     """Transactions on one database. Every failure of it comes out as `StoreUnavailable`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, statement_seconds: float = STATEMENT_SECONDS) -> None:
         """Take ``postgresql://…`` or ``sqlite:///path``. Nothing is opened yet."""
         self.url = url
         self.is_postgres = url.startswith(("postgresql://", "postgres://"))
@@ -36,7 +39,9 @@ class Database:
                 "DATABASE_URL is neither a Postgres nor an SQLite address.",
                 "Use postgresql://user:password@host/name or sqlite:///path/to/file.db.",
             )
-        self.engine = _postgres_engine(url) if self.is_postgres else _sqlite_engine(self.sqlite_path)
+        self.engine = (
+            _postgres_engine(url, statement_seconds) if self.is_postgres else _sqlite_engine(self.sqlite_path)
+        )
         # SQLite has one writer; queueing here is fair and quick, its busy handler sleeps.
         self._writer = asyncio.Lock()
 
@@ -44,6 +49,15 @@ class Database:
     def sqlite_path(self) -> Path:
         """The SQLite file."""
         return Path(self.url.removeprefix("sqlite:///"))
+
+    def make_folder(self) -> None:
+        """Make the folder that an SQLite file lies in."""
+        if self.is_postgres:
+            return
+        try:
+            self.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unavailable(error) from error
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -96,7 +110,7 @@ class Database:
         await self.engine.dispose()
 
 
-def _postgres_engine(url: str) -> AsyncEngine:
+def _postgres_engine(url: str, statement_seconds: float) -> AsyncEngine:
     async def connect() -> Any:
         import asyncpg
 
@@ -105,7 +119,7 @@ def _postgres_engine(url: str) -> AsyncEngine:
             return await asyncpg.connect(
                 url,
                 timeout=CONNECT_SECONDS,
-                command_timeout=STATEMENT_SECONDS,
+                command_timeout=statement_seconds,
                 server_settings={"application_name": "outspool"},
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
@@ -123,7 +137,7 @@ def _postgres_engine(url: str) -> AsyncEngine:
 
 def _sqlite_engine(path: Path) -> AsyncEngine:
     engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}", connect_args={"timeout": STATEMENT_SECONDS}, pool_timeout=CONNECT_SECONDS
+        f"sqlite+aiosqlite:///{path}", connect_args={"timeout": _BUSY_SECONDS}, pool_timeout=CONNECT_SECONDS
     )
     sa.event.listen(engine.sync_engine, "connect", functools.partial(_prepare_sqlite, path))
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -134,7 +148,6 @@ def _prepare_sqlite(path: Path, connection: Any, _record: object) -> None:
     """Set what every SQLite connection needs; WAL lasts, so only the first process pays for it."""
     connection.isolation_level = None  # the driver's own BEGIN comes too late and is never IMMEDIATE
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=30000")
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")  # NORMAL can lose the last commits when the power fails
     cursor.execute("PRAGMA foreign_keys=ON")

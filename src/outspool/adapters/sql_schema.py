@@ -17,6 +17,9 @@ from outspool.errors import MisconfiguredError
 
 _ADVISORY_LOCK = 0x6F757473706F6F6C  # "outspool" in ASCII: a number nobody else is likely to lock
 
+_MIGRATION_SECONDS = 3600
+"""A large table takes its time to change."""
+
 
 async def schema_version(database: Database) -> str | None:
     """Return the Alembic revision the database stands at, None when it is empty."""
@@ -30,8 +33,7 @@ async def migrate(database: Database) -> bool:
     One plain read decides first, so that Alembic is imported only when there is work. Raises `MisconfiguredError`
     when the database was made by a newer outspool.
     """
-    if not database.is_postgres:
-        database.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+    database.make_folder()
     if await schema_version(database) == SCHEMA_VERSION:
         return False
     async with database.write() as connection:
@@ -72,7 +74,7 @@ class MigratedDatabase(Database):
             return
         async with self._migrating:
             if not self._is_ready:
-                async with Database(self.url).opened() as database:
+                async with Database(self.url, statement_seconds=_MIGRATION_SECONDS).opened() as database:
                     await migrate(database)
                 self._is_ready = True
 

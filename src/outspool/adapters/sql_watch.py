@@ -87,7 +87,7 @@ class ChangeWatch:
             connection.terminate()
 
     async def _follow_sqlite(self) -> None:
-        async with self._database.engine.connect() as connection:
+        async with self._database.read() as connection:
             await connection.execution_options(**{BEGIN: None})  # inside a transaction the version stands still
             seen: int | None = None
             while True:

@@ -1,0 +1,158 @@
+"""The database goes, comes late, or is full: nothing is lost, nothing invented, and no process ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from support.postgres import PostgresServer
+from support.smtp_sink import SmtpSink
+from support.tcp_proxy import TcpProxy
+
+from outspool.app import Outspool
+from outspool.domain.email import Email
+from outspool.domain.status import EmailStatus
+from outspool.errors import StoreUnavailable
+from outspool.services.intake import Draft
+from outspool.services.outbox import When
+from outspool.settings import Settings
+
+S = EmailStatus
+
+
+@asynccontextmanager
+async def running(sink: SmtpSink, url: str, folder: Path) -> AsyncIterator[Outspool]:
+    variables: dict[str, Any] = {
+        "DATABASE_URL": url,
+        "OUTSPOOL_DATA_DIR": folder,
+        "SMTP_HOST": sink.host,
+        "SMTP_PORT": sink.port,
+        "SMTP_SECURITY": "none",
+        "EMAIL_FROM": "me@example.com",
+    }
+    app = Outspool(Settings.load(**variables))
+    async with app.running(worker=True):
+        yield app
+
+
+async def accept(app: Outspool, to: str = "ann@example.com", body: str = "Hi.", **when: str) -> Email:
+    return await app.outbox.accept(Draft(to=[to], body=body), when=When(**when))
+
+
+async def until(app: Outspool, email: Email, status: EmailStatus, *, within: float = 30) -> Email:
+    async with asyncio.timeout(within):
+        while True:
+            try:
+                if (now := await app.outbox.get(str(email.id))).status is status:
+                    return now
+            except StoreUnavailable:
+                pass
+            await asyncio.sleep(0.05)
+
+
+async def eventually(app: Outspool, *, within: float = 30) -> Email:
+    """Accept an email as soon as the database lets us."""
+    async with asyncio.timeout(within):
+        while True:
+            try:
+                return await accept(app)
+            except StoreUnavailable:
+                await asyncio.sleep(0.1)
+
+
+async def test_a_database_that_comes_late_is_waited_for(
+    own_postgres: PostgresServer, sink: SmtpSink, tmp_path: Path
+) -> None:
+    url = own_postgres.url()
+    own_postgres.stop()
+    async with running(sink, url, tmp_path) as app:
+        with pytest.raises(StoreUnavailable, match="cannot be used"):
+            await accept(app)
+        own_postgres.start()
+        email = await eventually(app)
+        await until(app, email, S.SENT)
+    assert [mail.message_id for mail in sink.messages()] == [email.message_id]
+
+
+async def test_a_database_that_restarts_loses_and_repeats_nothing(
+    own_postgres: PostgresServer, sink: SmtpSink, tmp_path: Path
+) -> None:
+    async with running(sink, own_postgres.url(), tmp_path) as app:
+        slow = await accept(app, "slow-bob@example.com")
+        later = await accept(app, "eve@example.com", delay="PT3S")
+        await until(app, slow, S.SENDING)
+        await asyncio.sleep(0.5)  # the slow one is past its mark
+        own_postgres.restart()
+        assert (await until(app, slow, S.SENT)).attempts == 1
+        await until(app, later, S.SENT)
+        fresh = await eventually(app)
+        await until(app, fresh, S.SENT)
+    assert sorted(mail.message_id for mail in sink.messages()) == sorted(
+        email.message_id for email in (slow, later, fresh)
+    )
+
+
+async def test_a_database_that_falls_silent_is_an_error_in_time_and_not_a_hang(
+    own_postgres: PostgresServer, sink: SmtpSink, tmp_path: Path
+) -> None:
+    host_port = sa.make_url(own_postgres.url())
+    async with TcpProxy(host_port.port or 5432) as line:
+        url = host_port.set(host="127.0.0.1", port=line.port).render_as_string(hide_password=False)
+        async with running(sink, url, tmp_path) as app:
+            await until(app, await accept(app), S.SENT)
+            line.is_black_hole = True
+            with pytest.raises(StoreUnavailable, match=r"does not answer in time|cannot be used"):
+                async with asyncio.timeout(25):
+                    await accept(app)
+            line.is_black_hole = False
+            line.reset_all()
+            email = await eventually(app)
+            await until(app, email, S.SENT)
+    assert len(sink.messages()) == 2
+
+
+async def test_a_full_disk_is_said_in_words_and_nothing_is_half_stored(
+    sqlite_url: str, sink: SmtpSink, tmp_path: Path
+) -> None:
+    async with running(sink, sqlite_url, tmp_path) as app:
+        first = await accept(app)
+        await until(app, first, S.SENT)
+        limit = _limit_pages(app, more=20)
+        with pytest.raises(StoreUnavailable, match="disk .* is full"):
+            await accept(app, body="x" * 400_000)
+        counts = (await app.outbox.find()).counts
+        assert counts == {S.SENT: 1}
+        limit()
+        await until(app, await accept(app, body="x" * 400_000), S.SENT)
+    assert len(sink.messages()) == 2
+
+
+def _limit_pages(app: Outspool, *, more: int) -> Any:
+    """Let SQLite's own limit stand for a disk with no room but for so many pages; return what lifts it."""
+    engine = app.database.engine.sync_engine
+    limits = {"pages": more}
+
+    def limit(connection: sa.Connection) -> None:
+        used = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={used + limits['pages']}")
+
+    sa.event.listen(engine, "begin", limit)
+
+    def lift() -> None:
+        limits["pages"] = 1_000_000
+
+    return lift
+
+
+async def test_an_sqlite_file_that_cannot_be_made_is_said_in_words(sink: SmtpSink, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    async with running(sink, f"sqlite:///{tmp_path}/file/outspool.db", tmp_path) as app:
+        with pytest.raises(StoreUnavailable) as refused:
+            await accept(app)
+    assert "cannot be used" in str(refused.value)
+    assert "outspool doctor" in str(refused.value)
