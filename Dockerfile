@@ -1,0 +1,33 @@
+# outspool over stdio:           docker run --rm -i -v outspool:/data --env-file .env outspool
+# a dispatcher beside others:    docker run -v outspool:/data --env-file .env outspool worker
+# outspool over HTTP:            docker run --network host -v outspool:/data --env-file .env outspool serve
+#
+# `serve` listens on loopback alone, so it wants the host's network (or that of another container).
+
+FROM python:3.13-slim AS build
+RUN python -m venv /opt/outspool
+WORKDIR /source
+COPY pyproject.toml requirements.lock README.md LICENSE ./
+COPY src src
+COPY migrations migrations
+# The lock file also names what only tests need; as a constraint it says which versions, not what to install.
+RUN /opt/outspool/bin/pip install --no-cache-dir --constraint requirements.lock .
+
+FROM python:3.13-slim
+# The volume inherits this owner when it is made.
+RUN useradd --system --uid 10001 --user-group --no-create-home outspool \
+    && install --directory --owner=outspool --group=outspool --mode=0700 /data
+COPY --from=build /opt/outspool /opt/outspool
+ENV PATH=/opt/outspool/bin:$PATH \
+    OUTSPOOL_DATA_DIR=/data \
+    PYTHONUNBUFFERED=1
+USER 10001
+VOLUME /data
+
+# `serve` is healthy when it answers. Over stdio, and as a worker, nothing listens: there the process that runs is all
+# there is to see, and the container ends with it. With another --port give docker run a --health-cmd of your own.
+HEALTHCHECK --start-period=20s --interval=30s --timeout=5s \
+    CMD ! grep --quiet --null-data --line-regexp serve /proc/1/cmdline \
+        || python -c "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/healthz', timeout=4)"
+
+ENTRYPOINT ["outspool"]

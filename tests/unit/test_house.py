@@ -1,0 +1,102 @@
+"""The files around the code say what is true."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import outspool
+from outspool.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9a-z.+!]+)(?: ; [\w.<>=!' ()]+)?")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from this checkout, and return where it is unpacked."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    [path] = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+def pins() -> list[re.Match[str] | None]:
+    """Return what each line of the lock file says, None for a line that is no pin."""
+    return [PIN.fullmatch(line) for line in (ROOT / "requirements.lock").read_text().splitlines()]
+
+
+def test_the_wheel_holds_the_program_and_every_migration_and_nothing_else(wheel: Path) -> None:
+    shipped = {str(path.relative_to(wheel)) for path in wheel.rglob("*") if path.is_file()}
+    sources = {f"outspool/{path.relative_to(ROOT / 'src/outspool')}" for path in (ROOT / "src/outspool").rglob("*.py")}
+    migrations = {f"outspool/{path.relative_to(ROOT)}" for path in (ROOT / "migrations").rglob("*.py")}
+    assert "outspool/migrations/env.py" in migrations
+    assert any(name.startswith("outspool/migrations/versions/0001") for name in migrations)
+    others = {name for name in shipped - sources - migrations if ".dist-info/" not in name}
+    assert sources | migrations <= shipped
+    assert others == {"outspool/py.typed", "outspool/migrations/script.py.mako"}
+
+
+def test_the_wheel_migrates_a_database_far_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    database = tmp_path / "outspool.db"
+    environment = os.environ | {"PYTHONPATH": str(wheel), "DATABASE_URL": f"sqlite:///{database}"}
+    command = [sys.executable, "-m", "outspool", "migrate"]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert database.exists()
+
+
+def test_the_version_is_said_once_for_the_package_and_once_for_the_program() -> None:
+    assert PROJECT["project"]["version"] == outspool.__version__
+
+
+def test_the_lock_file_names_versions_and_neither_hosts_nor_paths() -> None:
+    assert all(pins())
+
+
+def test_the_lock_file_satisfies_what_the_project_asks_for() -> None:
+    locked = {pin["name"]: pin["version"] for pin in pins() if pin}
+    wanted = [Requirement(line) for line in PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]]
+    unmet = [str(need) for need in wanted if not need.specifier.contains(locked.get(canonicalize_name(need.name), "0"))]
+    assert wanted
+    assert not unmet, "run make lock"
+
+
+def test_what_continuous_integration_runs_is_what_the_readme_says() -> None:
+    script = (ROOT / ".ci/run").read_text()
+    assert "make test" in script.splitlines()
+    assert "make test" in (ROOT / "README.md").read_text()
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+
+
+def test_the_example_configuration_sets_what_exists() -> None:
+    servers = json.loads((ROOT / "mcp.json.example").read_text())["mcpServers"].values()
+    known = {field.alias for field in Settings.model_fields.values()}
+    named = {name for server in servers for name in server.get("env", {})}
+    assert named == {"GMAIL_EMAIL", "GMAIL_APP_PASSWORD"}
+    assert named <= known
+
+
+def test_the_image_is_made_of_files_that_reach_it() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = {
+        name for line in lines if line.startswith("COPY ") and "--from" not in line for name in line.split()[1:-1]
+    }
+    let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert copied == let_through
+    assert all((ROOT / name).exists() for name in copied)
