@@ -15,7 +15,7 @@ RUN /opt/outspool/bin/pip install --no-cache-dir --constraint requirements.lock 
 
 FROM python:3.13-slim
 # The volume inherits this owner when it is made.
-RUN useradd --system --uid 10001 --user-group --no-create-home outspool \
+RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin outspool \
     && install --directory --owner=outspool --group=outspool --mode=0700 /data
 COPY --from=build /opt/outspool /opt/outspool
 ENV PATH=/opt/outspool/bin:$PATH \
@@ -28,6 +28,7 @@ VOLUME /data
 # there is to see, and the container ends with it. With another --port give docker run a --health-cmd of your own.
 HEALTHCHECK --start-period=20s --interval=30s --timeout=5s \
     CMD ! grep --quiet --null-data --line-regexp serve /proc/1/cmdline \
-        || python -c "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/healthz', timeout=4)"
+        || python -c "from http.client import HTTPConnection as Http; server = Http('127.0.0.1', 8000, timeout=4); \
+            server.request('GET', '/healthz'); raise SystemExit(server.getresponse().status != 200)"
 
 ENTRYPOINT ["outspool"]
