@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cache
 
 import pytest
 from support.postgres import fresh_database
-from support.stage import Stage, open_stage
+from support.stage import OpenStage, Stage, open_stage
 
 ROUTES = [
     ("stdio", "legacy"),
@@ -19,9 +19,6 @@ ROUTES = [
     ("streamable-http", "auto"),
 ]
 """Every transport in both protocol eras; "auto" is the modern one wherever the server speaks it."""
-
-OpenStage = Callable[[str], Stage]
-"""From ``stdio`` or ``http`` to the one stage of that kind on a database."""
 
 
 @pytest.fixture(scope="session")

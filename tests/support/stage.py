@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -103,6 +103,14 @@ class Stage:
         """Return the arguments of an email that `received` can find."""
         return {"to": list(recipients or ("ada@example.com",)), "subject": self.topic, "body": "Good day.", **more}
 
+    async def arrival(self, within: float = 20) -> list[Received]:
+        """Return what `received` does as soon as there is something; fail after `within` seconds."""
+        deadline = time.monotonic() + within
+        while not (mails := self.received()):
+            assert time.monotonic() < deadline, f"nothing of this test has arrived in {within} s"
+            await asyncio.sleep(0.05)
+        return mails
+
     @contextmanager
     def smtp_down(self) -> Iterator[None]:
         """Nobody listens where the SMTP server was, until the block ends."""
@@ -115,6 +123,10 @@ class Stage:
     def received(self) -> list[Received]:
         """Return what the SMTP server took of this test's emails."""
         return [mail for mail in self.sink.messages() if self.topic in mail.raw.decode("utf-8", "replace")]
+
+
+OpenStage = Callable[[str], Stage]
+"""From ``stdio`` or ``http`` to the one stage of that kind on a database."""
 
 
 @contextmanager
