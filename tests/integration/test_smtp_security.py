@@ -202,21 +202,24 @@ async def test_a_password_is_tried_again_only_where_the_mechanism_was_refused(
     refusal: str, attempts: list[str]
 ) -> None:
     heard: list[str] = []
+    hung_up = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 ready\r\n")
         while line := (await reader.readline()).decode():
             heard.append(" ".join(line.split()[:2]))
-            writer.write(
-                b"250-here\r\n250 AUTH LOGIN PLAIN\r\n" if line.startswith("EHLO") else f"{refusal}\r\n".encode()
-            )
+            greets = line.startswith("EHLO")
+            writer.write(b"250-here\r\n250 AUTH LOGIN PLAIN\r\n" if greets else f"{refusal}\r\n".encode())
         writer.close()
+        await writer.wait_closed()
+        hung_up.set()
 
     async with await asyncio.start_server(serve, "127.0.0.1") as server:
         port = server.sockets[0].getsockname()[1]
         account = SmtpAccount(host="127.0.0.1", port=port, security=Security.NONE, username=USER, password=PASSWORD)
         with pytest.raises(AccountTrouble, match="refused the login"):
             await SmtpTransport(account).check()
+        await hung_up.wait()
     assert heard[1:] == attempts
 
 
