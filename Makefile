@@ -54,10 +54,11 @@ help:  ## Show this
 $(UV):
 	@$(FIND_PYTHON); \
 	echo "Bringing uv into .tools ..."; \
-	if "$$python" -m venv --clear .tools >/dev/null 2>&1; then \
+	rm -rf .tools/bin; \
+	if "$$python" -m venv .tools >/dev/null 2>&1; then \
 		.tools/bin/python -m pip install --quiet --disable-pip-version-check uv; \
 	else \
-		rm -rf .tools; \
+		rm -rf .tools/bin; \
 		"$$python" -m pip install --quiet --disable-pip-version-check --target .tools uv; \
 	fi
 
