@@ -202,7 +202,7 @@ def test_what_is_parsed_is_what_was_asked(fields: dict[str, object]) -> None:
     assert compose(dataclasses.replace(asked, attempts=3, version=7)) == raw
     message = parsed(as_received(raw))
 
-    assert [n for n in message.keys() if n != "Content-Transfer-Encoding"] == intended_names(content)
+    assert [n for n in message if n != "Content-Transfer-Encoding"] == intended_names(content)
     assert message["Subject"] == content.subject
     assert message["Message-ID"] == asked.message_id
     assert message["In-Reply-To"] == content.in_reply_to
@@ -294,6 +294,7 @@ def test_white_space_and_length_of_a_display_name_are_kept(name: str) -> None:
 )
 def test_a_subject_comes_out_as_it_went_in(subject: str) -> None:
     raw = compose(an_email(subject=subject))
+    assert_wire_safe(raw)
     assert parsed(raw)["Subject"] == subject
     old_parser = re.sub(r"\r\n(?=[ \t])", "", email.message_from_bytes(raw)["Subject"])
     assert str(make_header(decode_header(old_parser))) == subject

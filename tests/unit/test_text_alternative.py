@@ -34,8 +34,8 @@ def test_a_small_span_keeps_the_grid() -> None:
 
 def test_what_a_person_does_not_see_is_left_out() -> None:
     html = (
-        "<html><head><title>T</title><style>p{}</style></head><body><script>alert(1)</script><!-- note -->"
-        '<div style="display:none">hidden</div><p>Seen</p><img src="https://x.example/pixel.gif" width="1"></body></html>'
+        "<html><head><title>T</title><style>p{}</style></head><body><script>alert(1)</script><!--note-->"
+        '<div style="display:none">hidden</div><p>Seen</p><img src="https://x.example/p.gif" width="1"></body></html>'
     )
     assert text_alternative(html) == "Seen\n"
 

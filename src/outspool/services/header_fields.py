@@ -157,7 +157,7 @@ def _check(field: str, text: str) -> None:
 
 
 def _is_literal(text: str) -> bool:
-    """Whether `text` may stand as it is: printable ASCII that nobody would decode, and no space that a fold may lose."""
+    """Whether `text` may stand as it is: printable ASCII that nobody decodes, no space that may get lost."""
     return text.isascii() and text.isprintable() and "=?" not in text and text == text.strip(" ")
 
 

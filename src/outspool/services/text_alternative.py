@@ -8,15 +8,15 @@ _BLOCK_TAG = re.compile(r"<(/?)(table|p|div|h[1-6]|[uo]l)\b", re.IGNORECASE)
 _TABLE_TAG = re.compile(r"<(/?)(?:table|thead|tbody|tfoot|tr|td|th)\b", re.IGNORECASE)
 _WIDE_SPAN = re.compile(r"(?:col|row)span(?!\s*=\s*[\"']?[1-9][\"'\s>])", re.IGNORECASE)
 _LARGEST_GRID = 100_000
-"""Characters of HTML in which tables are drawn as such: a grid is padded to its widest row, and so may grow hugely."""
+"""Characters of HTML in which tables stay tables: a grid is padded to its widest row, and so may grow hugely."""
 _ESCAPED_MARKER = re.compile(r"^([ \t]*\d*)\\(?=[-+*>#.)])", re.MULTILINE)
 
 
 def text_alternative(html: str) -> str:
     """Return `html` as text for a person: links keep their URL, scripts, styles and hidden text are gone.
 
-    Empty when there is nothing to read in it, such as a lone image, or no way to read it. Lists, headings and tables come out in the
-    plain notation of Markdown.
+    Empty when there is nothing to read in it, such as a lone image, or no way to read it. Lists, headings
+    and tables come out in the plain notation of Markdown.
     """
     # Imported here: 35 ms and 20 MB that no plain email needs.
     from html_to_markdown import ConversionOptions, convert
