@@ -11,12 +11,18 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
+from dotenv import dotenv_values
+
+from outspool.adapters.disk_check import disk_state
 from outspool.adapters.sandbox import SANDBOX_HOST, sandbox_server
-from outspool.adapters.smtp import Security, SmtpAccount, SmtpTransport
+from outspool.adapters.smtp import Security, SmtpAccount, SmtpTransport, Timeouts
 from outspool.adapters.sql_account import SqlAccount
+from outspool.adapters.sql_checks import SqlProbe
+from outspool.adapters.sql_database import Database
 from outspool.adapters.sql_queue import SqlQueue
-from outspool.adapters.sql_schema import MigratedDatabase
+from outspool.adapters.sql_schema import MigratedDatabase, migrate
 from outspool.adapters.sql_store import SqlEmailStore
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.adapters.system_clock import SystemClock
@@ -30,10 +36,12 @@ from outspool.errors import InvalidAddress, MisconfiguredError, NotConfigured, S
 from outspool.ports import Clock, Transport
 from outspool.services.breaker import Breaker
 from outspool.services.composer import compose
+from outspool.services.configuration_checks import Setup
 from outspool.services.delivery_agent import DeliveryAgent
 from outspool.services.dispatcher import BEAT_SECONDS, Dispatcher, Limits
+from outspool.services.doctor import Doctor
 from outspool.services.outbox import Acceptance, Outbox
-from outspool.settings import GMAIL_HOST, Settings
+from outspool.settings import GMAIL_HOST, Settings, unknown_names
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +50,9 @@ POLL_SECONDS = 5.0
 
 GRACE_SECONDS = 10.0
 """How long a stop waits for what is on the wire."""
+
+_IMPATIENT = Timeouts(connect=10, command=20)
+"""For a person who watches `doctor`."""
 
 _TLS_PORT = 465
 """Where TLS begins with the first byte (RFC 8314 §3.3), so that it need not be said twice."""
@@ -71,6 +82,66 @@ class Outspool:
             self.store, self.account, self.changes, terms=self._terms(), new_id=new_id, clock=self.clock
         )
 
+    @property
+    def account_label(self) -> str:
+        """How emails are sent, for a person: no secret in it."""
+        if self.smtp is None:
+            return "to the sandbox" if self.settings.sandbox else "by nobody: no account is set"
+        login = f" as {self.smtp.username}" if self.smtp.username else ""
+        return f"through {self.smtp}{login}"
+
+    def require_account(self) -> None:
+        """Raise `NotConfigured` when there is nothing to send through."""
+        if (lack := self._lack()) is not None:
+            raise lack
+
+    def _lack(self) -> NotConfigured | None:
+        if self.smtp is not None or self.settings.sandbox:
+            return None
+        return NotConfigured("No SMTP account is set, so nothing can be sent.", _not_configured(self.settings).hint)
+
+    async def migrate(self) -> bool:
+        """Bring the database to this code's schema; True when something had to be done.
+
+        Raises `StoreUnavailable`, and `MisconfiguredError` when the database was made by a newer outspool.
+        """
+        async with Database(self.settings.store_url).opened() as database:
+            return await migrate(database)
+
+    def doctor(self, *, offline: bool) -> Doctor:
+        """Build what examines this outspool; `offline`: without trying the SMTP account."""
+        account = self.smtp
+        return Doctor(
+            self._setup(),
+            disk=partial(disk_state, self._folder()),
+            probe=SqlProbe(self.settings.store_url),
+            queue=self.queue,
+            account=self.account,
+            breaker=self._breaker(),
+            log_in=None if offline or account is None else SmtpTransport(account, timeouts=_IMPATIENT).check,
+            clock=self.clock,
+        )
+
+    def _setup(self) -> Setup:
+        settings = self.settings
+        gmail = self.smtp.username if self.smtp and self.smtp.is_gmail else None
+        return Setup(
+            account=self.account_label,
+            refusal=self._lack(),
+            is_sandbox=settings.sandbox,
+            sender=_sender(settings, self.smtp),
+            gmail=gmail,
+            has_two_accounts=bool(settings.smtp_host and settings.gmail_email),
+            allowed=settings.allowed_recipients,
+            denied=settings.denied_recipients,
+            unknown_names=unknown_names(dict.fromkeys((*dotenv_values(".env"), *os.environ), "")),
+            known_names=sorted(field.alias for field in Settings.model_fields.values() if field.alias),
+        )
+
+    def _folder(self) -> Path:
+        """Return where files are kept: the SQLite database, or else what else there is."""
+        return self.settings.data_dir if self.database.is_postgres else self.database.sqlite_path.parent
+
     @asynccontextmanager
     async def running(self, *, worker: bool) -> AsyncIterator[None]:
         """Keep the database open and, if `worker` and an account is set, dispatch, until the block ends.
@@ -86,7 +157,7 @@ class Outspool:
 
     @asynccontextmanager
     async def _dispatching(self, transport: Transport) -> AsyncIterator[None]:
-        breaker = Breaker(self.account, clock=self.clock, pause=partial(account_pause, random=random.random))
+        breaker = self._breaker()
         dispatcher = self._dispatcher(transport, breaker)
         ticker = Ticker(dispatcher.wake)
         ticker.every(BEAT_SECONDS, dispatcher.beat)
@@ -103,6 +174,9 @@ class Outspool:
                 loop.cancel()
                 await asyncio.gather(loop, return_exceptions=True)
                 await transport.close()
+
+    def _breaker(self) -> Breaker:
+        return Breaker(self.account, clock=self.clock, pause=partial(account_pause, random=random.random))
 
     def _dispatcher(self, transport: Transport, breaker: Breaker) -> Dispatcher:
         settings = self.settings
@@ -224,5 +298,3 @@ def _retry_policy(settings: Settings) -> RetryPolicy:
 
 def _account_name(account: SmtpAccount | None) -> str:
     return f"{account.username or ''}@{account.host}:{account.port}" if account else "sandbox"
-
-

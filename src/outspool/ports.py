@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
@@ -78,6 +79,64 @@ class WorkerSighting:
 
     name: str
     seen_at: datetime
+
+
+class SchemaState(StrEnum):
+    """How a database's schema stands to this code's."""
+
+    EMPTY = "empty"
+    CURRENT = "current"
+    BEHIND = "behind"
+    UNKNOWN = "unknown"
+    """Of a revision this code has never heard of: made by a newer outspool, or by another program."""
+    UNVERSIONED = "unversioned"
+    """There are tables of an outbox, and nothing says of which revision."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """How a database answers: after `seconds` (None: there is none yet), with its `clock` (UTC; None: it has none)."""
+
+    schema: SchemaState
+    revision: str | None = None
+    seconds: float | None = None
+    clock: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """How many emails are `due`, the oldest since `oldest_due`; how many wait `later`; how many are `in_doubt`."""
+
+    due: int
+    oldest_due: datetime | None
+    later: int
+    in_doubt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskState:
+    """Whether files can be kept in a `folder`: `trouble` says in words why not; `free_bytes` are left."""
+
+    folder: str
+    free_bytes: int
+    trouble: str = ""
+
+
+class DatabaseProbe(Protocol):
+    """Looks at a database and changes nothing. Raises like `EmailStore`."""
+
+    @property
+    def address(self) -> str:
+        """What and where it is, for a person; no secret in it."""
+        ...
+
+    async def vitals(self) -> Vitals:
+        """Return how it answers, be it empty, old or new."""
+        ...
+
+    async def backlog(self, *, now: datetime) -> Backlog:
+        """Return what waits; the schema must be current."""
+        ...
 
 
 class EmailStore(Protocol):
@@ -176,7 +235,8 @@ class Account(Protocol):
     async def take_probe(self, *, now: datetime, until: datetime) -> bool:
         """Claim the one trial of a troubled account whose pause is over; False when another process has it.
 
-        Until `until` the account counts as paused for everybody else."""
+        Until `until` the account counts as paused for everybody else.
+        """
         ...
 
 

@@ -1,0 +1,81 @@
+"""The command line. It translates and prints, and never decides.
+
+Nothing heavy is imported at module level here: an MCP client waits for ``outspool`` to answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from outspool.cli import mail, serving, upkeep
+from outspool.cli.runs import NoWorker, Sandbox, configure_logging, load_settings, run
+from outspool.errors import OutspoolError
+
+__all__ = ["cli", "main"]
+
+cli = typer.Typer(
+    name="outspool",
+    help="A durable, honest, safe outbox for agents: an MCP server that sends, schedules and tracks email.",
+    epilog="Without a command it serves MCP over stdin and stdout, for a client that starts it. Settings come from "
+    "the environment or a .env file.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    add_completion=False,
+)
+serving.register(cli)
+upkeep.register(cli)
+mail.register(cli)
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # a stream may be missing, or not a text file
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        cli()
+    except OutspoolError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - a person gets a sentence, never a traceback
+        # Type and place only: the text of a stranger's exception may hold an address, or a password.
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+        typer.echo(f"error: internal_error: outspool failed unexpectedly ({place}). Please report it.", err=True)
+        sys.exit(1)
+
+
+@cli.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    *,
+    sandbox: Sandbox = False,
+    no_worker: NoWorker = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from outspool import __version__
+
+        typer.echo(f"outspool {__version__}")
+        return
+    if context.invoked_subcommand is not None:
+        if sandbox or no_worker:
+            option = "--sandbox" if sandbox else "--no-worker"
+            # Silently sending for real what was meant for the sandbox would be the worst of all answers.
+            raise typer.BadParameter(f"write it after the command: outspool {context.invoked_subcommand} {option}")
+        return
+    if sys.stdin is None or sys.stdin.isatty():
+        typer.echo(context.get_help())
+        return
+    settings = load_settings(sandbox=sandbox)
+    configure_logging(working=True)
+    from outspool.cli.stdio import serve_stdio
+
+    run(serve_stdio(settings, worker=not no_worker))

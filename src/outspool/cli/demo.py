@@ -1,0 +1,205 @@
+"""The main job, watched: a real MCP client starts ``outspool --sandbox`` over stdio and uses its tools.
+
+Nothing is staged. The server is the one that everybody runs, and each line printed is what its tools returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mcp.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp_types import TextContent
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from outspool.cli.printing import clock_time, console
+from outspool.errors import OutspoolError
+
+_AHEAD = "PT3S"
+_ON_TIME = 1.0
+"""Seconds a scheduled email may be late before the demo calls it so."""
+_PATIENCE = 15.0
+_HEADER_LINES = 12
+
+
+class DemoFailedError(OutspoolError):
+    """Something did not come out as it should."""
+
+    code = "demo_failed"
+
+
+@dataclass(frozen=True)
+class Act:
+    """One email of the demo: the tool and arguments it takes, how it must end, and what its timeline must hold."""
+
+    title: str
+    tool: str
+    arguments: dict[str, Any]
+    ends: str
+    reply: str
+
+
+_ACTS = (
+    Act(
+        "an email, sent now",
+        "send_email",
+        {"to": ["ada@example.com"], "subject": "Hello", "body": "Sent by an agent.\n", "wait": 10},
+        ends="sent",
+        reply="250",
+    ),
+    Act(
+        "an email, scheduled 3 seconds ahead",
+        "schedule_email",
+        {"to": ["grace@example.com"], "subject": "In three seconds", "body": "Right on time.\n", "delay": _AHEAD},
+        ends="sent",
+        reply="250",
+    ),
+    Act(
+        "an email whose server is busy the first time",
+        "send_email",
+        {"to": ["busy@example.com"], "subject": "Try again", "body": "You were busy.\n", "wait": 5},
+        ends="sent",
+        reply="451",
+    ),
+    Act(
+        "an email for two people, one of whom does not exist",
+        "send_email",
+        {"to": ["ada@example.com", "nobody@example.com"], "subject": "Both of you", "body": "Hello.\n", "wait": 10},
+        ends="partial",
+        reply="550",
+    ),
+)
+
+
+async def run_demo() -> None:
+    """Run the demo and print it. Raises `DemoFailedError` unless everything came out as said."""
+    out = console()
+    folder = Path(tempfile.mkdtemp(prefix="outspool-demo-"))
+    log = folder / "outspool.log"
+    out.print("An MCP client starts `outspool --sandbox` and uses its tools. Nothing leaves this machine.\n")
+    try:
+        async with _client(folder, log) as client:
+            emails = await _play(out, client)
+        _show_files(out, folder / "sandbox", emails)
+    except Exception as error:
+        # The client's task groups wrap what is raised among them.
+        found = _first(error)
+        message = found.message if isinstance(found, DemoFailedError) else f"The client failed: {found!r:.200}."
+        raise DemoFailedError(message, f"The server's log is {log}.") from error
+    out.print("\nEverything came out as said.", style="bold green")
+
+
+@asynccontextmanager
+async def _client(folder: Path, log: Path) -> AsyncIterator[Client]:
+    """Start the server with settings of its own, in a folder without ``.env``, and connect to it."""
+    server = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "outspool", "--sandbox"],
+        env={"OUTSPOOL_DATA_DIR": str(folder)},
+        cwd=folder,
+    )
+    with log.open("w", encoding="utf-8") as errors:
+        async with Client(stdio_client(server, errlog=errors)) as client:
+            yield client
+
+
+def _first(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _play(out: Console, client: Client) -> list[dict[str, Any]]:
+    """Do every act, then show each email's timeline; return the emails. Raises `DemoFailedError`."""
+    tools = (await client.list_tools()).tools
+    out.print(f"Its tools: {', '.join(tool.name for tool in tools)}.\n", soft_wrap=True)
+    accepted = []
+    for act in _ACTS:
+        email = await _call(client, act.tool, **act.arguments)
+        out.print(f"{act.tool}: {act.title}", style="bold", soft_wrap=True)
+        out.print(f"  {email['summary']}", soft_wrap=True)
+        accepted.append(email["id"])
+    out.print("\nThen it asks get_status what became of them.")
+    emails = []
+    for act, email_id in zip(_ACTS, accepted, strict=True):
+        email = await _ended(client, email_id, act)
+        _show_timeline(out, act, email)
+        _check(act, email)
+        emails.append(email)
+    return emails
+
+
+async def _call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    result = await client.call_tool(tool, arguments)
+    if result.is_error or result.structured_content is None:
+        said = " ".join(block.text for block in result.content if isinstance(block, TextContent))
+        raise DemoFailedError(f"{tool} was refused: {said}")
+    return dict(result.structured_content)
+
+
+async def _ended(client: Client, email_id: str, act: Act) -> dict[str, Any]:
+    """Return the email once it is as it must end, or as it is when patience does."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        email = await _call(client, "get_status", email_id=email_id)
+        if email["status"] == act.ends or time.monotonic() > deadline:
+            return email
+        await asyncio.sleep(0.2)
+
+
+def _show_timeline(out: Console, act: Act, email: dict[str, Any]) -> None:
+    recipients = ", ".join(recipient["address"] for recipient in email["recipients"])
+    out.print(f'\n"{email["subject"]}" to {recipients}', style="bold", soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=False)
+    for event in email["events"]:
+        why = event.get("detail") or event["code"]
+        table.add_row(clock_time(datetime.fromisoformat(event["at"]))[11:], event["status"], why)
+    out.print(table)
+    if act.tool == "schedule_email" and email["status"] == act.ends:
+        due = datetime.fromisoformat(email["scheduled_at"])
+        out.print(f"  due {clock_time(due)[11:]}, left {_lateness(email) * 1000:.0f} ms after that")
+    for recipient in email["recipients"] if len(email["recipients"]) > 1 else ():
+        said = " ".join(str(recipient[key]) for key in ("code", "enhanced_code", "reply") if key in recipient)
+        out.print(f"  {recipient['address']}: {recipient['status']}, {said}", soft_wrap=True)
+
+
+def _lateness(email: dict[str, Any]) -> float:
+    """Return how many seconds after its time a scheduled email was handed to the mail server."""
+    due = datetime.fromisoformat(email["scheduled_at"])
+    left = next(datetime.fromisoformat(event["at"]) for event in email["events"] if event["status"] == "sending")
+    return (left - due).total_seconds()
+
+
+def _check(act: Act, email: dict[str, Any]) -> None:
+    """Raise `DemoFailedError` unless the email came to what was said."""
+    if email["status"] != act.ends:
+        raise DemoFailedError(f'"{email["subject"]}" is {email["status"]}, and was to be {act.ends}.')
+    if not any(str(event.get("detail", "")).startswith(act.reply) for event in email["events"]):
+        raise DemoFailedError(f'"{email["subject"]}" was to be answered with {act.reply}, and was not.')
+    if act.tool == "schedule_email" and not 0 <= _lateness(email) <= _ON_TIME:
+        raise DemoFailedError(f'"{email["subject"]}" did not leave on time.')
+
+
+def _show_files(out: Console, sandbox: Path, emails: list[dict[str, Any]]) -> None:
+    """Show where the caught emails are, and the head of the first. Raises `DemoFailedError` for one too few or many."""
+    files = sorted(sandbox.glob("*.eml"))
+    texts = [file.read_text("utf-8", errors="replace") for file in files]
+    for email in emails:
+        copies = sum(email["message_id"] in text for text in texts)
+        if copies != 1:
+            raise DemoFailedError(f'"{email["subject"]}" reached the sandbox {copies} times.')
+    out.print(f"\nThe sandbox took {len(files)} emails, each once: {sandbox}", style="bold", soft_wrap=True)
+    out.print(f"{files[0].name}:")
+    for line in texts[0].splitlines()[:_HEADER_LINES]:
+        out.print(f"  {line}", style="dim", soft_wrap=True)

@@ -1,0 +1,205 @@
+"""The operator's hand on the outbox: ``list``, ``show``, ``send``, ``cancel`` and ``retry``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from outspool.cli.runs import Sandbox, configure_logging, opened, run
+from outspool.errors import InvalidArgument, StoreUnavailable
+
+if TYPE_CHECKING:
+    from outspool.domain.summary import Pause
+    from outspool.services.intake import Draft
+    from outspool.services.outbox import Outbox, When
+    from outspool.tools.results import EmailResult, ListResult, StatusResult
+
+_MOST = 100
+_LONGEST_WAIT = 600
+_NOT_SERVED = 3
+"""The exit code of `send` when the email was accepted and not every recipient's server took it."""
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The email's whole id, as `outspool list` shows it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print what the MCP tool returns.")]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands to `cli`."""
+    cli.command("list")(list_emails)
+    for command in (show, send, cancel, retry):
+        cli.command()(command)
+
+
+def list_emails(
+    *,
+    status: Annotated[str | None, typer.Option(help="sent, failed, scheduled, deferred, unknown …")] = None,
+    recipient: Annotated[str | None, typer.Option(help="An address in to, cc or bcc.")] = None,
+    query: Annotated[str | None, typer.Option(help="Words in the subject.")] = None,
+    tag: Annotated[str | None, typer.Option()] = None,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST)] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List emails, newest first."""
+    configure_logging(working=False)
+    filters = {"status": status, "recipient": recipient, "query": query, "tag": tag, "limit": limit, "cursor": cursor}
+    page = run(_list(filters))
+    from outspool.cli import printing
+
+    if as_json:
+        printing.print_json(page)
+    else:
+        printing.print_list(page)
+
+
+def show(email_id: Id, *, as_json: AsJson = False) -> None:
+    """Show one email: every recipient, and everything that happened to it."""
+    configure_logging(working=False)
+    story = run(_show(email_id))
+    from outspool.cli import printing
+
+    if as_json:
+        printing.print_json(story)
+    else:
+        printing.print_story(story)
+
+
+def send(
+    *,
+    to: Annotated[list[str] | None, typer.Option(help="Repeat it for each recipient.")] = None,
+    cc: Annotated[list[str] | None, typer.Option()] = None,
+    bcc: Annotated[list[str] | None, typer.Option(help="Hidden from the other recipients.")] = None,
+    sender: Annotated[str | None, typer.Option("--from", help="Instead of EMAIL_FROM.")] = None,
+    subject: Annotated[str, typer.Option()] = "",
+    body: Annotated[str | None, typer.Option(help="The text itself.")] = None,
+    body_file: Annotated[str | None, typer.Option(metavar="FILE", help="The text, from a file; - is stdin.")] = None,
+    html: Annotated[str | None, typer.Option(help="The HTML itself.")] = None,
+    html_file: Annotated[str | None, typer.Option(metavar="FILE", help="The HTML, from a file; - is stdin.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="A label for `outspool list --tag`.")] = None,
+    at: Annotated[str | None, typer.Option(help="Send later: 2026-11-23T09:00:00+01:00.")] = None,
+    timezone: Annotated[str | None, typer.Option(help="The zone of an --at without offset: Europe/Berlin.")] = None,
+    delay: Annotated[str | None, typer.Option(help="Send later: PT90M, PT2H, P1D.")] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key: the same call again sends nothing more.")] = None,
+    wait: Annotated[float, typer.Option(min=0, max=_LONGEST_WAIT, help="Seconds to wait for the outcome.")] = 10,
+    sandbox: Sandbox = False,
+    as_json: AsJson = False,
+) -> None:
+    """Accept an email, and wait for what comes of it.
+
+    While it waits it sends what is due itself, if an account is configured; what is not sent by then is left to
+    `outspool worker` or any other outspool that runs. Exits with 3 if it was accepted and not all recipients were
+    served.
+    """
+    from outspool.services.intake import Draft
+    from outspool.services.outbox import When
+
+    configure_logging(working=False)
+    draft = Draft(
+        to=to or (),
+        cc=cc or (),
+        bcc=bcc or (),
+        sender=sender,
+        subject=subject,
+        body=_text("body", body, body_file),
+        html=_text("html", html, html_file),
+        tags=tags or (),
+    )
+    when = When(scheduled_at=at, timezone=timezone, delay=delay)
+    email = run(_send(draft, when, key, wait=wait, sandbox=sandbox))
+    _print_email(email, as_json=as_json)
+    if email.status in ("failed", "partial", "unknown"):
+        raise typer.Exit(_NOT_SERVED)
+
+
+def cancel(email_id: Id, *, as_json: AsJson = False) -> None:
+    """Cancel an email that still waits: it is never sent then."""
+    configure_logging(working=False)
+    _print_email(run(_change("cancel", email_id)), as_json=as_json)
+
+
+def retry(email_id: Id, *, as_json: AsJson = False) -> None:
+    """Send an email again, to whoever does not have it; a deferred one at once.
+
+    After `unknown` a recipient may get it twice.
+    """
+    configure_logging(working=False)
+    _print_email(run(_change("retry", email_id)), as_json=as_json)
+
+
+async def _list(filters: dict[str, Any]) -> ListResult:
+    from outspool.tools.results import list_result
+
+    async with opened() as outspool:
+        outbox = outspool.outbox
+        page = await outbox.find(**filters)
+        return list_result(
+            page.emails, next_cursor=page.next_cursor, counts=page.counts, now=outbox.now(), pause=await _pause(outbox)
+        )
+
+
+async def _show(email_id: str) -> StatusResult:
+    from outspool.tools.results import status_result
+
+    async with opened() as outspool:
+        outbox = outspool.outbox
+        email = await outbox.get(email_id)
+        return status_result(email, now=outbox.now(), pause=await _pause(outbox))
+
+
+async def _send(draft: Draft, when: When, key: str | None, *, wait: float, sandbox: bool) -> EmailResult:
+    from outspool.tools.results import email_result
+
+    async with opened(sandbox=sandbox, worker=wait > 0) as outspool:
+        outbox = outspool.outbox
+        email = await outbox.accept(draft, when=when, idempotency_key=key)
+        email = await outbox.settle(email, within=wait)
+        return email_result(email, now=outbox.now(), pause=await _pause(outbox))
+
+
+async def _change(verb: str, email_id: str) -> EmailResult:
+    from outspool.tools.results import email_result
+
+    async with opened() as outspool:
+        outbox = outspool.outbox
+        email = await (outbox.cancel if verb == "cancel" else outbox.retry)(email_id)
+        return email_result(email, now=outbox.now(), pause=await _pause(outbox))
+
+
+async def _pause(outbox: Outbox) -> Pause | None:
+    """Return the account's pause; it only colours a sentence, so not knowing is no failure."""
+    from outspool.domain.summary import Pause
+
+    try:
+        account = await outbox.account()
+    except StoreUnavailable:
+        return None
+    if account.paused_until is None or not account.is_paused(outbox.now()):
+        return None
+    return Pause(until=account.paused_until, reason=account.message)
+
+
+def _print_email(email: EmailResult, *, as_json: bool) -> None:
+    from outspool.cli import printing
+
+    if as_json:
+        printing.print_json(email)
+    else:
+        printing.print_email(email)
+
+
+def _text(name: str, given: str | None, file: str | None) -> str | None:
+    """Return the text given, or read from where it is said to be. Raises `InvalidArgument`."""
+    if file is None:
+        return given
+    if given is not None:
+        raise InvalidArgument(f"--{name} and --{name}-file are both given.", "Give one of them.")
+    try:
+        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return raw.decode("utf-8-sig")
+    except OSError as error:
+        raise InvalidArgument(f"--{name}-file cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InvalidArgument(f"--{name}-file is not UTF-8 text.", "Convert it first.") from None

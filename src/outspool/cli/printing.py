@@ -1,0 +1,126 @@
+"""What a person reads: emails as tables and timelines, or as the JSON that the tools return.
+
+Everything a stranger may have written is printed as it is, never read as markup. Times are the machine's own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from outspool.tools.results import EmailResult, ListResult, Result, StatusResult
+
+_WIDTH = 120
+"""Columns when the output is no terminal."""
+
+
+def console() -> Console:
+    """Return a console on stdout."""
+    width = None if sys.stdout.isatty() else _WIDTH
+    return Console(markup=False, emoji=False, highlight=False, width=width)
+
+
+def print_json(result: Result) -> None:
+    """Print what the tool of the same name returns."""
+    shown = result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+
+
+def print_email(email: EmailResult) -> None:
+    """Print the sentence, the id, and what each recipient's server said."""
+    out = console()
+    out.print(email.summary, soft_wrap=True)
+    out.print(f"id {email.id}", style="dim")
+    out.print(_recipients(email))
+
+
+def print_story(email: StatusResult) -> None:
+    """Print everything that is known of one email."""
+    out = console()
+    out.print(email.summary, soft_wrap=True)
+    fields = Table.grid(padding=(0, 2))
+    for name, value in _fields(email):
+        fields.add_row(name, value)
+    out.print(fields)
+    out.print(_recipients(email))
+    timeline = _table("time", "status", "why", "what was said")
+    for event in email.events:
+        timeline.add_row(clock_time(event.at), event.status, event.code, event.detail or "")
+    out.print(timeline)
+
+
+def print_list(page: ListResult) -> None:
+    """Print one page of emails, and the counts of all."""
+    out = console()
+    if page.emails:
+        table = _table("id", "status", "when", "to", "subject")
+        table.columns[0].no_wrap = True
+        table.columns[2].no_wrap = True
+        for email in page.emails:
+            when = email.sent_at or email.scheduled_at or email.created_at
+            table.add_row(email.id, email.status, local(when), ", ".join(email.to), email.subject)
+        out.print(table)
+    counts = ", ".join(f"{count} {status}" for status, count in page.counts.items()) or "no emails yet"
+    out.print(f"In the whole outbox: {counts}.", soft_wrap=True)
+    if page.next_cursor:
+        out.print(f"More follow: --cursor {page.next_cursor}", soft_wrap=True)
+
+
+def local(moment: datetime) -> str:
+    """Write a time to the second, in the machine's own zone."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def clock_time(moment: datetime) -> str:
+    """Write a time to the millisecond, in the machine's own zone."""
+    return moment.astimezone().isoformat(sep=" ", timespec="milliseconds").partition("+")[0]
+
+
+def _fields(email: StatusResult) -> Sequence[tuple[str, str]]:
+    times = {
+        "created": email.created_at,
+        "scheduled for": email.scheduled_at,
+        "sent": email.sent_at,
+        "next attempt": email.next_attempt_at,
+    }
+    return (
+        ("id", email.id),
+        ("status", email.status),
+        ("attempts", str(email.attempts)),
+        ("from", email.from_),
+        ("subject", email.subject),
+        *((name, local(moment)) for name, moment in times.items() if moment),
+        ("message-id", email.message_id),
+        *_problem(email),
+    )
+
+
+def _problem(email: StatusResult) -> Sequence[tuple[str, str]]:
+    if email.error is None:
+        return ()
+    hint = (("what to do", email.error.hint),) if email.error.hint else ()
+    return (("problem", f"{email.error.code}: {email.error.message}"), *hint)
+
+
+def _recipients(email: EmailResult) -> Table:
+    table = _table("recipient", "as", "status", "what its server said")
+    for recipient in email.recipients:
+        said = (recipient.code, recipient.enhanced_code, recipient.reply)
+        table.add_row(recipient.address, recipient.kind, recipient.status, " ".join(str(part) for part in said if part))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table

@@ -1,0 +1,77 @@
+"""What every command needs around its work: settings, logging, an event loop, and a graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from outspool.app import Outspool
+    from outspool.settings import Settings
+
+T = TypeVar("T")
+
+Sandbox = Annotated[
+    bool,
+    typer.Option(
+        "--sandbox",
+        help="Deliver to a mail server on this machine that keeps every email as a file and sends nothing.",
+    ),
+]
+NoWorker = Annotated[bool, typer.Option("--no-worker", help="Accept emails, and leave sending to other processes.")]
+
+
+def load_settings(*, sandbox: bool = False) -> Settings:
+    """Read the settings; `sandbox` wins over ``OUTSPOOL_SANDBOX``. Raises `MisconfiguredError`."""
+    from outspool.settings import Settings
+
+    return Settings.load(**({"OUTSPOOL_SANDBOX": True} if sandbox else {}))
+
+
+def configure_logging(*, working: bool) -> None:
+    """Log to stderr: warnings of everybody, and our own news while `working` on the queue."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    if working:
+        logging.getLogger("outspool").setLevel(logging.INFO)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end."""
+    return asyncio.run(work)
+
+
+@asynccontextmanager
+async def opened(*, sandbox: bool = False, worker: bool = False) -> AsyncIterator[Outspool]:
+    """Yield the outspool that the settings describe, with its database open; with `worker` it also sends."""
+    from outspool.app import Outspool
+
+    outspool = Outspool(load_settings(sandbox=sandbox))
+    async with outspool.running(worker=worker):
+        yield outspool
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that the first SIGTERM or SIGINT sets; a second one ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # Not `loop.add_signal_handler`, which Windows lacks.
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        loop.call_soon_threadsafe(stop.set)
+
+    for number in numbers:
+        signal.signal(number, ask)
+    return stop

@@ -1,0 +1,112 @@
+"""MCP over stdin and stdout: answers the handshake first, and opens the outbox behind it.
+
+SQLAlchemy and its kin take as long to import as half the SDK, and ``initialize`` needs none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from outspool.cli.runs import stop_on_signals
+from outspool.errors import OutspoolError
+from outspool.tools.server import build_server
+
+if TYPE_CHECKING:
+    from outspool.services.outbox import Outbox
+    from outspool.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_HEAD_START = 1.0
+"""Seconds in which the handshake has the interpreter for itself, unless a tool is called sooner."""
+
+
+class LateOutbox:
+    """Stands in for an `Outbox` that is still being opened: calls wait until it is there."""
+
+    def __init__(self) -> None:
+        """`opened` is for whoever opens the outbox to resolve, `wanted` tells that somebody waits for it."""
+        self.wanted = asyncio.Event()
+        self.opened: asyncio.Future[Outbox] = asyncio.get_running_loop().create_future()
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        """Return the method of this name; it waits first."""
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self.wanted.set()
+            outbox = await asyncio.shield(self.opened)
+            return await getattr(outbox, name)(*args, **kwargs)
+
+        return call
+
+    def now(self) -> datetime:
+        """Return the server's time; only a call that has waited may ask."""
+        return self.opened.result().now()
+
+
+async def serve_stdio(settings: Settings, *, worker: bool) -> None:
+    """Serve until stdin closes, or SIGTERM or SIGINT arrives; then end the runtime gracefully.
+
+    Raises `MisconfiguredError` when the settings contradict themselves.
+    """
+    stop = stop_on_signals()
+    outbox = LateOutbox()
+    # `Outbox` is no Protocol, and its coroutines and `now` are all that tools use.
+    server = build_server(cast("Outbox", outbox))
+    serving = asyncio.create_task(server.run_stdio_async(), name="stdio")
+
+    def end(_task: asyncio.Task[None]) -> None:
+        stop.set()
+        outbox.wanted.set()
+
+    serving.add_done_callback(end)
+    failure: BaseException | None = None
+    try:
+        await _run(settings, outbox, stop, worker=worker)
+    except OutspoolError as error:
+        failure = error
+    if not serving.done():
+        _exit(failure)
+    if failure is not None:
+        raise failure
+    await serving
+
+
+async def _run(settings: Settings, outbox: LateOutbox, stop: asyncio.Event, *, worker: bool) -> None:
+    """Open the outbox, and keep the runtime until `stop`."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(outbox.wanted.wait(), _HEAD_START)
+    if stop.is_set():
+        return
+    outspool_class = await asyncio.to_thread(_import_app)
+    outspool = outspool_class(settings)
+    async with outspool.running(worker=worker):
+        outbox.opened.set_result(outspool.outbox)
+        logger.info("Ready; emails are sent %s.", outspool.account_label if worker else "by other processes")
+        await stop.wait()
+
+
+def _import_app() -> Any:
+    from outspool.app import Outspool
+
+    return Outspool
+
+
+def _exit(failure: BaseException | None) -> NoReturn:
+    """End the process although stdin is still open.
+
+    The SDK reads stdin in a thread that nothing can interrupt, and both the event loop and the interpreter would wait
+    for it. All that must not be lost is committed and closed by now.
+    """
+    if failure is not None:
+        sys.stderr.write(f"error: {failure}\n")
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(0 if failure is None else 1)
