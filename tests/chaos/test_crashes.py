@@ -62,7 +62,7 @@ async def test_two_workers_send_500_emails_once_each(tmp_path: Path, postgres_ur
 async def test_after_ten_kills_every_email_arrived_once_or_is_in_doubt(tmp_path: Path, database_url: str) -> None:
     chance = random.Random(7)
     with SmtpSink(tmp_path) as sink:
-        variables = environment(sink, database_url, tmp_path, SMTP_CONNECTIONS=str(CONNECTIONS))
+        variables = environment(sink, database_url, tmp_path, EMAIL_BATCH_SIZE="12")
         async with client(variables) as app:
             emails = await accept(app, 300)
             for kills in range(10):
@@ -84,9 +84,11 @@ async def test_after_ten_kills_every_email_arrived_once_or_is_in_doubt(tmp_path:
 
 
 @pytest.mark.timeout(180)
-async def test_a_worker_that_slept_through_its_lease_sends_nothing_twice(tmp_path: Path, sqlite_url: str) -> None:
+async def test_a_worker_that_slept_through_its_lease_sends_nothing_twice(
+    tmp_path: Path, postgres_url: str
+) -> None:
     with SmtpSink(tmp_path) as sink, ExitStack() as stack:
-        variables = environment(sink, sqlite_url, tmp_path)
+        variables = environment(sink, postgres_url, tmp_path)
         async with client(variables) as app:
             emails = await accept(app, 60)
             sleeper = stack.enter_context(Worker(variables, tmp_path))

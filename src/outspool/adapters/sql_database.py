@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,8 +19,14 @@ CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 10
 """A database that went silent must not hold a tool call, or a worker, for ever."""
 
-_BUSY_SECONDS = 30
+_BUSY_SECONDS = 10
 """How long an SQLite writer waits for those of other processes."""
+
+_SESSION = {
+    "application_name": "outspool",
+    # A worker that is stopped in the middle of a transaction must not hold its rows for ever.
+    "idle_in_transaction_session_timeout": "15s",
+}
 
 BEGIN = "outspool_begin"
 """Execution option of an SQLite connection: how its transactions begin; None for no transaction."""
@@ -120,7 +125,7 @@ def _postgres_engine(url: str, statement_seconds: float) -> AsyncEngine:
                 url,
                 timeout=CONNECT_SECONDS,
                 command_timeout=statement_seconds,
-                server_settings={"application_name": "outspool"},
+                server_settings=_SESSION,
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
             raise ConnectionError(str(error)) from error
@@ -139,12 +144,12 @@ def _sqlite_engine(path: Path) -> AsyncEngine:
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{path}", connect_args={"timeout": _BUSY_SECONDS}, pool_timeout=CONNECT_SECONDS
     )
-    sa.event.listen(engine.sync_engine, "connect", functools.partial(_prepare_sqlite, path))
+    sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_sqlite(path: Path, connection: Any, _record: object) -> None:
+def _prepare_sqlite(connection: Any, _record: object) -> None:
     """Set what every SQLite connection needs; WAL lasts, so only the first process pays for it."""
     connection.isolation_level = None  # the driver's own BEGIN comes too late and is never IMMEDIATE
     cursor = connection.cursor()
