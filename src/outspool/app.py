@@ -35,7 +35,7 @@ from outspool.domain.retry import RetryPolicy, account_pause
 from outspool.errors import InvalidAddress, MisconfiguredError, NotConfigured, StoreUnavailable
 from outspool.ports import Clock, Transport
 from outspool.services.breaker import Breaker
-from outspool.services.composer import compose
+from outspool.services.composer import composed
 from outspool.services.configuration_checks import Setup
 from outspool.services.delivery_agent import DeliveryAgent
 from outspool.services.dispatcher import BEAT_SECONDS, Dispatcher, Limits
@@ -187,7 +187,7 @@ class Outspool:
             self.queue,
             transport,
             breaker,
-            compose=compose,
+            compose=composed,
             next_delay=partial(retries.next_delay, random=random.random),
             resend_doubtful=resend,
             clock=self.clock,

@@ -93,4 +93,3 @@ def unknown_names(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Return variables that look like ours and are not: a misspelt limit would silently not hold."""
     known = {field.alias for field in Settings.model_fields.values()}
     return sorted(name for name in environment if name.startswith(_OURS) and name not in known)
-

@@ -9,10 +9,10 @@ from datetime import timedelta
 from support.outbox_samples import NOW, Outlet, a_lease, an_email, as_sent
 
 from outspool.domain.email import Priority
+from outspool.domain.settlement import account_resting
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.errors import AccountTrouble, TroubleKind
-from outspool.domain.settlement import account_resting
 from outspool.ports import AccountState
 
 S = EmailStatus

@@ -96,5 +96,3 @@ def as_sent(email: Email, *, at: datetime = NOW) -> Transition:
     """Return the transition of an email that every server took."""
     taken = tuple(replace(r, status=RecipientStatus.SENT, reply=OK) for r in email.recipients)
     return Transition.sent(at=at, recipients=taken, attempts=email.attempts + 1, detail=str(OK))
-
-

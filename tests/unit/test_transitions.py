@@ -65,7 +65,7 @@ def test_what_is_sent_is_never_sent_again_by_itself() -> None:
 
 
 def test_what_can_be_claimed_leads_to_sending_and_waits() -> None:
-    assert CLAIMABLE == sources(S.SENDING)
+    assert sources(S.SENDING) == CLAIMABLE
     assert CLAIMABLE < WAITING
     assert S.SENDING in UNSETTLED
 

@@ -33,9 +33,7 @@ class Sandbox:
         self._folder = folder
         self._turned_away: set[str] = set()
 
-    async def handle_RCPT(  # noqa: N802 - aiosmtpd names it
-        self, _server: Any, _session: Any, envelope: Any, address: str, _options: list[str]
-    ) -> str:
+    async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, address: str, _options: list[str]) -> str:
         """Answer one recipient."""
         if address.startswith("nobody"):
             return _NOBODY
@@ -45,7 +43,7 @@ class Sandbox:
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 ok"
 
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
         """Keep one message."""
         await asyncio.to_thread(self._keep, envelope.content)
         return _TAKEN

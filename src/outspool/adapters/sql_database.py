@@ -44,9 +44,7 @@ class Database:
                 "DATABASE_URL is neither a Postgres nor an SQLite address.",
                 "Use postgresql://user:password@host/name or sqlite:///path/to/file.db.",
             )
-        self.engine = (
-            _postgres_engine(url, statement_seconds) if self.is_postgres else _sqlite_engine(self.sqlite_path)
-        )
+        self.engine = _postgres_engine(url, statement_seconds) if self.is_postgres else _sqlite_engine(self.sqlite_path)
         # SQLite has one writer; queueing here is fair and quick, its busy handler sleeps.
         self._writer = asyncio.Lock()
 

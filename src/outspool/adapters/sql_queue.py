@@ -163,8 +163,5 @@ async def _doubt_recipients(connection: AsyncConnection, ids: Sequence[UUID]) ->
     """Set every recipient that was still owed to ``unknown``: any of them may have been served."""
     owed = recipients.c.status.in_([RecipientStatus.PENDING.value, RecipientStatus.DEFERRED.value])
     await connection.execute(
-        recipients.update()
-        .where(recipients.c.email_id.in_(ids), owed)
-        .values(status=RecipientStatus.UNKNOWN.value)
+        recipients.update().where(recipients.c.email_id.in_(ids), owed).values(status=RecipientStatus.UNKNOWN.value)
     )
-

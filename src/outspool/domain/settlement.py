@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -18,6 +19,7 @@ _STATUS_OF = {
     Verdict.IN_DOUBT: RecipientStatus.UNKNOWN,
 }
 
+_OUT_OF_TIME = "Out of time"
 _DOUBT_HINT = "Ask the recipient, or look into the account's sent mail, before you retry."
 
 
@@ -29,19 +31,22 @@ def after_delivery(
     `delay` is the time until the next attempt, None when there is to be none. `resend_doubtful` treats a message in
     doubt as not taken (``EMAIL_ON_UNKNOWN=resend``).
     """
-    outcomes = {address: _without_doubt(outcome, resend_doubtful) for address, outcome in delivery.outcomes.items()}
+    outcomes = delivery.outcomes
+    if resend_doubtful:
+        outcomes = {address: _without_doubt(outcome) for address, outcome in outcomes.items()}
     recipients = tuple(_served(r, outcomes.get(r.address)) for r in email.recipients)
     attempts = email.attempts + 1
-    statuses = {r.status for r in recipients}
     why = _why(recipients, outcomes)
+    statuses = {r.status for r in recipients}
     if RecipientStatus.UNKNOWN in statuses:
         problem = Problem(code="in_doubt", message=why, hint=_DOUBT_HINT)
         return Transition.unknown(at=now, recipients=recipients, attempts=attempts, problem=problem)
     if any(r.is_owed for r in recipients):
         if delay is None:
-            return given_up(email, recipients, now=now, attempts=attempts, code="out_of_retries", why=why)
+            reason = f"Out of retries after {attempts} attempts"
+            return _ended(recipients, now=now, attempts=attempts, problem=_last_heard("out_of_retries", reason, why))
         if now + delay >= email.expires_at:
-            return given_up(email, recipients, now=now, attempts=attempts, code="expired", why=why)
+            return _ended(recipients, now=now, attempts=attempts, problem=_last_heard("expired", _OUT_OF_TIME, why))
         problem = Problem(code="deferred", message=why, hint="It will be tried again by itself.")
         return Transition.deferred(
             at=now, recipients=recipients, attempts=attempts, due_at=now + delay, problem=problem
@@ -49,25 +54,14 @@ def after_delivery(
     if statuses == {RecipientStatus.SENT}:
         return Transition.sent(at=now, recipients=recipients, attempts=attempts, detail=why)
     problem = Problem(code="refused", message=why, hint="Check the address, or what the reply says, before you retry.")
-    if RecipientStatus.SENT in statuses:
-        return Transition.partial(at=now, recipients=recipients, attempts=attempts, problem=problem)
-    return Transition.failed(at=now, recipients=recipients, attempts=attempts, problem=problem)
+    return _ended(recipients, now=now, attempts=attempts, problem=problem)
 
 
-def given_up(
-    email: Email, recipients: tuple[Recipient, ...], *, now: datetime, attempts: int, code: str, why: str
-) -> Transition:
-    """Return the end of an email that is out of retries or of time: ``failed``, or ``partial`` if some were taken."""
-    ended = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in recipients)
-    reason = "Out of time" if code == "expired" else f"Out of retries after {attempts} attempts"
-    problem = Problem(
-        code=code,
-        message=f"{reason}; last heard: {why}" if why else f"{reason}.",
-        hint="Use retry_email to try again.",
-    )
-    if any(r.status is RecipientStatus.SENT for r in ended):
-        return Transition.partial(at=now, recipients=ended, attempts=attempts, problem=problem)
-    return Transition.failed(at=now, recipients=ended, attempts=attempts, problem=problem)
+def out_of_time(email: Email, *, now: datetime) -> Transition:
+    """Return the end of an email that was claimed when its time was already over."""
+    why = email.problem.message if email.problem else ""
+    problem = _last_heard("expired", _OUT_OF_TIME, why)
+    return _ended(email.recipients, now=now, attempts=email.attempts, problem=problem)
 
 
 def account_resting(email: Email, trouble: AccountTrouble, *, now: datetime) -> Transition:
@@ -79,18 +73,25 @@ def account_resting(email: Email, trouble: AccountTrouble, *, now: datetime) -> 
 
 
 def unsendable(email: Email, *, now: datetime, code: str, why: str) -> Transition:
-    """Return the failure of an email that cannot even be composed."""
-    problem = Problem(code=code, message=why)
-    ended = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in email.recipients)
+    """Return the end of an email that cannot even be composed."""
+    return _ended(email.recipients, now=now, attempts=email.attempts, problem=Problem(code=code, message=why))
+
+
+def _ended(recipients: tuple[Recipient, ...], *, now: datetime, attempts: int, problem: Problem) -> Transition:
+    """Return the end for everybody still owed: ``failed``, or ``partial`` if the email was taken for some."""
+    ended = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in recipients)
     if any(r.status is RecipientStatus.SENT for r in ended):
-        return Transition.partial(at=now, recipients=ended, attempts=email.attempts, problem=problem)
-    return Transition.failed(at=now, recipients=ended, attempts=email.attempts, problem=problem)
+        return Transition.partial(at=now, recipients=ended, attempts=attempts, problem=problem)
+    return Transition.failed(at=now, recipients=ended, attempts=attempts, problem=problem)
 
 
-def _without_doubt(outcome: Outcome, resend_doubtful: bool) -> Outcome:
-    if resend_doubtful and outcome.verdict is Verdict.IN_DOUBT:
-        return replace(outcome, verdict=Verdict.RETRY)
-    return outcome
+def _last_heard(code: str, reason: str, why: str) -> Problem:
+    message = f"{reason}; last heard: {why}" if why else f"{reason}."
+    return Problem(code=code, message=message, hint="Use retry_email to try again.")
+
+
+def _without_doubt(outcome: Outcome) -> Outcome:
+    return replace(outcome, verdict=Verdict.RETRY) if outcome.verdict is Verdict.IN_DOUBT else outcome
 
 
 def _served(recipient: Recipient, outcome: Outcome | None) -> Recipient:
@@ -103,7 +104,7 @@ def _served(recipient: Recipient, outcome: Outcome | None) -> Recipient:
 _WORST_FIRST = (RecipientStatus.UNKNOWN, RecipientStatus.DEFERRED, RecipientStatus.FAILED, RecipientStatus.SENT)
 
 
-def _why(recipients: tuple[Recipient, ...], outcomes: dict[str, Outcome]) -> str:
+def _why(recipients: tuple[Recipient, ...], outcomes: Mapping[str, Outcome]) -> str:
     """Return what was said of the recipient that fares worst; that a reply never came is said in words."""
     for status in _WORST_FIRST:
         for recipient in recipients:

@@ -51,9 +51,7 @@ class Transition:
         )
 
     @classmethod
-    def partial(
-        cls, *, at: datetime, recipients: tuple[Recipient, ...], attempts: int, problem: Problem
-    ) -> Transition:
+    def partial(cls, *, at: datetime, recipients: tuple[Recipient, ...], attempts: int, problem: Problem) -> Transition:
         """Some recipients were taken, the others were refused for good."""
         return cls(
             target=S.PARTIAL,

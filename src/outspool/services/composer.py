@@ -6,6 +6,7 @@ server on the way has a reason to change it, and what a mail program reads back 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from binascii import b2a_base64, b2a_qp
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ _RESERVED_PREFIXES = ("content-", "resent-")
 
 _NOT_PLAIN = re.compile(r"[^\n\t -~]|[\t ]$|^--=_", re.MULTILINE)
 """What must be encoded: not ASCII, control characters, space at a line's end that relays strip, our boundary."""
+_LARGE = 200_000
+"""Characters of text that take longer to compose than a caller of anything else should wait."""
 _LONGEST_LINE = 76
 _NOT_QUOTED = bytes(range(0x20, 0x7F)) + b"\t\n"
 _LAST_CHARACTER = re.compile(rb"(=[0-9A-F]{2}|.)\Z")
@@ -53,6 +56,12 @@ def compose(email: Email) -> bytes:
     head = "\r\n".join([*fields, *mime_fields, "", ""]).encode("ascii")
     _check_names(head, [field.partition(":")[0] for field in (*fields, *mime_fields)])
     return head + body
+
+
+async def composed(email: Email) -> bytes:
+    """Return `compose` of the email; a large one is composed in a thread, so that nobody waits for it."""
+    size = len(email.content.body or "") + len(email.content.html or "")
+    return await asyncio.to_thread(compose, email) if size > _LARGE else compose(email)
 
 
 def new_message_id(email_id: UUID, sender: Mailbox) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 
 from outspool.domain.delivery import Delivery, Outcome, Verdict
 from outspool.domain.email import Email, Problem
-from outspool.domain.settlement import account_resting, after_delivery, given_up, unsendable
+from outspool.domain.settlement import account_resting, after_delivery, out_of_time, unsendable
 from outspool.domain.status import RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.errors import AccountTrouble, LeaseLost, Refusal, StoreUnavailable
@@ -41,7 +41,7 @@ class DeliveryAgent:
         transport: Transport,
         breaker: Breaker,
         *,
-        compose: Callable[[Email], bytes],
+        compose: Callable[[Email], Awaitable[bytes]],
         next_delay: Callable[[int], timedelta | None],
         resend_doubtful: bool,
         clock: Clock,
@@ -80,13 +80,12 @@ class DeliveryAgent:
         """Return what becomes of the email; None when it is no longer ours to say."""
         now = self._clock.now()
         if email.expires_at <= now:
-            why = email.problem.message if email.problem else ""
-            return given_up(email, email.recipients, now=now, attempts=email.attempts, code="expired", why=why)
+            return out_of_time(email, now=now)
         trouble = self._breaker.trouble()
         if trouble is not None and not probing:
             return account_resting(email, trouble, now=now)
         try:
-            message = self._compose(email)
+            message = await self._compose(email)
         except Refusal as refusal:
             return unsendable(email, now=now, code=refusal.code, why=refusal.message)
         try:

@@ -107,6 +107,4 @@ def _read_time(text: str | None, field: str) -> datetime | None:
             return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise InvalidArgument(
-        f"{field} {brief(text)} is not a time with an offset.", "Write it like 2026-01-31T09:00:00Z."
-    )
+    raise InvalidArgument(f"{field} {brief(text)} is not a time with an offset.", "Write it like 2026-01-31T09:00:00Z.")

@@ -26,7 +26,7 @@ from outspool.errors import (
     brief,
 )
 from outspool.ports import Account, AccountState, Changes, Clock, EmailStore
-from outspool.services.composer import compose, new_message_id
+from outspool.services.composer import composed, new_message_id
 from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft, revise_content
 from outspool.services.listing import Filters, Listing, read_email_id, read_search, write_cursor
 
@@ -102,7 +102,7 @@ class Outbox:
             if key is not None and (known := await self._known(draft, when or When(), key)) is not None:
                 return known
             raise
-        self._check_size(email)
+        await self._check_size(email)
         event = Event(at=email.created_at, status=email.status, code="accepted")
         return await self._store.add(email, event)
 
@@ -132,10 +132,10 @@ class Outbox:
             fingerprint=_fingerprint(content, when),
         )
 
-    def _check_size(self, email: Email) -> None:
+    async def _check_size(self, email: Email) -> None:
         """Compose the message once: what is accepted can be sent, and is small enough."""
         limit = self._terms.policy.max_message_bytes
-        size = len(compose(email))
+        size = len(await composed(email))
         if size > limit:
             raise TooLarge(
                 f"The message would be {size / 1e6:.1f} MB as encoded; at most {limit / 1e6:.1f} MB are allowed.",
@@ -162,6 +162,7 @@ class Outbox:
         while True:
             email = await self.get(email_id)
             revised = self._revised(email, changes, when)
+            await self._check_size(revised)
             event = Event(at=self._clock.now(), status=revised.status, code="updated", detail=_named(changes, when))
             stored = await self._store.revise(revised, event)
             if stored is not None:
@@ -180,7 +181,6 @@ class Outbox:
             email = replace(email, content=content, recipients=_pending(content))
         if when is not None:
             email = self._put_off(email, when)
-        self._check_size(email)
         return email
 
     def _put_off(self, email: Email, when: When) -> Email:
@@ -218,7 +218,7 @@ class Outbox:
         return Transition.stopped(at=now, recipients=stopped, problem=problem)
 
     async def retry(self, email_id: str) -> Email:
-        """Send again to whoever does not have it: after ``failed``, ``partial``, ``unknown``, or at once if deferred."""
+        """Send again to whoever does not have it, if it failed, partly failed or is in doubt; now, if deferred."""
         while True:
             email = await self.get(email_id)
             now = self._clock.now()

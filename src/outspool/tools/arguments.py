@@ -127,7 +127,7 @@ class UpdateArguments(EmailArguments):
 class ListArguments(Arguments):
     """`list_emails`."""
 
-    status: Literal[tuple(EmailStatus)] | None = None  # type: ignore[valid-type]
+    status: Literal[tuple(s.value for s in EmailStatus)] | None = None  # type: ignore[valid-type]
     recipient: str | None = Field(None, description="An address in to, cc or bcc.")
     query: str | None = Field(None, description="Words in the subject.")
     tag: str | None = None

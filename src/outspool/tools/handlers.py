@@ -9,7 +9,7 @@ from datetime import datetime
 from outspool.domain.email import Email
 from outspool.domain.status import UNSETTLED
 from outspool.domain.summary import Pause
-from outspool.errors import InvalidSchedule
+from outspool.errors import InvalidArgument, InvalidSchedule, brief
 from outspool.services.intake import Draft
 from outspool.services.outbox import Outbox, When
 from outspool.tools.arguments import (
@@ -69,7 +69,7 @@ class Handlers:
             now=self._outbox.now(),
             pause=pause,
         )
-        lines = [f"{e.id} {e.status}, {e.subject!r} to {', '.join(e.to[:3])}: {e.summary}" for e in result.emails]
+        lines = [f"{e.id} {e.status}, {brief(e.subject)} to {', '.join(e.to[:3])}: {e.summary}" for e in result.emails]
         counts = ", ".join(f"{count} {status}" for status, count in result.counts.items()) or "none"
         more = f" More follow: cursor {result.next_cursor}." if result.next_cursor else ""
         head = f"{len(lines)} shown, newest first. In the whole outbox: {counts}.{more}"
@@ -78,10 +78,12 @@ class Handlers:
     async def update(self, arguments: UpdateArguments) -> Answer:
         """Change an email that still waits."""
         changes = given(arguments, but=_NOT_CONTENT)
-        when = _when(arguments)
-        return await self._answer(
-            await self._outbox.update(arguments.email_id, changes, when=None if when == When() else when)
-        )
+        when = None if (asked := _when(arguments)) == When() else asked
+        if not changes and when is None:
+            raise InvalidArgument(
+                "There is nothing to change.", "Give what shall change, e.g. subject or scheduled_at."
+            )
+        return await self._answer(await self._outbox.update(arguments.email_id, changes, when=when))
 
     async def cancel(self, arguments: EmailArguments) -> Answer:
         """Stop an email that still waits."""
