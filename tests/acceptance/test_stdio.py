@@ -24,6 +24,7 @@ GARBAGE = [
     b'{"jsonrpc":"2.0","id":7,"method":"no/such"}',
     b'{"jsonrpc":"2.0","id":8,"method":"tools/call","params":{"name":"send_email","arguments":[]}}',
     b"[" * 100_000,
+    rb'{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"list_emails","arguments":{"tag":"\ud800"}}}',
 ]
 
 

@@ -168,6 +168,17 @@ async def test_schedule_without_a_time_is_refused_rather_than_sent_now() -> None
     assert text.startswith("invalid_schedule: Neither scheduled_at nor delay is given.")
 
 
+async def test_an_update_of_nothing_is_refused() -> None:
+    for arguments in ({}, {"scheduled_at": None, "delay": None}):
+        text = await refused("update_email", {"email_id": "x", **arguments})
+        assert text.startswith("invalid_argument: There is nothing to change.")
+
+
+async def test_an_unknown_status_is_refused_with_the_known_ones_in_plain_words() -> None:
+    text = await refused("list_emails", {"status": "delivered"})
+    assert text.startswith("invalid_argument: status must be one of held, scheduled, queued, ")
+
+
 async def test_a_crash_is_logged_and_its_details_stay_here(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         text = await refused("get_status", {"email_id": "x"})

@@ -1,0 +1,298 @@
+"""The command line as a person at a terminal, a script and a supervisor use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.stage import OUTSPOOL, Stage, free_port
+
+_PATIENCE = 30.0
+_INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
+}
+_INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+
+
+def outspool(stage: Stage, *words: str, given: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run(
+        [*OUTSPOOL, *words],
+        env={**stage.environment, **variables},
+        cwd=stage.folder,
+        input=given,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=_PATIENCE,
+        check=False,
+    )
+
+
+def result(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """Return what a command printed as JSON."""
+    shown: dict[str, Any] = json.loads(done.stdout)
+    return shown
+
+
+@contextmanager
+def running(stage: Stage, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command that lasts; its stderr is kept in the stage's folder."""
+    with (stage.folder / "cli.log").open("a") as log:
+        process = subprocess.Popen(
+            [*OUTSPOOL, *words],
+            env=dict(stage.environment),
+            cwd=stage.folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            encoding="utf-8",
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def tell(process: subprocess.Popen[str], *messages: dict[str, Any]) -> None:
+    """Write messages of the protocol to its stdin."""
+    assert process.stdin is not None
+    process.stdin.write("".join(json.dumps(message) + "\n" for message in messages))
+    process.stdin.flush()
+
+
+def until(stage: Stage, email_id: str, *statuses: str) -> dict[str, Any]:
+    """Return the email as soon as it has one of `statuses`."""
+    deadline = time.monotonic() + _PATIENCE
+    while (email := result(outspool(stage, "show", email_id, "--json")))["status"] not in statuses:
+        assert time.monotonic() < deadline, email["summary"]
+    return email
+
+
+def test_an_email_is_sent_and_its_whole_story_told(stdio: Stage) -> None:
+    sent = outspool(
+        stdio,
+        *("send", "--to", "Ada <ada@example.com>", "--cc", "grace@example.com", "--subject", stdio.topic),
+        *("--body-file", "-", "--tag", stdio.topic),
+        given="Grüße, [bold]Ada[/bold]\n",
+    )
+    assert sent.returncode == 0, sent.stderr
+    assert sent.stdout.startswith("Sent: the next mail server took it for 2 recipients")
+    [mail] = stdio.received()
+    assert mail.parsed.get_content() == "Grüße, [bold]Ada[/bold]\n"
+    [brief] = result(outspool(stdio, "list", "--tag", stdio.topic, "--json"))["emails"]
+    listed = outspool(stdio, "list", "--tag", stdio.topic).stdout
+    assert brief["id"] in listed
+    assert stdio.topic in listed
+    story = outspool(stdio, "show", brief["id"]).stdout
+    for part in ("grace@example.com", "250 ", "queued", "sending", "sent", mail.message_id or "no message-id"):
+        assert part in story
+
+
+def test_json_is_what_the_tools_return(stdio: Stage) -> None:
+    sent = result(outspool(stdio, "send", "--to", "ada@example.com", "--subject", stdio.topic, "--body", "x", "--json"))
+    assert sent["status"] == "sent"
+    assert sent["recipients"] == [
+        {"address": "ada@example.com", "kind": "to", "status": "sent"} | _reply(sent["recipients"][0])
+    ]
+    shown = result(outspool(stdio, "show", sent["id"], "--json"))
+    assert [event["status"] for event in shown.pop("events")] == ["queued", "sending", "sent"]
+    assert shown == sent
+
+
+def _reply(recipient: dict[str, Any]) -> dict[str, Any]:
+    assert recipient["code"] == 250
+    return {name: recipient[name] for name in ("code", "enhanced_code", "reply") if name in recipient}
+
+
+def test_send_exits_with_3_when_a_server_refused(stdio: Stage) -> None:
+    refused = outspool(
+        stdio,
+        *("send", "--to", "ada@example.com", "--to", "refuse-bob@example.com", "--subject", stdio.topic, "--body", "x"),
+    )
+    assert refused.returncode == 3
+    assert "Refused for refuse-bob@example.com: 550 5.1.1" in refused.stdout
+
+
+def test_a_scheduled_email_is_canceled_and_then_cannot_be_retried(stdio: Stage) -> None:
+    at = (datetime.now(UTC) + timedelta(days=2)).isoformat(timespec="seconds")
+    scheduled = result(
+        outspool(
+            stdio, "send", "--to", "a@example.com", "--subject", stdio.topic, "--body", "x", "--at", at, "--json"
+        )
+    )
+    assert scheduled["status"] == "scheduled"
+    assert outspool(stdio, "cancel", scheduled["id"]).stdout.startswith("Canceled: ")
+    retried = outspool(stdio, "retry", scheduled["id"])
+    assert retried.returncode == 1
+    assert retried.stderr.startswith("error: wrong_state: ")
+    assert retried.stderr.count("\n") == 1
+    assert not stdio.received()
+
+
+def test_a_failed_email_is_queued_again_by_retry(stdio: Stage) -> None:
+    message = ("--to", "data550-a@example.com", "--subject", stdio.topic, "--body", "x")
+    failed = result(outspool(stdio, "send", *message, "--json"))
+    assert failed["status"] == "failed"
+    assert result(outspool(stdio, "retry", failed["id"], "--json"))["status"] == "queued"
+    assert result(outspool(stdio, "cancel", failed["id"], "--json"))["status"] == "canceled"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("show", "1"), "error: invalid_argument: "),
+        (("show", "01a20320-2fdf-76e7-a5d3-92d65c2c3aaa"), "error: not_found: "),
+        (("list", "--status", "gone"), "error: invalid_argument: "),
+        (("send", "--to", "nobody", "--body", "x"), "error: invalid_address: "),
+        (("send", "--to", "a@example.com"), "error: invalid_argument: "),
+        (("send", "--to", "a@example.com", "--body", "x", "--delay", "soon"), "error: invalid_schedule: "),
+        (("send", "--to", "a@example.com", "--body-file", "/none"), "error: invalid_argument: "),
+        (("serve", "--host", "0.0.0.0"), "error: misconfigured: "),
+    ],
+)
+def test_a_refusal_is_one_line_on_stderr(stdio: Stage, words: tuple[str, ...], complaint: str) -> None:
+    refused = outspool(stdio, *words)
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert refused.stderr.startswith(complaint)
+    assert refused.stderr.count("\n") == 1
+
+
+def test_sandbox_before_the_command_is_refused_and_nothing_is_sent(stdio: Stage) -> None:
+    refused = outspool(stdio, "--sandbox", "send", "--to", "a@example.com", "--subject", stdio.topic, "--body", "x")
+    assert refused.returncode == 2
+    assert "outspool send --sandbox" in " ".join(refused.stderr.split())
+    assert not stdio.received()
+
+
+def test_settings_that_cannot_be_are_told_without_the_secret(stdio: Stage) -> None:
+    refused = outspool(stdio, "worker", SMTP_USERNAME="", SMTP_PASSWORD="hunter2", SMTP_HOST="smtp.example.com")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: misconfigured: An SMTP login needs both")
+    assert "hunter2" not in refused.stderr
+
+
+def test_a_worker_without_an_account_refuses_to_start(stdio: Stage) -> None:
+    refused = outspool(stdio, "worker", SMTP_HOST="")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: not_configured: No SMTP account is set")
+    assert "GMAIL_APP_PASSWORD" in refused.stderr
+
+
+def test_an_unreachable_database_is_one_sentence(stdio: Stage) -> None:
+    url = f"postgresql://ada:hunter2@127.0.0.1:{free_port()}/outspool"
+    refused = outspool(stdio, "list", DATABASE_URL=url)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: store_unavailable: ")
+    assert "hunter2" not in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_migrate_says_whether_there_was_work(stdio: Stage, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new' / 'outspool.db'}"
+    assert outspool(stdio, "migrate", DATABASE_URL=url).stdout == "The database was brought up to date.\n"
+    assert outspool(stdio, "migrate", DATABASE_URL=url).stdout == "The database is up to date.\n"
+
+
+def test_on_a_terminal_it_prints_help_instead_of_waiting(stdio: Stage) -> None:
+    leader, terminal = pty.openpty()
+    try:
+        done = subprocess.run(
+            OUTSPOOL, env=dict(stdio.environment), stdin=terminal, capture_output=True, timeout=_PATIENCE, check=False
+        )
+    finally:
+        os.close(leader)
+        os.close(terminal)
+    assert done.returncode == 0
+    assert b"serve" in done.stdout
+    assert b"approve" not in done.stdout
+
+
+def test_a_closed_pipe_is_no_error(stdio: Stage) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*OUTSPOOL, "list"], env=dict(stdio.environment), stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert done.stderr == b""
+
+
+def test_the_version_is_the_packages(stdio: Stage) -> None:
+    from outspool import __version__
+
+    assert outspool(stdio, "--version").stdout == f"outspool {__version__}\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_worker_finishes_what_is_on_the_wire(stdio: Stage, number: signal.Signals) -> None:
+    slow = result(outspool(stdio, "send", *_slow(stdio), "--wait", "0", "--json"))
+    with running(stdio, "worker") as worker:
+        until(stdio, slow["id"], "sending")
+        worker.send_signal(number)
+        assert worker.wait(_PATIENCE) == 0
+    assert until(stdio, slow["id"], "sent")["attempts"] == 1
+    assert len(stdio.received()) == 1
+
+
+def _slow(stage: Stage) -> tuple[str, ...]:
+    return ("--to", "slow-ada@example.com", "--subject", stage.topic, "--body", "x")
+
+
+def test_over_stdio_sigterm_finishes_what_is_on_the_wire_although_stdin_is_open(stdio: Stage) -> None:
+    call = {
+        "jsonrpc": "2.0",
+        "id": 2,
+        "method": "tools/call",
+        "params": {"name": "send_email", "arguments": {**stdio.message("slow-ada@example.com"), "wait": 0}},
+    }
+    with running(stdio) as server:
+        tell(server, _INITIALIZE, _INITIALIZED, call)
+        assert server.stdout is not None
+        answers = [json.loads(server.stdout.readline()) for _ in range(2)]
+        email_id = answers[1]["result"]["structuredContent"]["id"]
+        until(stdio, email_id, "sending")
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(_PATIENCE) == 0
+        assert server.stdout.read() == ""
+    assert until(stdio, email_id, "sent")["attempts"] == 1
+
+
+def test_over_stdio_what_is_due_is_sent_though_the_client_never_calls_a_tool(stdio: Stage) -> None:
+    outspool(stdio, "send", "--to", "a@example.com", "--subject", stdio.topic, "--body", "x", "--wait", "0")
+    with running(stdio) as server:
+        tell(server, _INITIALIZE)
+        deadline = time.monotonic() + _PATIENCE
+        while not stdio.received():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_without_a_worker_nothing_is_sent(stdio: Stage) -> None:
+    outspool(stdio, "send", "--to", "a@example.com", "--subject", stdio.topic, "--body", "x", "--wait", "0")
+    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "list_emails", "arguments": {}}}
+    with running(stdio, "--no-worker") as server:
+        tell(server, _INITIALIZE, _INITIALIZED, call)
+        assert server.stdout is not None
+        for _ in range(2):
+            assert select.select([server.stdout], [], [], _PATIENCE)[0]
+            answer = json.loads(server.stdout.readline())
+        assert answer["result"]["structuredContent"]["counts"]["queued"] >= 1
+    assert not stdio.received()
+    [brief] = result(outspool(stdio, "list", "--query", stdio.topic, "--json"))["emails"]
+    outspool(stdio, "cancel", brief["id"])
