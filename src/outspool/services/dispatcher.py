@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from outspool.domain.email import Email
-from outspool.errors import StoreUnavailable
+from outspool.errors import OutspoolError
 from outspool.ports import Alarm, Clock, Lease, Queue
 from outspool.services.breaker import Breaker
 from outspool.services.delivery_agent import DeliveryAgent
@@ -63,6 +63,7 @@ class Dispatcher:
         self._leases: Counter[UUID] = Counter()
         self._more_is_due = False
         self._is_stopping = False
+        self._outage = ""
 
     def wake(self) -> None:
         """Look at the queue now: something may have become due."""
@@ -78,15 +79,22 @@ class Dispatcher:
             self._woken.clear()
             try:
                 alarm.set(await self._dispatch_due())
-            except StoreUnavailable as error:
-                logger.warning("%s Nothing can be sent until it is back.", error)
+            except Exception as error:
+                self._note_outage(error)
                 await asyncio.sleep(_STORE_RETRY_SECONDS)
                 continue
-            except Exception:
-                logger.exception("dispatching failed unexpectedly; it goes on")
-                await asyncio.sleep(_STORE_RETRY_SECONDS)
-                continue
+            self._note_outage(None)
             await self._woken.wait()
+
+    def _note_outage(self, error: Exception | None) -> None:
+        """Log the beginning and the end of an outage, not each second of it."""
+        if error is None and self._outage:
+            logger.warning("The database is back; sending goes on.")
+        elif isinstance(error, OutspoolError) and str(error) != self._outage:
+            logger.warning("%s Nothing is sent meanwhile.", error)
+        elif error is not None and not isinstance(error, OutspoolError):
+            logger.error("Dispatching failed unexpectedly; it is tried again.", exc_info=error)
+        self._outage = str(error) if error else ""
 
     async def _dispatch_due(self) -> datetime | None:
         """Claim and begin what is due and fits; return when to look again."""
@@ -140,14 +148,14 @@ class Dispatcher:
         now = self._clock.now()
         try:
             await self._queue.heartbeat(tuple(self._leases), until=now + LEASE, worker=self._name, at=now)
-        except StoreUnavailable as error:
+        except OutspoolError as error:
             logger.debug("no heartbeat: %s", error)
 
     async def rescue(self) -> None:
         """Free what dead workers hold."""
         try:
             freed = await self._queue.rescue(now=self._clock.now(), resend_marked=self._resend_doubtful)
-        except StoreUnavailable as error:
+        except OutspoolError as error:
             logger.debug("no rescue: %s", error)
             return
         if freed:
