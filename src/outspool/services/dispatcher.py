@@ -79,7 +79,7 @@ class Dispatcher:
             self._woken.clear()
             try:
                 alarm.set(await self._dispatch_due())
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - no fault of ours may end the worker
                 self._note_outage(error)
                 await asyncio.sleep(_STORE_RETRY_SECONDS)
                 continue
