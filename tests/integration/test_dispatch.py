@@ -14,7 +14,7 @@ from support.smtp_sink import SmtpSink
 from outspool.app import Outspool
 from outspool.domain.email import Email
 from outspool.domain.status import EmailStatus, RecipientStatus
-from outspool.errors import WrongState
+from outspool.errors import InvalidArgument, InvalidSchedule, WrongState
 from outspool.services.intake import Draft
 from outspool.services.outbox import When
 
@@ -188,6 +188,21 @@ async def test_content_and_time_change_while_an_email_waits_and_not_after(
     (mail,) = sink.messages()
     assert mail.recipients == ("bob@example.com",)
     assert mail.parsed["Subject"] == "New"
+
+
+async def test_a_schedule_without_a_time_is_refused_rather_than_sent_now(outspool: OpenOutspool) -> None:
+    async with outspool() as app:
+        for when in (When(), When(timezone="Europe/Berlin")):
+            with pytest.raises(InvalidSchedule, match="Neither scheduled_at nor delay"):
+                await app.outbox.accept(draft(), when=when)
+        assert (await app.outbox.find()).counts == {}
+
+
+async def test_an_update_of_nothing_is_refused(outspool: OpenOutspool) -> None:
+    async with outspool() as app:
+        email = await app.outbox.accept(draft(), when=When(delay="PT1H"))
+        with pytest.raises(InvalidArgument, match="nothing to change"):
+            await app.outbox.update(str(email.id), {})
 
 
 async def test_canceling_after_some_were_served_stops_the_rest_and_denies_nothing(

@@ -163,17 +163,6 @@ async def test_an_argument_name_that_is_no_text_is_refused_in_print() -> None:
     assert (await refused("cancel_email", {"email_id": "x", "a\nb\x1b[31m": 1})).isprintable()
 
 
-async def test_schedule_without_a_time_is_refused_rather_than_sent_now() -> None:
-    text = await refused("schedule_email", message())
-    assert text.startswith("invalid_schedule: Neither scheduled_at nor delay is given.")
-
-
-async def test_an_update_of_nothing_is_refused() -> None:
-    for arguments in ({}, {"scheduled_at": None, "delay": None}):
-        text = await refused("update_email", {"email_id": "x", **arguments})
-        assert text.startswith("invalid_argument: There is nothing to change.")
-
-
 async def test_an_unknown_status_is_refused_with_the_known_ones_in_plain_words() -> None:
     text = await refused("list_emails", {"status": "delivered"})
     assert text.startswith("invalid_argument: status must be one of held, scheduled, queued, ")

@@ -107,7 +107,7 @@ def send(
         html=_text("html", html, html_file),
         tags=tags or (),
     )
-    when = When(scheduled_at=at, timezone=timezone, delay=delay)
+    when = When(scheduled_at=at, timezone=timezone, delay=delay) if at or timezone or delay else None
     email = run(_send(draft, when, key, wait=wait, sandbox=sandbox))
     _print_email(email, as_json=as_json)
     if email.status in ("failed", "partial", "unknown"):
@@ -149,7 +149,7 @@ async def _show(email_id: str) -> StatusResult:
         return status_result(email, now=outbox.now(), pause=await _pause(outbox))
 
 
-async def _send(draft: Draft, when: When, key: str | None, *, wait: float, sandbox: bool) -> EmailResult:
+async def _send(draft: Draft, when: When | None, key: str | None, *, wait: float, sandbox: bool) -> EmailResult:
     from outspool.tools.results import email_result
 
     async with opened(sandbox=sandbox, worker=wait > 0) as outspool:

@@ -16,6 +16,7 @@ from outspool.domain.schedule import due_time
 from outspool.domain.status import UNSETTLED, WAITING, EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.errors import (
+    InvalidArgument,
     InvalidSchedule,
     NotConfigured,
     NotFound,
@@ -36,16 +37,19 @@ _POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class When:
-    """A time as the caller wrote it (`outspool.domain.schedule`); all None: now."""
+    """A time as the caller wrote it (`outspool.domain.schedule`)."""
 
     scheduled_at: str | None = None
     timezone: str | None = None
     delay: str | None = None
 
-    def moment(self, *, now: datetime) -> datetime | None:
-        """Return the instant meant, None for now. Raises `InvalidSchedule`."""
-        if self == When():
-            return None
+    @property
+    def is_given(self) -> bool:
+        """Whether a time was written at all; a zone alone is none."""
+        return self.scheduled_at is not None or self.delay is not None
+
+    def moment(self, *, now: datetime) -> datetime:
+        """Return the instant meant. Raises `InvalidSchedule`."""
         return due_time(scheduled_at=self.scheduled_at, timezone=self.timezone, delay=self.delay, now=now)
 
 
@@ -88,33 +92,38 @@ class Outbox:
         return await self._account.state()
 
     async def accept(self, draft: Draft, *, when: When | None = None, idempotency_key: str | None = None) -> Email:
-        """Check and commit an email: due now, or at `when`. What is returned survives any crash.
+        """Check and commit an email: due now (`when` None), or at `when`. What is returned survives any crash.
 
         A second call with the same key and payload returns the first call's email.
         """
         if self._terms.refusal is not None:
             raise self._terms.refusal
+        if when is not None and not when.is_given:
+            raise InvalidSchedule(
+                "Neither scheduled_at nor delay is given.",
+                "Give one: scheduled_at 2026-11-23T09:00:00+01:00, or delay PT2H. Nothing was scheduled.",
+            )
         key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
         try:
-            email = self._new_email(draft, when or When(), key)
+            email = self._new_email(draft, when, key)
         except InvalidSchedule:
             # The same call made again, after its time has come, must find its email and not send another.
-            if key is not None and (known := await self._known(draft, when or When(), key)) is not None:
+            if key is not None and (known := await self._known(draft, when, key)) is not None:
                 return known
             raise
         await self._check_size(email)
         event = Event(at=email.created_at, status=email.status, code="accepted")
         return await self._store.add(email, event)
 
-    async def _known(self, draft: Draft, when: When, key: str) -> Email | None:
+    async def _known(self, draft: Draft, when: When | None, key: str) -> Email | None:
         email = await self._store.by_key(key)
         asked = _fingerprint(read_draft(draft, self._terms.policy), when)
         return email if email is not None and email.fingerprint == asked else None
 
-    def _new_email(self, draft: Draft, when: When, key: str | None) -> Email:
+    def _new_email(self, draft: Draft, when: When | None, key: str | None) -> Email:
         now = self._clock.now()
         content = read_draft(draft, self._terms.policy)
-        scheduled_at = when.moment(now=now)
+        scheduled_at = when.moment(now=now) if when is not None else None
         due_at = scheduled_at or now
         email_id = self._new_id()
         return Email(
@@ -159,6 +168,10 @@ class Outbox:
 
     async def update(self, email_id: str, changes: Mapping[str, Any], *, when: When | None = None) -> Email:
         """Change content (`changes` is keyed like `Draft`), time, or both, while the email waits."""
+        if not changes and when is None:
+            raise InvalidArgument(
+                "There is nothing to change.", "Give what shall change, e.g. subject or scheduled_at."
+            )
         while True:
             email = await self.get(email_id)
             revised = self._revised(email, changes, when)
@@ -185,8 +198,6 @@ class Outbox:
 
     def _put_off(self, email: Email, when: When) -> Email:
         at = when.moment(now=self._clock.now())
-        if at is None:
-            return email
         status = EmailStatus.SCHEDULED if email.status is EmailStatus.QUEUED else email.status
         return replace(
             email,
@@ -251,7 +262,8 @@ class Outbox:
         return email
 
 
-def _fingerprint(content: Content, when: When) -> str:
+def _fingerprint(content: Content, when: When | None) -> str:
+    when = when or When()
     return fingerprint(content, scheduled_at=when.scheduled_at, timezone=when.timezone, delay=when.delay)
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from outspool.domain.email import Email
 from outspool.domain.status import UNSETTLED
 from outspool.domain.summary import Pause
-from outspool.errors import InvalidArgument, InvalidSchedule, brief
+from outspool.errors import brief
 from outspool.services.intake import Draft
 from outspool.services.outbox import Outbox, When
 from outspool.tools.arguments import (
@@ -43,12 +43,7 @@ class Handlers:
         return await self._answer(await self._settled(email, arguments.wait))
 
     async def schedule(self, arguments: ScheduleArguments) -> Answer:
-        """Accept an email for later. Without a time it would leave at once, which nobody who calls this means."""
-        if arguments.scheduled_at is None and arguments.delay is None:
-            raise InvalidSchedule(
-                "Neither scheduled_at nor delay is given.",
-                "Give one: scheduled_at 2026-11-23T09:00:00+01:00, or delay PT2H. Nothing was scheduled.",
-            )
+        """Accept an email for later."""
         email = await self._outbox.accept(
             _draft(arguments), when=_when(arguments), idempotency_key=arguments.idempotency_key
         )
@@ -79,10 +74,6 @@ class Handlers:
         """Change an email that still waits."""
         changes = given(arguments, but=_NOT_CONTENT)
         when = None if (asked := _when(arguments)) == When() else asked
-        if not changes and when is None:
-            raise InvalidArgument(
-                "There is nothing to change.", "Give what shall change, e.g. subject or scheduled_at."
-            )
         return await self._answer(await self._outbox.update(arguments.email_id, changes, when=when))
 
     async def cancel(self, arguments: EmailArguments) -> Answer:
