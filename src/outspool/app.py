@@ -51,6 +51,9 @@ POLL_SECONDS = 5.0
 GRACE_SECONDS = 10.0
 """How long a stop waits for what is on the wire."""
 
+LAST_CLAIM_SECONDS = 2.0
+"""How long a stop waits for a claim under way; a database that answers needs a fraction of it."""
+
 _IMPATIENT = Timeouts(connect=10, command=20)
 """For a person who watches `doctor`."""
 
@@ -170,9 +173,12 @@ class Outspool:
                 yield
             finally:
                 await dispatcher.stop(grace=GRACE_SECONDS)
-                ticker.stop()
+                # It ends by itself. Canceled within a claim it would leave emails behind that nobody carries.
+                await asyncio.wait({loop}, timeout=LAST_CLAIM_SECONDS)
                 loop.cancel()
                 await asyncio.gather(loop, return_exceptions=True)
+                await dispatcher.stop(grace=GRACE_SECONDS)  # for what that last claim began
+                ticker.stop()
                 await transport.close()
 
     def _breaker(self) -> Breaker:

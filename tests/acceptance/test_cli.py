@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import pty
-import select
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.stage import OUTSPOOL, Stage, free_port
+
+from outspool import __version__
+from outspool.cli import main
 
 _PATIENCE = 30.0
 _INITIALIZE = {
@@ -40,6 +43,39 @@ def outspool(stage: Stage, *words: str, given: str = "", **variables: str) -> su
         timeout=_PATIENCE,
         check=False,
     )
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Runs a command to its end in this process, which is many times quicker than starting one."""
+
+    stage: Stage
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run it as ``outspool`` does."""
+        self.monkeypatch.chdir(self.stage.folder)
+        self.monkeypatch.setattr("sys.argv", ["outspool", *words])
+        for name, value in self.stage.environment.items():
+            self.monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = self.capsys.readouterr()
+        return subprocess.CompletedProcess(words, int(end.value.code or 0), out, err)
+
+    def until(self, email_id: str, *statuses: str) -> dict[str, Any]:
+        """Return the email as soon as it has one of `statuses`."""
+        deadline = time.monotonic() + _PATIENCE
+        while (email := result(self("show", email_id, "--json")))["status"] not in statuses:
+            assert time.monotonic() < deadline, email["summary"]
+        return email
+
+
+@pytest.fixture
+def inside(stdio: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
+    """Return what runs commands in this process."""
+    return Inside(stdio, monkeypatch, capsys)
 
 
 def result(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -75,15 +111,7 @@ def tell(process: subprocess.Popen[str], *messages: dict[str, Any]) -> None:
     process.stdin.flush()
 
 
-def until(stage: Stage, email_id: str, *statuses: str) -> dict[str, Any]:
-    """Return the email as soon as it has one of `statuses`."""
-    deadline = time.monotonic() + _PATIENCE
-    while (email := result(outspool(stage, "show", email_id, "--json")))["status"] not in statuses:
-        assert time.monotonic() < deadline, email["summary"]
-    return email
-
-
-def test_an_email_is_sent_and_its_whole_story_told(stdio: Stage) -> None:
+def test_an_email_is_sent_and_its_whole_story_told(stdio: Stage, inside: Inside) -> None:
     sent = outspool(
         stdio,
         *("send", "--to", "Ada <ada@example.com>", "--cc", "grace@example.com", "--subject", stdio.topic),
@@ -93,8 +121,8 @@ def test_an_email_is_sent_and_its_whole_story_told(stdio: Stage) -> None:
     assert sent.returncode == 0, sent.stderr
     assert sent.stdout.startswith("Sent: the next mail server took it for 2 recipients")
     [mail] = stdio.received()
-    assert mail.parsed.get_content() == "Grüße, [bold]Ada[/bold]\n"
-    [brief] = result(outspool(stdio, "list", "--tag", stdio.topic, "--json"))["emails"]
+    assert mail.parsed.get_content().splitlines() == ["Grüße, [bold]Ada[/bold]"]
+    [brief] = result(inside("list", "--tag", stdio.topic, "--json"))["emails"]
     listed = outspool(stdio, "list", "--tag", stdio.topic).stdout
     assert brief["id"] in listed
     assert stdio.topic in listed
@@ -103,13 +131,13 @@ def test_an_email_is_sent_and_its_whole_story_told(stdio: Stage) -> None:
         assert part in story
 
 
-def test_json_is_what_the_tools_return(stdio: Stage) -> None:
-    sent = result(outspool(stdio, "send", "--to", "ada@example.com", "--subject", stdio.topic, "--body", "x", "--json"))
+def test_json_is_what_the_tools_return(stdio: Stage, inside: Inside) -> None:
+    sent = result(inside("send", "--to", "ada@example.com", "--subject", stdio.topic, "--body", "x", "--json"))
     assert sent["status"] == "sent"
     assert sent["recipients"] == [
         {"address": "ada@example.com", "kind": "to", "status": "sent"} | _reply(sent["recipients"][0])
     ]
-    shown = result(outspool(stdio, "show", sent["id"], "--json"))
+    shown = result(inside("show", sent["id"], "--json"))
     assert [event["status"] for event in shown.pop("events")] == ["queued", "sending", "sent"]
     assert shown == sent
 
@@ -119,21 +147,18 @@ def _reply(recipient: dict[str, Any]) -> dict[str, Any]:
     return {name: recipient[name] for name in ("code", "enhanced_code", "reply") if name in recipient}
 
 
-def test_send_exits_with_3_when_a_server_refused(stdio: Stage) -> None:
-    refused = outspool(
-        stdio,
+def test_send_exits_with_3_when_a_server_refused(stdio: Stage, inside: Inside) -> None:
+    refused = inside(
         *("send", "--to", "ada@example.com", "--to", "refuse-bob@example.com", "--subject", stdio.topic, "--body", "x"),
     )
     assert refused.returncode == 3
     assert "Refused for refuse-bob@example.com: 550 5.1.1" in refused.stdout
 
 
-def test_a_scheduled_email_is_canceled_and_then_cannot_be_retried(stdio: Stage) -> None:
+def test_a_scheduled_email_is_canceled_and_then_cannot_be_retried(stdio: Stage, inside: Inside) -> None:
     at = (datetime.now(UTC) + timedelta(days=2)).isoformat(timespec="seconds")
     scheduled = result(
-        outspool(
-            stdio, "send", "--to", "a@example.com", "--subject", stdio.topic, "--body", "x", "--at", at, "--json"
-        )
+        inside("send", "--to", "a@example.com", "--subject", stdio.topic, "--body", "x", "--at", at, "--json")
     )
     assert scheduled["status"] == "scheduled"
     assert outspool(stdio, "cancel", scheduled["id"]).stdout.startswith("Canceled: ")
@@ -144,12 +169,12 @@ def test_a_scheduled_email_is_canceled_and_then_cannot_be_retried(stdio: Stage) 
     assert not stdio.received()
 
 
-def test_a_failed_email_is_queued_again_by_retry(stdio: Stage) -> None:
+def test_a_failed_email_is_queued_again_by_retry(stdio: Stage, inside: Inside) -> None:
     message = ("--to", "data550-a@example.com", "--subject", stdio.topic, "--body", "x")
-    failed = result(outspool(stdio, "send", *message, "--json"))
+    failed = result(inside("send", *message, "--json"))
     assert failed["status"] == "failed"
-    assert result(outspool(stdio, "retry", failed["id"], "--json"))["status"] == "queued"
-    assert result(outspool(stdio, "cancel", failed["id"], "--json"))["status"] == "canceled"
+    assert result(inside("retry", failed["id"], "--json"))["status"] == "queued"
+    assert result(inside("cancel", failed["id"], "--json"))["status"] == "canceled"
 
 
 @pytest.mark.parametrize(
@@ -165,16 +190,16 @@ def test_a_failed_email_is_queued_again_by_retry(stdio: Stage) -> None:
         (("serve", "--host", "0.0.0.0"), "error: misconfigured: "),
     ],
 )
-def test_a_refusal_is_one_line_on_stderr(stdio: Stage, words: tuple[str, ...], complaint: str) -> None:
-    refused = outspool(stdio, *words)
+def test_a_refusal_is_one_line_on_stderr(inside: Inside, words: tuple[str, ...], complaint: str) -> None:
+    refused = inside(*words)
     assert refused.returncode == 1
     assert refused.stdout == ""
     assert refused.stderr.startswith(complaint)
     assert refused.stderr.count("\n") == 1
 
 
-def test_sandbox_before_the_command_is_refused_and_nothing_is_sent(stdio: Stage) -> None:
-    refused = outspool(stdio, "--sandbox", "send", "--to", "a@example.com", "--subject", stdio.topic, "--body", "x")
+def test_sandbox_before_the_command_is_refused_and_nothing_is_sent(stdio: Stage, inside: Inside) -> None:
+    refused = inside("--sandbox", "send", "--to", "a@example.com", "--subject", stdio.topic, "--body", "x")
     assert refused.returncode == 2
     assert "outspool send --sandbox" in " ".join(refused.stderr.split())
     assert not stdio.received()
@@ -234,19 +259,17 @@ def test_a_closed_pipe_is_no_error(stdio: Stage) -> None:
 
 
 def test_the_version_is_the_packages(stdio: Stage) -> None:
-    from outspool import __version__
-
     assert outspool(stdio, "--version").stdout == f"outspool {__version__}\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_worker_finishes_what_is_on_the_wire(stdio: Stage, number: signal.Signals) -> None:
-    slow = result(outspool(stdio, "send", *_slow(stdio), "--wait", "0", "--json"))
+def test_a_stopped_worker_finishes_what_is_on_the_wire(stdio: Stage, inside: Inside, number: signal.Signals) -> None:
+    slow = result(inside("send", *_slow(stdio), "--wait", "0", "--json"))
     with running(stdio, "worker") as worker:
-        until(stdio, slow["id"], "sending")
+        inside.until(slow["id"], "sending")
         worker.send_signal(number)
         assert worker.wait(_PATIENCE) == 0
-    assert until(stdio, slow["id"], "sent")["attempts"] == 1
+    assert inside.until(slow["id"], "sent")["attempts"] == 1
     assert len(stdio.received()) == 1
 
 
@@ -254,7 +277,7 @@ def _slow(stage: Stage) -> tuple[str, ...]:
     return ("--to", "slow-ada@example.com", "--subject", stage.topic, "--body", "x")
 
 
-def test_over_stdio_sigterm_finishes_what_is_on_the_wire_although_stdin_is_open(stdio: Stage) -> None:
+def test_over_stdio_sigterm_finishes_what_is_on_the_wire_although_stdin_is_open(stdio: Stage, inside: Inside) -> None:
     call = {
         "jsonrpc": "2.0",
         "id": 2,
@@ -266,15 +289,15 @@ def test_over_stdio_sigterm_finishes_what_is_on_the_wire_although_stdin_is_open(
         assert server.stdout is not None
         answers = [json.loads(server.stdout.readline()) for _ in range(2)]
         email_id = answers[1]["result"]["structuredContent"]["id"]
-        until(stdio, email_id, "sending")
+        inside.until(email_id, "sending")
         server.send_signal(signal.SIGTERM)
         assert server.wait(_PATIENCE) == 0
         assert server.stdout.read() == ""
-    assert until(stdio, email_id, "sent")["attempts"] == 1
+    assert inside.until(email_id, "sent")["attempts"] == 1
 
 
-def test_over_stdio_what_is_due_is_sent_though_the_client_never_calls_a_tool(stdio: Stage) -> None:
-    outspool(stdio, "send", "--to", "a@example.com", "--subject", stdio.topic, "--body", "x", "--wait", "0")
+def test_over_stdio_what_is_due_is_sent_though_the_client_never_calls_a_tool(stdio: Stage, inside: Inside) -> None:
+    inside("send", "--to", "a@example.com", "--subject", stdio.topic, "--body", "x", "--wait", "0")
     with running(stdio) as server:
         tell(server, _INITIALIZE)
         deadline = time.monotonic() + _PATIENCE
@@ -283,16 +306,14 @@ def test_over_stdio_what_is_due_is_sent_though_the_client_never_calls_a_tool(std
             time.sleep(0.05)
 
 
-def test_without_a_worker_nothing_is_sent(stdio: Stage) -> None:
-    outspool(stdio, "send", "--to", "a@example.com", "--subject", stdio.topic, "--body", "x", "--wait", "0")
+def test_without_a_worker_nothing_is_sent(stdio: Stage, inside: Inside) -> None:
+    inside("send", "--to", "a@example.com", "--subject", stdio.topic, "--body", "x", "--wait", "0")
     call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "list_emails", "arguments": {}}}
     with running(stdio, "--no-worker") as server:
         tell(server, _INITIALIZE, _INITIALIZED, call)
         assert server.stdout is not None
-        for _ in range(2):
-            assert select.select([server.stdout], [], [], _PATIENCE)[0]
-            answer = json.loads(server.stdout.readline())
+        _, answer = (json.loads(server.stdout.readline()) for _ in range(2))
         assert answer["result"]["structuredContent"]["counts"]["queued"] >= 1
     assert not stdio.received()
-    [brief] = result(outspool(stdio, "list", "--query", stdio.topic, "--json"))["emails"]
-    outspool(stdio, "cancel", brief["id"])
+    [brief] = result(inside("list", "--query", stdio.topic, "--json"))["emails"]
+    inside("cancel", brief["id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,13 @@ def test_the_demo_shows_every_outcome_with_its_smtp_reply_and_leaves_the_files(t
     assert len(list(sandbox.glob("*.eml"))) == 4
 
 
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what the demo leaves be removed with the test's own files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+@pytest.mark.usefixtures("folder")
 async def test_a_demo_that_comes_out_otherwise_fails_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     act = demo.Act(
         "an email to nobody",
@@ -58,6 +66,7 @@ async def test_a_demo_that_comes_out_otherwise_fails_with_a_sentence(monkeypatch
         await demo.run_demo()
 
 
+@pytest.mark.usefixtures("folder")
 async def test_a_demo_whose_tool_refuses_fails_with_the_tools_words(monkeypatch: pytest.MonkeyPatch) -> None:
     act = demo.Act("an email to no address", "send_email", {"to": ["x"], "subject": "s", "body": "b"}, "sent", "250")
     monkeypatch.setattr(demo, "_ACTS", (act,))

@@ -150,13 +150,14 @@ async def _show(email_id: str) -> StatusResult:
 
 
 async def _send(draft: Draft, when: When | None, key: str | None, *, wait: float, sandbox: bool) -> EmailResult:
+    from outspool.domain.status import UNSETTLED
     from outspool.tools.results import email_result
 
-    async with opened(sandbox=sandbox, worker=wait > 0) as outspool:
-        outbox = outspool.outbox
-        email = await outbox.accept(draft, when=when, idempotency_key=key)
-        email = await outbox.settle(email, within=wait)
-        return email_result(email, now=outbox.now(), pause=await _pause(outbox))
+    async with opened(sandbox=sandbox) as outspool:
+        email = await outspool.outbox.accept(draft, when=when, idempotency_key=key)
+    async with outspool.running(worker=wait > 0 and email.status in UNSETTLED):
+        email = await outspool.outbox.settle(email, within=wait)
+        return email_result(email, now=outspool.outbox.now(), pause=await _pause(outspool.outbox))
 
 
 async def _change(verb: str, email_id: str) -> EmailResult:

@@ -51,12 +51,12 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def opened(*, sandbox: bool = False, worker: bool = False) -> AsyncIterator[Outspool]:
-    """Yield the outspool that the settings describe, with its database open; with `worker` it also sends."""
+async def opened(*, sandbox: bool = False) -> AsyncIterator[Outspool]:
+    """Yield the outspool that the settings describe, with its database open and without a worker."""
     from outspool.app import Outspool
 
     outspool = Outspool(load_settings(sandbox=sandbox))
-    async with outspool.running(worker=worker):
+    async with outspool.running(worker=False):
         yield outspool
 
 

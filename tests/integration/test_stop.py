@@ -1,0 +1,27 @@
+"""Stopping at any moment leaves nothing behind: no email that nobody carries, no complaint of a driver."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from outspool.app import Outspool
+from outspool.services.intake import Draft
+from outspool.settings import Settings
+
+
+def test_a_stop_at_any_moment_of_the_start_leaves_no_email_claimed(tmp_path: Path) -> None:
+    settings = Settings.load(OUTSPOOL_SANDBOX=True, OUTSPOOL_DATA_DIR=tmp_path)
+    draft = Draft(to=["ada@example.com"], subject="s", body="b")
+
+    async def start_and_stop(milliseconds: float) -> str:
+        app = Outspool(settings)
+        async with app.running(worker=True):
+            email = await app.outbox.accept(draft)
+            await asyncio.sleep(milliseconds / 1000)
+        async with app.running(worker=False):
+            return (await app.outbox.get(str(email.id))).status
+
+    # Each in a loop of its own, which must be closed with no statement under way: pytest sees to that.
+    statuses = {asyncio.run(start_and_stop(step * 0.7)) for step in range(40)}
+    assert statuses <= {"queued", "sent"}, statuses
