@@ -317,3 +317,19 @@ def test_without_a_worker_nothing_is_sent(stdio: Stage, inside: Inside) -> None:
     assert not stdio.received()
     [brief] = result(inside("list", "--query", stdio.topic, "--json"))["emails"]
     inside("cancel", brief["id"])
+
+
+def test_an_interrupted_wait_says_that_the_email_is_accepted(stdio: Stage, inside: Inside) -> None:
+    command = [*OUTSPOOL, "send", *_slow(stdio)]
+    with subprocess.Popen(
+        command, env=dict(stdio.environment), cwd=stdio.folder, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as sending:
+        deadline = time.monotonic() + _PATIENCE
+        while not (found := result(inside("list", "--query", stdio.topic, "--json"))["emails"]):
+            assert time.monotonic() < deadline
+        inside.until(found[0]["id"], "sending")
+        sending.send_signal(signal.SIGINT)
+        _, complaint = sending.communicate(timeout=_PATIENCE)
+    assert sending.returncode == 130
+    assert complaint == f"Accepted, and not canceled: see `outspool show {found[0]['id']}`.\n"
+    assert inside.until(found[0]["id"], "sent")["attempts"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -156,7 +157,12 @@ async def _send(draft: Draft, when: When | None, key: str | None, *, wait: float
     async with opened(sandbox=sandbox) as outspool:
         email = await outspool.outbox.accept(draft, when=when, idempotency_key=key)
     async with outspool.running(worker=wait > 0 and email.status in UNSETTLED):
-        email = await outspool.outbox.settle(email, within=wait)
+        try:
+            email = await outspool.outbox.settle(email, within=wait)
+        except asyncio.CancelledError:
+            # Whoever interrupts the wait must not take the email for unsent, and send it again.
+            typer.echo(f"Accepted, and not canceled: see `outspool show {email.id}`.", err=True)
+            raise
         return email_result(email, now=outspool.outbox.now(), pause=await _pause(outspool.outbox))
 
 
