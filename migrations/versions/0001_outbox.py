@@ -37,6 +37,7 @@ def _emails() -> None:
     op.create_table(
         "emails",
         sa.Column("id", sa.Uuid, primary_key=True),
+        sa.Column("lane", sa.String(16), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("from_address", sa.Text, nullable=False),

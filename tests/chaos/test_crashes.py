@@ -14,7 +14,7 @@ import pytest
 from support.smtp_sink import SmtpSink
 from support.workers import Worker, environment
 
-from outspool.app import Outspool
+from outspool.app.runtime import Outspool
 from outspool.domain.email import Email
 from outspool.domain.status import EmailStatus
 from outspool.services.intake import Draft
@@ -84,9 +84,7 @@ async def test_after_ten_kills_every_email_arrived_once_or_is_in_doubt(tmp_path:
 
 
 @pytest.mark.timeout(180)
-async def test_a_worker_that_slept_through_its_lease_sends_nothing_twice(
-    tmp_path: Path, postgres_url: str
-) -> None:
+async def test_a_worker_that_slept_through_its_lease_sends_nothing_twice(tmp_path: Path, postgres_url: str) -> None:
     with SmtpSink(tmp_path) as sink, ExitStack() as stack:
         variables = environment(sink, postgres_url, tmp_path)
         async with client(variables) as app:

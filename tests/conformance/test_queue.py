@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
-from support.outbox_samples import NOW, Outlet, a_lease, an_email, as_sent
+from support.outbox_samples import NOW, Outlet, a_lease, an_email, as_sent, outlet
 
 from outspool.domain.email import Priority
 from outspool.domain.settlement import account_resting
@@ -176,6 +176,15 @@ async def test_one_process_alone_probes_a_troubled_account(box: Outlet, other: O
 async def test_a_healthy_account_needs_no_probe(box: Outlet) -> None:
     await box.account.set_state(AccountState())
     assert not await box.account.take_probe(now=NOW, until=SOON)
+
+
+async def test_the_sandbox_never_takes_real_mail_nor_a_real_worker_the_sandboxs(box: Outlet, database_url: str) -> None:
+    real = await box.accept(an_email())
+    async with outlet(database_url, lane="sandbox") as sandbox:
+        assert await sandbox.queue.next_due(after=NOW - timedelta(hours=1), deferred_too=True) is None
+        caught = await sandbox.accept(an_email())
+        assert [email.id for email in await sandbox.claim()] == [caught.id]
+    assert [email.id for email in await box.claim()] == [real.id]
 
 
 async def test_events_of_a_whole_life_are_in_order(box: Outlet) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from support.outbox_samples import NOW, OK, Outlet, a_lease, an_email, as_sent
+from support.outbox_samples import NOW, OK, Outlet, a_lease, an_email, as_sent, outlet
 
 from outspool.domain.email import Event, Mailbox, Priority, Problem
 from outspool.domain.status import EmailStatus, RecipientStatus
@@ -199,3 +199,12 @@ async def test_a_watcher_in_another_process_hears_of_a_new_email(box: Outlet, ot
         heard.clear()
         await box.accept(an_email())
         await asyncio.wait_for(heard.wait(), 10)
+
+
+async def test_an_sqlite_file_is_for_its_owners_eyes_alone(sqlite_url: str) -> None:
+    async with outlet(sqlite_url) as box:
+        await box.accept(an_email())
+        path = box.database.sqlite_path
+        files = [path, *path.parent.glob(f"{path.name}-*")]
+        assert len(files) > 1
+        assert {file.stat().st_mode & 0o077 for file in files} == {0}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.smtp_sink import SmtpSink
 
-from outspool.app import Outspool
+from outspool.app.runtime import Outspool
 from outspool.ports import Clock
 from outspool.settings import Settings
 

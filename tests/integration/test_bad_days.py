@@ -15,7 +15,7 @@ from support.postgres import PostgresServer
 from support.smtp_sink import SmtpSink
 from support.tcp_proxy import TcpProxy
 
-from outspool.app import Outspool
+from outspool.app.runtime import Outspool
 from outspool.domain.email import Email
 from outspool.domain.status import EmailStatus
 from outspool.errors import StoreUnavailable

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.smtp_sink import SmtpSink
 
-from outspool.app import Outspool
+from outspool.app.runtime import Outspool
 from outspool.domain.email import Email
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.errors import InvalidArgument, InvalidSchedule, WrongState

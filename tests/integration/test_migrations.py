@@ -34,7 +34,7 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(database_url: s
 
 
 def _differences(connection: sa.Connection) -> list[Any]:
-    return compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata)
+    return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata))
 
 
 async def test_ten_processes_that_start_at_once_make_one_schema(database_url: str, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from outspool.app import Outspool
+from outspool.app.runtime import Outspool
 from outspool.services.intake import Draft
 from outspool.settings import Settings
 

@@ -44,7 +44,7 @@ class Outlet:
 
 
 @asynccontextmanager
-async def outlet(url: str) -> AsyncIterator[Outlet]:
+async def outlet(url: str, *, lane: str = "smtp") -> AsyncIterator[Outlet]:
     """Open a database as one more process would."""
     database = MigratedDatabase(url)
     changes = ChangeWatch(database)
@@ -52,8 +52,8 @@ async def outlet(url: str) -> AsyncIterator[Outlet]:
         yield Outlet(
             database=database,
             changes=changes,
-            store=SqlEmailStore(database, changes),
-            queue=SqlQueue(database, changes),
+            store=SqlEmailStore(database, changes, lane=lane),
+            queue=SqlQueue(database, changes, lane=lane),
             account=SqlAccount(database, changes, name="test"),
         )
     finally:

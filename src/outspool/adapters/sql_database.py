@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
@@ -37,13 +38,9 @@ class Database:
 
     def __init__(self, url: str, *, statement_seconds: float = STATEMENT_SECONDS) -> None:
         """Take ``postgresql://…`` or ``sqlite:///path``. Nothing is opened yet."""
+        _check_address(url)
         self.url = url
         self.is_postgres = url.startswith(("postgresql://", "postgres://"))
-        if not self.is_postgres and not url.startswith("sqlite:///"):
-            raise MisconfiguredError(
-                "DATABASE_URL is neither a Postgres nor an SQLite address.",
-                "Use postgresql://user:password@host/name or sqlite:///path/to/file.db.",
-            )
         self.engine = _postgres_engine(url, statement_seconds) if self.is_postgres else _sqlite_engine(self.sqlite_path)
         # SQLite has one writer; queueing here is fair and quick, its busy handler sleeps.
         self._writer = asyncio.Lock()
@@ -53,12 +50,13 @@ class Database:
         """The SQLite file."""
         return Path(self.url.removeprefix("sqlite:///"))
 
-    def make_folder(self) -> None:
-        """Make the folder that an SQLite file lies in."""
+    def make_file(self) -> None:
+        """Make the SQLite file and its folder, for nobody else's eyes: other people's mail lies in it."""
         if self.is_postgres:
             return
         try:
-            self.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+            self.sqlite_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.sqlite_path.touch(mode=0o600, exist_ok=True)
         except OSError as error:
             raise _unavailable(error) from error
 
@@ -113,6 +111,21 @@ class Database:
         await self.engine.dispose()
 
 
+def _check_address(url: str) -> None:
+    """Refuse what is no address before a driver sees it: drivers quote what they cannot read, passwords included."""
+    if not url.startswith(("postgresql://", "postgres://", "sqlite:///")):
+        raise MisconfiguredError(
+            "DATABASE_URL is neither a Postgres nor an SQLite address.",
+            "Use postgresql://user:password@host/name or sqlite:///path/to/file.db.",
+        )
+    try:
+        urlsplit(url).port  # noqa: B018 - reading it checks it
+    except ValueError:
+        raise MisconfiguredError(
+            "DATABASE_URL is not a valid address.", "In its password write # as %23, / as %2F, @ as %40, : as %3A."
+        ) from None
+
+
 def _postgres_engine(url: str, statement_seconds: float) -> AsyncEngine:
     async def connect() -> Any:
         import asyncpg
@@ -125,8 +138,10 @@ def _postgres_engine(url: str, statement_seconds: float) -> AsyncEngine:
                 command_timeout=statement_seconds,
                 server_settings=_SESSION,
             )
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise ConnectionError(str(error)) from error
+        except ValueError:
+            raise ConnectionError("DATABASE_URL is not a valid address") from None
 
     return create_async_engine(
         "postgresql+asyncpg://",

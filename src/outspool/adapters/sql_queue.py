@@ -29,16 +29,17 @@ CLAIM_LOST = Problem(
 class SqlQueue:
     """The waiting emails of one database."""
 
-    def __init__(self, database: MigratedDatabase, changes: ChangeWatch) -> None:
-        """Share the database with the store; announce what changes."""
+    def __init__(self, database: MigratedDatabase, changes: ChangeWatch, *, lane: str) -> None:
+        """Share the database with the store; announce what changes. Only emails of `lane` are claimed."""
         self._database = database
         self._changes = changes
+        self._lane = lane
 
     async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
         """See `Queue.claim_due`. The CTE is a fence: it is evaluated once, before the rows are locked."""
         due = (
             sa.select(emails.c.id)
-            .where(_claimable(now, deferred_too=deferred_too), emails.c.due_at <= now)
+            .where(self._claimable(now, deferred_too=deferred_too), emails.c.due_at <= now)
             .order_by(emails.c.rank, emails.c.due_at, emails.c.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -130,7 +131,7 @@ class SqlQueue:
     async def next_due(self, *, after: datetime, deferred_too: bool) -> datetime | None:
         """See `Queue.next_due`."""
         statement = sa.select(sa.func.min(emails.c.due_at)).where(
-            _claimable(after, deferred_too=deferred_too), emails.c.due_at > after
+            self._claimable(after, deferred_too=deferred_too), emails.c.due_at > after
         )
         async with self._database.read() as connection:
             at: datetime | None = await connection.scalar(statement)
@@ -143,14 +144,14 @@ class SqlQueue:
             rows = (await connection.execute(statement)).mappings()
             return [WorkerSighting(name=row["name"], seen_at=row["seen_at"]) for row in rows]
 
-
-def _claimable(now: datetime, *, deferred_too: bool) -> sa.ColumnElement[bool]:
-    """What a claim may take; with the account at rest, of the deferred only those that are out of time."""
-    # Literal statuses, so that Postgres sees the partial index fit.
-    waiting = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAIMABLE)])
-    if deferred_too:
-        return waiting
-    return sa.and_(waiting, sa.or_(emails.c.status != EmailStatus.DEFERRED.value, emails.c.expires_at <= now))
+    def _claimable(self, now: datetime, *, deferred_too: bool) -> sa.ColumnElement[bool]:
+        """What a claim may take; with the account at rest, of the deferred only those that are out of time."""
+        # Literal statuses, so that Postgres sees the partial index fit.
+        waiting = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAIMABLE)])
+        ours = sa.and_(waiting, emails.c.lane == self._lane)
+        if deferred_too:
+            return ours
+        return sa.and_(ours, sa.or_(emails.c.status != EmailStatus.DEFERRED.value, emails.c.expires_at <= now))
 
 
 async def _note(connection: AsyncConnection, rows: Sequence[sa.RowMapping], event: Event) -> None:

@@ -33,7 +33,7 @@ async def migrate(database: Database) -> bool:
     One plain read decides first, so that Alembic is imported only when there is work. Raises `MisconfiguredError`
     when the database was made by a newer outspool.
     """
-    database.make_folder()
+    database.make_file()
     if await schema_version(database) == SCHEMA_VERSION:
         return False
     async with database.write() as connection:

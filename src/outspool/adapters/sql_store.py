@@ -38,10 +38,11 @@ from outspool.ports import Page, Search
 class SqlEmailStore:
     """The emails of one database."""
 
-    def __init__(self, database: MigratedDatabase, changes: ChangeWatch) -> None:
-        """Share the database with the queue; announce what changes."""
+    def __init__(self, database: MigratedDatabase, changes: ChangeWatch, *, lane: str) -> None:
+        """Share the database with the queue; announce what changes. New emails go into `lane`."""
         self._database = database
         self._changes = changes
+        self._lane = lane
 
     async def add(self, email: Email, event: Event) -> Email:
         """See `EmailStore.add`. Adding the same id again is harmless, so a doubtful commit is simply repeated."""
@@ -57,7 +58,12 @@ class SqlEmailStore:
     async def _add(self, email: Email, event: Event) -> Email:
         insert = postgresql.insert if self._database.is_postgres else sqlite.insert
         async with self._database.write() as connection:
-            statement = insert(emails).values(email_values(email)).on_conflict_do_nothing().returning(emails.c.id)
+            statement = (
+                insert(emails)
+                .values(lane=self._lane, **email_values(email))
+                .on_conflict_do_nothing()
+                .returning(emails.c.id)
+            )
             if await connection.scalar(statement) is None:
                 return await self._same(connection, email)
             await connection.execute(recipients.insert(), recipient_values(email.id, email.recipients))

@@ -41,6 +41,7 @@ emails = sa.Table(
     "emails",
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("lane", sa.String(16), nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("version", sa.Integer, nullable=False, default=0),
     sa.Column("from_address", sa.Text, nullable=False),

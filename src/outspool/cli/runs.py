@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from outspool.app import Outspool
+    from outspool.app.runtime import Outspool
     from outspool.settings import Settings
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 @asynccontextmanager
 async def opened(*, sandbox: bool = False) -> AsyncIterator[Outspool]:
     """Yield the outspool that the settings describe, with its database open and without a worker."""
-    from outspool.app import Outspool
+    from outspool.app.runtime import Outspool
 
     outspool = Outspool(load_settings(sandbox=sandbox))
     async with outspool.running(worker=False):

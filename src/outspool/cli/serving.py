@@ -44,7 +44,7 @@ def worker(*, sandbox: Sandbox = False) -> None:
 
 
 async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:
-    from outspool.app import Outspool
+    from outspool.app.runtime import Outspool
     from outspool.http.asgi import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, build_app
     from outspool.http.serve import serve as serve_http
     from outspool.tools.server import build_server
@@ -60,7 +60,7 @@ async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> N
 
 
 async def _work(settings: Settings) -> None:
-    from outspool.app import Outspool
+    from outspool.app.runtime import Outspool
 
     outspool = Outspool(settings)
     outspool.require_account()

@@ -94,7 +94,7 @@ async def _run(settings: Settings, outbox: LateOutbox, stop: asyncio.Event, *, w
 
 
 def _import_app() -> Any:
-    from outspool.app import Outspool
+    from outspool.app.runtime import Outspool
 
     return Outspool
 

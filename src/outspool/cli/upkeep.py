@@ -50,10 +50,11 @@ async def _examine(*, offline: bool) -> bool:
     from outspool.services.findings import Level, fail
 
     try:
-        from outspool.app import Outspool
+        from outspool.app.examination import doctor_for
+        from outspool.app.runtime import Outspool
 
         outspool = Outspool(load_settings())
-        doctor = outspool.doctor(offline=offline)
+        doctor = doctor_for(outspool, offline=offline)
     except OutspoolError as error:
         _print(fail("settings", error.message, error.hint))
         return False
@@ -71,6 +72,6 @@ def _print(finding: Finding) -> None:
 
 
 async def _migrate() -> bool:
-    from outspool.app import Outspool
+    from outspool.app.runtime import Outspool
 
     return await Outspool(load_settings()).migrate()

@@ -1,0 +1,6 @@
+"""Composition root: `Settings` → a running `Outspool`. The only package that names adapters.
+
+* `configuration`: what the settings mean
+* `runtime`: the parts of one process, built and run
+* `examination`: what `doctor` looks at
+"""

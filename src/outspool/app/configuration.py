@@ -1,0 +1,114 @@
+"""What the settings mean: the SMTP account, whom emails are from, on what terms they are accepted and retried."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from outspool.adapters.smtp import Security, SmtpAccount
+from outspool.domain.email import Mailbox
+from outspool.domain.mailbox_parser import parse_mailbox
+from outspool.domain.policy import Policy
+from outspool.domain.retry import RetryPolicy
+from outspool.errors import InvalidAddress, MisconfiguredError, NotConfigured
+from outspool.services.outbox import Acceptance
+from outspool.settings import GMAIL_HOST, Settings
+
+_TLS_PORT = 465
+"""Where TLS begins with the first byte (RFC 8314 §3.3), so that it need not be said twice."""
+
+_SANDBOX_SENDER = Mailbox(address="sandbox@outspool.test", name="outspool sandbox")
+_SANDBOX_DELAYS = (timedelta(seconds=2), timedelta(seconds=5), timedelta(seconds=10))
+"""Short, so that one can watch a retry."""
+
+
+def smtp_account(settings: Settings) -> SmtpAccount | None:
+    """Return the SMTP account that the settings name, None when they name none.
+
+    Raises `MisconfiguredError` for half a login, or one that would cross a network unencrypted.
+    """
+    if settings.smtp_host:
+        return _other_account(settings, settings.smtp_host)
+    if settings.gmail_email and settings.gmail_app_password:
+        return SmtpAccount(
+            host=GMAIL_HOST,
+            port=587,
+            security=Security.STARTTLS,
+            username=settings.gmail_email,
+            password=settings.gmail_app_password.get_secret_value(),
+        )
+    return None
+
+
+def _other_account(settings: Settings, host: str) -> SmtpAccount:
+    port = settings.smtp_port or (_TLS_PORT if settings.smtp_security == "tls" else 587)
+    security = settings.smtp_security or ("tls" if port == _TLS_PORT else "starttls")
+    password = settings.smtp_password
+    try:
+        return SmtpAccount(
+            host=host,
+            port=port,
+            security=Security(security),
+            username=settings.smtp_username,
+            password=password.get_secret_value() if password else None,
+        )
+    except ValueError as error:
+        raise MisconfiguredError(str(error), "Look at SMTP_HOST and its kin.") from None
+
+
+def lack_of_account(settings: Settings, account: SmtpAccount | None) -> NotConfigured | None:
+    """Return why nothing can be sent, None when there is an account or the sandbox."""
+    if account is not None or settings.sandbox:
+        return None
+    missing = "GMAIL_APP_PASSWORD" if settings.gmail_email else "GMAIL_EMAIL and GMAIL_APP_PASSWORD"
+    if settings.gmail_app_password and not settings.gmail_email:
+        missing = "GMAIL_EMAIL"
+    return NotConfigured(
+        "No SMTP account is set, so nothing can be sent.",
+        f"The operator sets {missing} (or SMTP_HOST and its kin) and restarts outspool; --sandbox tries it without.",
+    )
+
+
+def sender(settings: Settings, account: SmtpAccount | None) -> Mailbox | None:
+    """Return whom emails are from: ``EMAIL_FROM``, else the account if its name is an address."""
+    username = account.username if account else None
+    written = settings.email_from or (username if username and "@" in username else None)
+    if written is None:
+        return _SANDBOX_SENDER if settings.sandbox else None
+    try:
+        return parse_mailbox(written, "EMAIL_FROM")
+    except InvalidAddress as error:
+        raise MisconfiguredError(error.message, error.hint) from None
+
+
+def terms(settings: Settings, account: SmtpAccount | None) -> Acceptance:
+    """Return on what terms emails are accepted."""
+    username = account.username if account else None
+    policy = Policy(
+        allowed=settings.allowed_recipients,
+        denied=settings.denied_recipients,
+        max_message_bytes=int(settings.max_message_mb * 1024 * 1024),
+        sender=sender(settings, account),
+        account=username if username and "@" in username else None,
+    )
+    return Acceptance(
+        policy=policy,
+        expire_after=timedelta(hours=settings.expire_after_hours),
+        refusal=lack_of_account(settings, account),
+    )
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    """Return how often, and how far apart, an email is tried again."""
+    if settings.sandbox:
+        return RetryPolicy(max_retries=settings.max_retries, delays=_SANDBOX_DELAYS)
+    return RetryPolicy(max_retries=settings.max_retries)
+
+
+def lane(settings: Settings) -> str:
+    """Return which emails of the database are this process's: the sandbox never takes real ones, nor the reverse."""
+    return "sandbox" if settings.sandbox else "smtp"
+
+
+def account_name(account: SmtpAccount | None) -> str:
+    """Return what tells this account from others; no secret is in it."""
+    return f"{account.username or ''}@{account.host}:{account.port}" if account else "sandbox"

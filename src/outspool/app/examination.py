@@ -1,0 +1,53 @@
+"""What `doctor` looks at: the checks of `outspool.services.doctor`, on the real parts."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from dotenv import dotenv_values
+
+from outspool.adapters.disk_check import disk_state
+from outspool.adapters.smtp import SmtpTransport, Timeouts
+from outspool.adapters.sql_checks import SqlProbe
+from outspool.app import configuration
+from outspool.app.runtime import Outspool
+from outspool.services.configuration_checks import Setup
+from outspool.services.doctor import Doctor
+from outspool.settings import Settings, unknown_names
+
+_IMPATIENT = Timeouts(connect=10, command=20)
+"""For a person who watches."""
+
+
+def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
+    """Build what examines this outspool; `offline`: without trying the SMTP account."""
+    account = outspool.smtp
+    database = outspool.database
+    folder = outspool.settings.data_dir if database.is_postgres else database.sqlite_path.parent
+    return Doctor(
+        _setup(outspool),
+        disk=partial(disk_state, folder),
+        probe=SqlProbe(outspool.settings.store_url),
+        queue=outspool.queue,
+        account=outspool.account,
+        breaker=outspool.breaker(),
+        log_in=None if offline or account is None else SmtpTransport(account, timeouts=_IMPATIENT).check,
+        clock=outspool.clock,
+    )
+
+
+def _setup(outspool: Outspool) -> Setup:
+    settings, account = outspool.settings, outspool.smtp
+    return Setup(
+        account=outspool.account_label,
+        refusal=configuration.lack_of_account(settings, account),
+        is_sandbox=settings.sandbox,
+        sender=configuration.sender(settings, account),
+        gmail=account.username if account and account.is_gmail else None,
+        has_two_accounts=bool(settings.smtp_host and settings.gmail_email),
+        allowed=settings.allowed_recipients,
+        denied=settings.denied_recipients,
+        unknown_names=unknown_names(dict.fromkeys((*dotenv_values(".env"), *os.environ), "")),
+        known_names=sorted(field.alias for field in Settings.model_fields.values() if field.alias),
+    )

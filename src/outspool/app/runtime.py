@@ -1,0 +1,165 @@
+"""One process's outspool: its parts, built from the settings, and the dispatcher that runs beside the faces."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from outspool.adapters.sandbox import SANDBOX_HOST, sandbox_server
+from outspool.adapters.smtp import Security, SmtpAccount, SmtpTransport
+from outspool.adapters.sql_account import SqlAccount
+from outspool.adapters.sql_database import Database
+from outspool.adapters.sql_queue import SqlQueue
+from outspool.adapters.sql_schema import MigratedDatabase, migrate
+from outspool.adapters.sql_store import SqlEmailStore
+from outspool.adapters.sql_watch import ChangeWatch
+from outspool.adapters.system_clock import SystemClock
+from outspool.adapters.ticker import Ticker
+from outspool.adapters.uuid7 import new_id
+from outspool.app import configuration
+from outspool.domain.retry import account_pause
+from outspool.errors import StoreUnavailable
+from outspool.ports import Clock, Transport
+from outspool.services.breaker import Breaker
+from outspool.services.composer import composed
+from outspool.services.delivery_agent import DeliveryAgent
+from outspool.services.dispatcher import BEAT_SECONDS, Dispatcher, Limits
+from outspool.services.outbox import Outbox
+from outspool.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 5.0
+"""How long a notice that went missing can delay an email."""
+
+GRACE_SECONDS = 10.0
+"""How long a stop waits for what is on the wire."""
+
+LAST_CLAIM_SECONDS = 2.0
+"""How long a stop waits for a claim under way; a database that answers needs a fraction of it."""
+
+
+class Outspool:
+    """Everything of one process, built and not yet started: `outbox` for the faces, `running` for the runtime."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        """Build it; nothing is opened. `clock` is the machine's unless given.
+
+        Raises `MisconfiguredError` when the settings contradict themselves.
+        """
+        self.settings = settings
+        self.smtp = None if settings.sandbox else configuration.smtp_account(settings)
+        self.clock = clock or SystemClock()
+        self.database = MigratedDatabase(settings.store_url)
+        self.changes = ChangeWatch(self.database)
+        lane = configuration.lane(settings)
+        self.store = SqlEmailStore(self.database, self.changes, lane=lane)
+        self.queue = SqlQueue(self.database, self.changes, lane=lane)
+        self.account = SqlAccount(self.database, self.changes, name=configuration.account_name(self.smtp))
+        terms = configuration.terms(settings, self.smtp)
+        self.outbox = Outbox(self.store, self.account, self.changes, terms=terms, new_id=new_id, clock=self.clock)
+
+    @property
+    def account_label(self) -> str:
+        """How emails are sent, for a person: no secret in it."""
+        if self.smtp is None:
+            return "to the sandbox" if self.settings.sandbox else "by nobody: no account is set"
+        login = f" as {self.smtp.username}" if self.smtp.username else ""
+        return f"through {self.smtp}{login}"
+
+    def require_account(self) -> None:
+        """Raise `NotConfigured` when there is nothing to send through."""
+        if (lack := configuration.lack_of_account(self.settings, self.smtp)) is not None:
+            raise lack
+
+    async def migrate(self) -> bool:
+        """Bring the database to this code's schema; True when something had to be done.
+
+        Raises `StoreUnavailable`, and `MisconfiguredError` when the database was made by a newer outspool.
+        """
+        async with Database(self.settings.store_url).opened() as database:
+            return await migrate(database)
+
+    @asynccontextmanager
+    async def running(self, *, worker: bool) -> AsyncIterator[None]:
+        """Keep the database open and, if `worker` and an account is set, dispatch, until the block ends.
+
+        An unreachable database does not stop it from starting: what needs it fails, or waits, until it is there.
+        """
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.database.close)
+            stack.push_async_callback(self.changes.close)
+            if worker and (self.smtp is not None or self.settings.sandbox):
+                await stack.enter_async_context(self._dispatching(await self._transport(stack)))
+            yield
+
+    @asynccontextmanager
+    async def _dispatching(self, transport: Transport) -> AsyncIterator[None]:
+        breaker = self.breaker()
+        dispatcher = self._dispatcher(transport, breaker)
+        ticker = Ticker(dispatcher.wake)
+        ticker.every(BEAT_SECONDS, dispatcher.beat)
+        ticker.every(BEAT_SECONDS, dispatcher.rescue)
+        ticker.every(POLL_SECONDS, dispatcher.poll)
+        async with self.changes.watch(dispatcher.wake, due_only=True):
+            ticker.start()
+            loop = asyncio.create_task(_begin(dispatcher, breaker, ticker), name="dispatcher")
+            try:
+                yield
+            finally:
+                await dispatcher.stop(grace=GRACE_SECONDS)
+                # It ends by itself. Canceled within a claim it would leave emails behind that nobody carries.
+                await asyncio.wait({loop}, timeout=LAST_CLAIM_SECONDS)
+                loop.cancel()
+                await asyncio.gather(loop, return_exceptions=True)
+                await dispatcher.stop(grace=GRACE_SECONDS)  # for what that last claim began
+                ticker.stop()
+                await transport.close()
+
+    def breaker(self) -> Breaker:
+        """Return what rests the account when it is in trouble."""
+        return Breaker(self.account, clock=self.clock, pause=partial(account_pause, random=random.random))
+
+    def _dispatcher(self, transport: Transport, breaker: Breaker) -> Dispatcher:
+        settings = self.settings
+        retries = configuration.retry_policy(settings)
+        resend = settings.on_unknown == "resend"
+        agent = DeliveryAgent(
+            self.store,
+            self.queue,
+            transport,
+            breaker,
+            compose=composed,
+            next_delay=partial(retries.next_delay, random=random.random),
+            resend_doubtful=resend,
+            clock=self.clock,
+        )
+        limits = Limits(batch=settings.batch_size, connections=settings.smtp_connections)
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        return Dispatcher(
+            self.queue, agent, breaker, name=name, limits=limits, resend_doubtful=resend, clock=self.clock
+        )
+
+    async def _transport(self, stack: AsyncExitStack) -> Transport:
+        account = self.smtp
+        if account is None:
+            port = await stack.enter_async_context(sandbox_server(self.settings.sandbox_dir))
+            account = SmtpAccount(host=SANDBOX_HOST, port=port, security=Security.NONE, username=None, password=None)
+        return SmtpTransport(account, connections=self.settings.smtp_connections)
+
+
+async def _begin(dispatcher: Dispatcher, breaker: Breaker, ticker: Ticker) -> None:
+    """Free what died since, give a resting account one chance (its owner may just have mended it), then dispatch."""
+    await dispatcher.beat()
+    await dispatcher.rescue()
+    try:
+        await breaker.allow_probe()
+    except StoreUnavailable as error:
+        logger.warning("%s", error)
+    await dispatcher.run(ticker)
