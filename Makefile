@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test lint lock clean help FORCE
+.PHONY: demo test lint bench lock clean help FORCE
 
 # The Python that is here, never one from the net.
 export UV_PYTHON_DOWNLOADS := never
@@ -38,6 +38,9 @@ lint: $(INSTALLED)  ## Check style, types and layers
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
+
+bench: $(INSTALLED)  ## Measure what outspool costs, beside the least it could cost; a minute or two
+	@PYTHONPATH=tests $(PYTHON) -m bench
 
 lock: $(UV)  ## Renew requirements.lock after a change of dependencies
 	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --quiet \

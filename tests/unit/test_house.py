@@ -84,6 +84,14 @@ def test_what_continuous_integration_runs_is_what_the_readme_says() -> None:
     assert os.access(ROOT / ".ci/run", os.X_OK)
 
 
+def test_make_says_what_it_can_make() -> None:
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY: "))
+    makes = set(phony.split()[1:]) - {"FORCE"}
+    assert {"demo", "test", "lint", "bench"} < makes
+    assert set(re.findall(r"^  make (\w+)\t\S", shown, re.MULTILINE)) == makes
+
+
 def test_the_example_configuration_sets_what_exists() -> None:
     servers = json.loads((ROOT / "mcp.json.example").read_text())["mcpServers"].values()
     known = {field.alias for field in Settings.model_fields.values()}
