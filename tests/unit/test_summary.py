@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from outspool.domain.email import Content, Email, Mailbox, Problem, Recipient, RecipientKind, Reply
-from outspool.domain.status import EmailStatus, RecipientStatus
+from outspool.domain.status import CLAIMABLE, EmailStatus, RecipientStatus
 from outspool.domain.summary import Pause, next_attempt_at, summarize, utc
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -119,7 +119,7 @@ def test_a_servers_endless_reply_is_clipped_and_stays_on_one_line() -> None:
     assert said.isprintable()
 
 
-@pytest.mark.parametrize("status", set(EmailStatus) - {EmailStatus.SCHEDULED, EmailStatus.QUEUED, EmailStatus.DEFERRED})
+@pytest.mark.parametrize("status", sorted(set(EmailStatus) - CLAIMABLE))
 def test_nothing_but_a_waiting_email_has_a_next_attempt(status: EmailStatus) -> None:
     assert next_attempt_at(email(status)) is None
 
