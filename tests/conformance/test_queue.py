@@ -6,8 +6,11 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
+import sqlalchemy as sa
 from support.outbox_samples import NOW, Outlet, a_lease, an_email, as_sent, outlet
+from support.postgres import PostgresServer
 
+from outspool.adapters.sql_tables import emails as tables
 from outspool.domain.email import Priority
 from outspool.domain.settlement import account_resting
 from outspool.domain.status import EmailStatus, RecipientStatus
@@ -83,6 +86,21 @@ async def test_the_dead_workers_unmarked_email_is_due_again_and_its_marked_one_i
     assert {r.status for r in doubtful.recipients} == {RecipientStatus.UNKNOWN}
     assert doubtful.problem is not None
     assert [event.code for event in doubtful.events] == ["accepted", "claimed", "worker_lost"]
+
+
+async def test_a_row_that_its_stopped_worker_still_writes_does_not_keep_the_others_from_rescue(
+    own_postgres: PostgresServer,
+) -> None:
+    url = own_postgres.url()
+    async with outlet(url) as box, outlet(url) as stopped:
+        emails = [await box.accept(an_email()) for _ in range(3)]
+        await box.claim()
+        async with stopped.database.write() as connection:
+            row = sa.select(tables.c.id).where(tables.c.id == emails[0].id).with_for_update()
+            await connection.execute(row)
+            async with asyncio.timeout(5):
+                assert await box.queue.rescue(now=AFTER_LEASE, resend_marked=False) == 2
+        assert await box.queue.rescue(now=AFTER_LEASE, resend_marked=False) == 1
 
 
 async def test_a_marked_email_is_sent_again_where_the_operator_prefers_that(box: Outlet) -> None:

@@ -42,7 +42,7 @@ async def running(sink: SmtpSink, url: str, folder: Path) -> AsyncIterator[Outsp
 
 
 async def accept(app: Outspool, to: str = "ann@example.com", body: str = "Hi.", **when: str) -> Email:
-    return await app.outbox.accept(Draft(to=[to], body=body), when=When(**when))
+    return await app.outbox.accept(Draft(to=[to], body=body), when=When(**when) if when else None)
 
 
 async def until(app: Outspool, email: Email, status: EmailStatus, *, within: float = 30) -> Email:

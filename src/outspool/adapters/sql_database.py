@@ -23,11 +23,11 @@ STATEMENT_SECONDS = 10
 _BUSY_SECONDS = 10
 """How long an SQLite writer waits for those of other processes."""
 
-_SESSION = {
-    "application_name": "outspool",
-    # A worker that is stopped in the middle of a transaction must not hold its rows for ever.
-    "idle_in_transaction_session_timeout": "15s",
-}
+_TRANSACTION_TIMEOUT_SINCE = (17,)
+"""The Postgres that can end a transaction whose client stopped between the messages of one statement."""
+
+_SILENCE_SECONDS = 5
+"""How much longer than a statement may take we wait for its answer before we give the line up."""
 
 BEGIN = "outspool_begin"
 """Execution option of an SQLite connection: how its transactions begin; None for no transaction."""
@@ -64,7 +64,7 @@ class Database:
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Yield a connection in a transaction that sees one snapshot at most per statement."""
         try:
-            async with self.engine.connect() as connection:
+            async with self.engine.connect() as connection, _abandoned_if_silent(connection):
                 yield connection
         except _BUGS:
             raise
@@ -81,7 +81,7 @@ class Database:
         try:
             async with self._turn(), self.engine.connect() as connection:
                 await connection.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
-                async with connection.begin() as transaction:
+                async with connection.begin() as transaction, _abandoned_if_silent(connection):
                     yield connection
                     committing = True
                     await transaction.commit()
@@ -111,6 +111,16 @@ class Database:
         await self.engine.dispose()
 
 
+@asynccontextmanager
+async def _abandoned_if_silent(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Never use a connection again whose statement timed out: its server may still be at work, with our locks."""
+    try:
+        yield
+    except TimeoutError:
+        await connection.invalidate()
+        raise
+
+
 def _check_address(url: str) -> None:
     """Refuse what is no address before a driver sees it: drivers quote what they cannot read, passwords included."""
     if not url.startswith(("postgresql://", "postgres://", "sqlite:///")):
@@ -132,16 +142,19 @@ def _postgres_engine(url: str, statement_seconds: float) -> AsyncEngine:
 
         # The URL goes to asyncpg as it is, so that sslmode and its kin mean what they mean to libpq.
         try:
-            return await asyncpg.connect(
+            connection = await asyncpg.connect(
                 url,
                 timeout=CONNECT_SECONDS,
-                command_timeout=statement_seconds,
-                server_settings=_SESSION,
+                command_timeout=statement_seconds + _SILENCE_SECONDS,
+                server_settings=_session(statement_seconds),
             )
+            if connection.get_server_version() >= _TRANSACTION_TIMEOUT_SINCE:
+                await connection.execute(f"SET transaction_timeout = '{3 * statement_seconds:.0f}s'")
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise ConnectionError(str(error)) from error
         except ValueError:
             raise ConnectionError("DATABASE_URL is not a valid address") from None
+        return connection
 
     return create_async_engine(
         "postgresql+asyncpg://",
@@ -151,6 +164,16 @@ def _postgres_engine(url: str, statement_seconds: float) -> AsyncEngine:
         max_overflow=10,
         pool_timeout=CONNECT_SECONDS,
     )
+
+
+def _session(statement_seconds: float) -> dict[str, str]:
+    return {
+        "application_name": "outspool",
+        # The server gives up before we do: then both know it, and no lock is left behind.
+        "statement_timeout": f"{statement_seconds:.0f}s",
+        # A worker that is stopped in the middle of a transaction must not hold its rows for ever.
+        "idle_in_transaction_session_timeout": "15s",
+    }
 
 
 def _sqlite_engine(path: Path) -> AsyncEngine:

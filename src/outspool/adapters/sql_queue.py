@@ -97,18 +97,16 @@ class SqlQueue:
     async def rescue(self, *, now: datetime, resend_marked: bool) -> int:
         """See `Queue.rescue`."""
         freed = {"version": emails.c.version + 1, "lease_until": None}
-        dead = (emails.c.status == EmailStatus.SENDING.value, emails.c.lease_until <= now)
-        unmarked = () if resend_marked else (emails.c.marked_at.is_(None),)
         requeue = (
             emails.update()
-            .where(*dead, *unmarked)
+            .where(_of_the_dead(now, emails.c.marked_at.is_(None) if not resend_marked else sa.true()))
             .values(status=EmailStatus.QUEUED.value, lease=None, marked_at=None, **freed)
             .returning(emails.c.id)
         )
         # The lease's token stays: should its worker still live and learn the outcome, it may settle the doubt.
         doubt = (
             emails.update()
-            .where(*dead)
+            .where(_of_the_dead(now, emails.c.marked_at.is_not(None)))
             .values(status=EmailStatus.UNKNOWN.value, **problem_values(CLAIM_LOST), **freed)
             .returning(emails.c.id)
         )
@@ -152,6 +150,17 @@ class SqlQueue:
         if deferred_too:
             return ours
         return sa.and_(ours, sa.or_(emails.c.status != EmailStatus.DEFERRED.value, emails.c.expires_at <= now))
+
+
+def _of_the_dead(now: datetime, *also: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """What nobody holds any more. A row that its worker is at this moment writing is left for the next time."""
+    dead = (
+        sa.select(emails.c.id)
+        .where(emails.c.status == EmailStatus.SENDING.value, emails.c.lease_until <= now, *also)
+        .with_for_update(skip_locked=True)
+        .cte("dead")
+    )
+    return emails.c.id.in_(sa.select(dead.c.id))
 
 
 async def _note(connection: AsyncConnection, rows: Sequence[sa.RowMapping], event: Event) -> None:
