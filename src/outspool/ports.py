@@ -170,20 +170,20 @@ class EmailStore(Protocol):
         """Return how many emails stand in each status; statuses with none are left out."""
         ...
 
-    async def revise(self, email: Email, event: Event) -> Email | None:
+    async def revise(self, email: Email, event: Event) -> bool:
         """Replace content, recipients and schedule of a waiting email.
 
         It happens only when the stored version is `email.version` and its status is still a waiting one; otherwise
-        None is returned and nothing changes.
+        False is returned and nothing changes.
         """
         ...
 
     async def record(
         self, email_id: UUID, change: Transition, *, lease: UUID | None = None, version: int | None = None
-    ) -> Email | None:
+    ) -> bool:
         """Apply a transition and add its event.
 
-        None, and no change, when the email is not in one of the transition's sources, or not under `lease`, or no
+        False, and no change, when the email is not in one of the transition's sources, or not under `lease`, or no
         longer at `version`, where these are given.
         """
         ...

@@ -118,7 +118,7 @@ async def test_a_worker_that_was_thought_dead_settles_the_doubt_it_left(box: Out
     await box.claim(lease=lease)
     await box.queue.mark(email.id, lease, at=SOON)
     await box.queue.rescue(now=AFTER_LEASE, resend_marked=False)
-    settled = await box.store.record(email.id, as_sent(email, at=AFTER_LEASE), lease=lease.token)
+    settled = await box.record(email.id, as_sent(email, at=AFTER_LEASE), lease=lease.token)
     assert settled is not None
     assert (settled.status, settled.lease) == (S.SENT, None)
 
@@ -131,7 +131,7 @@ async def test_a_worker_that_was_thought_dead_cannot_touch_what_another_has_clai
     new = a_lease(AFTER_LEASE)
     await box.claim(at=AFTER_LEASE, lease=new)
     assert not await box.queue.mark(email.id, old, at=AFTER_LEASE)
-    assert await box.store.record(email.id, as_sent(email), lease=old.token) is None
+    assert await box.record(email.id, as_sent(email), lease=old.token) is None
     assert await box.queue.mark(email.id, new, at=AFTER_LEASE)
 
 
@@ -142,8 +142,8 @@ async def test_a_retried_doubt_can_no_longer_be_settled_by_its_old_worker(box: O
     await box.queue.mark(email.id, lease, at=SOON)
     await box.queue.rescue(now=AFTER_LEASE, resend_marked=False)
     again = Transition.retried(at=AFTER_LEASE, recipients=email.recipients, expires_at=email.expires_at)
-    assert await box.store.record(email.id, again) is not None
-    assert await box.store.record(email.id, as_sent(email), lease=lease.token) is None
+    assert await box.record(email.id, again) is not None
+    assert await box.record(email.id, as_sent(email), lease=lease.token) is None
 
 
 async def test_a_resting_account_keeps_the_deferred_and_not_the_new(box: Outlet) -> None:
@@ -151,7 +151,7 @@ async def test_a_resting_account_keeps_the_deferred_and_not_the_new(box: Outlet)
     old = await box.accept(an_email())
     (claimed,) = await box.claim(lease=lease)
     resting = account_resting(claimed, AccountTrouble(TroubleKind.NETWORK, "refused"), now=NOW)
-    await box.store.record(old.id, resting, lease=lease.token)
+    await box.record(old.id, resting, lease=lease.token)
     new = await box.accept(an_email())
     while_resting = await box.queue.claim_due(a_lease(), now=SOON, limit=10, deferred_too=False)
     assert [email.id for email in while_resting] == [new.id]
@@ -163,7 +163,7 @@ async def test_a_resting_account_does_not_keep_what_is_out_of_time(box: Outlet) 
     email = await box.accept(an_email(expires_at=NOW + timedelta(minutes=1)))
     (claimed,) = await box.claim(lease=lease)
     resting = account_resting(claimed, AccountTrouble(TroubleKind.NETWORK, "refused"), now=NOW)
-    await box.store.record(email.id, resting, lease=lease.token)
+    await box.record(email.id, resting, lease=lease.token)
     late = await box.queue.claim_due(a_lease(), now=NOW + timedelta(minutes=2), limit=10, deferred_too=False)
     assert [found.id for found in late] == [email.id]
 
@@ -210,10 +210,10 @@ async def test_events_of_a_whole_life_are_in_order(box: Outlet) -> None:
     email = await box.accept(an_email())
     await box.claim(lease=lease)
     back = Transition.handed_back(at=SOON, code="handed_back", detail="stopped")
-    await box.store.record(email.id, back, lease=lease.token)
+    await box.record(email.id, back, lease=lease.token)
     again = a_lease(SOON)
     await box.claim(at=SOON, lease=again)
-    done = await box.store.record(email.id, as_sent(email, at=SOON), lease=again.token)
+    done = await box.record(email.id, as_sent(email, at=SOON), lease=again.token)
     assert done is not None
     assert [(e.status, e.code) for e in done.events] == [
         (S.QUEUED, "accepted"),

@@ -118,7 +118,7 @@ async def test_a_search_finds_what_it_names_and_no_more(box: Outlet, search: Sea
 async def test_a_revision_replaces_content_and_recipients(box: Outlet) -> None:
     email = await box.accept(an_email("ann@example.com", tags=("old",), due=NOW + timedelta(hours=1)))
     rewritten = an_email("bob@example.com", subject="New", tags=("new",))
-    revised = await box.store.revise(
+    revised = await box.revise(
         replace(email, content=rewritten.content, recipients=rewritten.recipients, due_at=NOW + timedelta(hours=2)),
         Event(at=NOW, status=S.SCHEDULED, code="updated", detail="subject, to"),
     )
@@ -132,8 +132,8 @@ async def test_a_revision_replaces_content_and_recipients(box: Outlet) -> None:
 async def test_a_revision_of_an_old_version_is_lost(box: Outlet) -> None:
     email = await box.accept(an_email(due=NOW + timedelta(hours=1)))
     event = Event(at=NOW, status=S.SCHEDULED, code="updated")
-    assert await box.store.revise(email, event) is not None
-    assert await box.store.revise(email, event) is None
+    assert await box.revise(email, event) is not None
+    assert await box.revise(email, event) is None
 
 
 async def test_what_is_claimed_cannot_be_revised_or_canceled(box: Outlet) -> None:
@@ -141,13 +141,13 @@ async def test_what_is_claimed_cannot_be_revised_or_canceled(box: Outlet) -> Non
     await box.claim()
     current = await box.store.get(email.id)
     assert current is not None
-    assert await box.store.revise(current, Event(at=NOW, status=S.QUEUED, code="updated")) is None
-    assert await box.store.record(email.id, Transition.canceled(at=NOW)) is None
+    assert await box.revise(current, Event(at=NOW, status=S.QUEUED, code="updated")) is None
+    assert await box.record(email.id, Transition.canceled(at=NOW)) is None
 
 
 async def test_what_is_canceled_is_never_claimed(box: Outlet) -> None:
     email = await box.accept(an_email())
-    canceled = await box.store.record(email.id, Transition.canceled(at=NOW), version=email.version)
+    canceled = await box.record(email.id, Transition.canceled(at=NOW), version=email.version)
     assert canceled is not None
     assert canceled.status is S.CANCELED
     assert await box.claim() == []
@@ -156,7 +156,7 @@ async def test_what_is_canceled_is_never_claimed(box: Outlet) -> None:
 async def test_cancel_and_claim_race_for_every_email_and_one_wins(box: Outlet, other: Outlet) -> None:
     emails = [await box.accept(an_email()) for _ in range(40)]
     claims = asyncio.gather(*(other.claim(limit=1) for _ in range(40)))
-    cancels = asyncio.gather(*(box.store.record(email.id, Transition.canceled(at=NOW)) for email in emails))
+    cancels = asyncio.gather(*(box.record(email.id, Transition.canceled(at=NOW)) for email in emails))
     claimed = {email.id for batch in await claims for email in batch}
     canceled = {email.id for email in await cancels if email is not None}
     assert claimed | canceled == {email.id for email in emails}
@@ -174,7 +174,7 @@ async def test_an_outcome_is_recorded_with_each_recipients_reply(box: Outlet) ->
     )
     problem = Problem(code="refused", message="550 5.1.1 no such user", hint="Check it.")
     change = Transition.partial(at=NOW, recipients=recipients, attempts=1, problem=problem)
-    recorded = await box.store.record(email.id, change, lease=lease.token)
+    recorded = await box.record(email.id, change, lease=lease.token)
     assert recorded is not None
     assert (recorded.status, recorded.attempts, recorded.sent_at) == (S.PARTIAL, 1, NOW)
     assert recorded.recipients == recipients
@@ -185,7 +185,7 @@ async def test_an_outcome_is_recorded_with_each_recipients_reply(box: Outlet) ->
 async def test_an_outcome_under_another_lease_is_dropped(box: Outlet) -> None:
     email = await box.accept(an_email())
     await box.claim()
-    assert await box.store.record(email.id, as_sent(email), lease=a_lease().token) is None
+    assert await box.record(email.id, as_sent(email), lease=a_lease().token) is None
     found = await box.store.get(email.id)
     assert found is not None
     assert found.status is S.SENDING

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from outspool.adapters.sql_account import SqlAccount
 from outspool.adapters.sql_queue import SqlQueue
@@ -37,6 +37,14 @@ class Outlet:
     async def accept(self, email: Email) -> Email:
         """Store an email with the event of its acceptance."""
         return await self.store.add(email, Event(at=email.created_at, status=email.status, code="accepted"))
+
+    async def record(self, email_id: UUID, change: Transition, **guard: Any) -> Email | None:
+        """Record a transition, and return the email as it then is; None when the guard refused."""
+        return await self.store.get(email_id) if await self.store.record(email_id, change, **guard) else None
+
+    async def revise(self, email: Email, event: Event) -> Email | None:
+        """Revise an email, and return it as it then is; None when it was too late."""
+        return await self.store.get(email.id) if await self.store.revise(email, event) else None
 
     async def claim(self, *, at: datetime = NOW, limit: int = 10, lease: Lease | None = None) -> list[Email]:
         """Claim what is due, for a lease of 30 s unless another is given."""

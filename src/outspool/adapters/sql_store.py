@@ -110,7 +110,7 @@ class SqlEmailStore:
             rows = await connection.execute(sql_search.counts())
             return {EmailStatus(status): number for status, number in rows}
 
-    async def revise(self, email: Email, event: Event) -> Email | None:
+    async def revise(self, email: Email, event: Event) -> bool:
         """See `EmailStore.revise`."""
         changes = {
             **content_values(email.content),
@@ -129,7 +129,7 @@ class SqlEmailStore:
         )
         async with self._database.write() as connection:
             if await connection.scalar(statement) is None:
-                return None
+                return False
             for part in (recipients, tags):
                 await connection.execute(part.delete().where(part.c.email_id == email.id))
             await connection.execute(recipients.insert(), recipient_values(email.id, email.recipients))
@@ -137,13 +137,12 @@ class SqlEmailStore:
                 await connection.execute(tags.insert(), _tag_values(email))
             await connection.execute(events.insert().values(event_values(email.id, event)))
             await self._changes.notify(connection)
-            revised = await load(connection, email.id)
         self._changes.announce(due=True)
-        return revised
+        return True
 
     async def record(
         self, email_id: UUID, change: Transition, *, lease: UUID | None = None, version: int | None = None
-    ) -> Email | None:
+    ) -> bool:
         """See `EmailStore.record`."""
         guard = [emails.c.id == email_id, _stands_in(change.sources)]
         if lease is not None:
@@ -153,16 +152,15 @@ class SqlEmailStore:
         statement = emails.update().where(*guard).values(_change_values(change)).returning(emails.c.id)
         async with self._database.write() as connection:
             if await connection.scalar(statement) is None:
-                return None
+                return False
             if change.recipients is not None:
                 await _update_recipients(connection, email_id, change.recipients)
             event = Event(at=change.at, status=change.target, code=change.code, detail=change.detail)
             await connection.execute(events.insert().values(event_values(email_id, event)))
             if change.target is EmailStatus.QUEUED:
                 await self._changes.notify(connection)
-            recorded = await load(connection, email_id)
         self._changes.announce(due=change.target is EmailStatus.QUEUED)
-        return recorded
+        return True
 
 
 def _stands_in(statuses: Collection[EmailStatus]) -> sa.ColumnElement[bool]:

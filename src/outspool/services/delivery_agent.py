@@ -133,7 +133,7 @@ class DeliveryAgent:
         wait = _FIRST_WAIT
         while True:
             try:
-                if await self._store.record(email.id, change, lease=lease.token) is None:
+                if not await self._store.record(email.id, change, lease=lease.token):
                     logger.warning("email %s was no longer ours; its outcome (%s) is dropped", email.id, change.target)
                 return
             except StoreUnavailable as error:

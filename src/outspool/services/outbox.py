@@ -31,6 +31,8 @@ from outspool.services.composer import composed, new_message_id
 from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft, revise_content
 from outspool.services.listing import Filters, Listing, read_email_id, read_search, write_cursor
 
+_RETRIABLE = frozenset({EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNKNOWN})
+
 _POLL_SECONDS = 0.5
 """How often a caller who waits looks again, should a notice from another process be missed."""
 
@@ -177,9 +179,8 @@ class Outbox:
             revised = self._revised(email, changes, when)
             await self._check_size(revised)
             event = Event(at=self._clock.now(), status=revised.status, code="updated", detail=_named(changes, when))
-            stored = await self._store.revise(revised, event)
-            if stored is not None:
-                return stored
+            if await self._store.revise(revised, event):
+                return await self.get(email_id)
 
     def _revised(self, email: Email, changes: Mapping[str, Any], when: When | None) -> Email:
         if email.status not in WAITING:
@@ -217,8 +218,8 @@ class Outbox:
             if email.status not in WAITING:
                 raise _wrong_state(email, "canceled")
             change = self._cancellation(email)
-            if (canceled := await self._store.record(email.id, change, version=email.version)) is not None:
-                return canceled
+            if await self._store.record(email.id, change, version=email.version):
+                return await self.get(email_id)
 
     def _cancellation(self, email: Email) -> Transition:
         now = self._clock.now()
@@ -232,19 +233,20 @@ class Outbox:
         """Send again to whoever does not have it, if it failed, partly failed or is in doubt; now, if deferred."""
         while True:
             email = await self.get(email_id)
-            now = self._clock.now()
-            if email.status is EmailStatus.DEFERRED:
-                event = Event(at=now, status=email.status, code="retried")
-                retried = await self._store.revise(replace(email, due_at=now), event)
-            elif email.status in (EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNKNOWN):
-                change = Transition.retried(
-                    at=now, recipients=_owed_again(email), expires_at=now + self._terms.expire_after
-                )
-                retried = await self._store.record(email.id, change, version=email.version)
-            else:
-                raise _wrong_state(email, "retried")
-            if retried is not None:
-                return retried
+            if await self._retry(email):
+                return await self.get(email_id)
+
+    async def _retry(self, email: Email) -> bool:
+        """Make it due now; False when it changed meanwhile."""
+        now = self._clock.now()
+        if email.status is EmailStatus.DEFERRED:
+            event = Event(at=now, status=email.status, code="retried")
+            return await self._store.revise(replace(email, due_at=now), event)
+        if email.status not in _RETRIABLE:
+            raise _wrong_state(email, "retried")
+        owed = _owed_again(email)
+        change = Transition.retried(at=now, recipients=owed, expires_at=now + self._terms.expire_after)
+        return await self._store.record(email.id, change, version=email.version)
 
     async def settle(self, email: Email, *, within: float) -> Email:
         """Wait up to `within` seconds until something has come of the email; return it as it then is."""
