@@ -158,6 +158,10 @@ class EmailStore(Protocol):
         """Return the email with its events, oldest first, or None."""
         ...
 
+    async def settled(self, ids: Collection[UUID]) -> frozenset[UUID]:
+        """Return which of these emails are neither ``queued`` nor ``sending`` now."""
+        ...
+
     async def by_key(self, idempotency_key: str) -> Email | None:
         """Return the email accepted under this key, without events, or None."""
         ...

@@ -29,7 +29,7 @@ from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_tables import emails, events, recipients, tags
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.domain.email import Email, Event, Recipient
-from outspool.domain.status import WAITING, EmailStatus
+from outspool.domain.status import UNSETTLED, WAITING, EmailStatus
 from outspool.domain.transition import Transition
 from outspool.errors import IdempotencyConflict, StoreUnavailable, brief
 from outspool.ports import Page, Search
@@ -89,6 +89,12 @@ class SqlEmailStore:
         """See `EmailStore.get`."""
         async with self._database.read() as connection:
             return await load(connection, email_id)
+
+    async def settled(self, ids: Collection[UUID]) -> frozenset[UUID]:
+        """See `EmailStore.settled`."""
+        statement = sa.select(emails.c.id).where(emails.c.id.in_(ids), ~_stands_in(UNSETTLED))
+        async with self._database.read() as connection:
+            return frozenset((await connection.execute(statement)).scalars())
 
     async def by_key(self, idempotency_key: str) -> Email | None:
         """See `EmailStore.by_key`."""

@@ -30,11 +30,12 @@ from outspool.ports import Account, AccountState, Changes, Clock, EmailStore
 from outspool.services.composer import composed, new_message_id
 from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft, revise_content
 from outspool.services.listing import Filters, Listing, read_email_id, read_search, write_cursor
+from outspool.services.waiting_room import WaitingRoom
 
 _RETRIABLE = frozenset({EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNKNOWN})
 
-_POLL_SECONDS = 0.5
-"""How often a caller who waits looks again, should a notice from another process be missed."""
+_LAST_LOOK_SECONDS = 1.0
+"""How much longer than asked a caller may wait, to learn how the email stands in the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,7 @@ class Outbox:
         """`new_id` must give ids that grow with time (UUIDv7): pages are cut by them."""
         self._store = store
         self._account = account
-        self._changes = changes
+        self._waiting_room = WaitingRoom(store, changes)
         self._terms = terms
         self._new_id = new_id
         self._clock = clock
@@ -250,17 +251,13 @@ class Outbox:
 
     async def settle(self, email: Email, *, within: float) -> Email:
         """Wait up to `within` seconds until something has come of the email; return it as it then is."""
-        clock = asyncio.get_running_loop()
-        deadline = clock.time() + within
-        changed = asyncio.Event()
-        async with self._changes.watch(changed.set):
-            while email.status in UNSETTLED and (left := deadline - clock.time()) > 0:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), min(left, _POLL_SECONDS))
-                changed.clear()
-                # It is accepted: a database in trouble must not turn the answer into an error.
-                with contextlib.suppress(StoreUnavailable):
-                    email = await self._store.get(email.id) or email
+        if email.status not in UNSETTLED or within <= 0:
+            return email
+        await self._waiting_room.settled(email.id, within=within)
+        # It is accepted: a database in trouble must not turn the answer into an error, nor make it late.
+        with contextlib.suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_LAST_LOOK_SECONDS):
+                return await self._store.get(email.id) or email
         return email
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import datetime
 
 from outspool.domain.email import Email
-from outspool.domain.status import UNSETTLED
 from outspool.domain.summary import Pause
 from outspool.errors import brief
 from outspool.services.intake import Draft
@@ -86,8 +85,6 @@ class Handlers:
 
     async def _settled(self, email: Email, within: float) -> Email:
         """Wait for the outcome. The email is committed already, so no trouble while waiting may hide that."""
-        if within <= 0 or email.status not in UNSETTLED:
-            return email
         try:
             return await self._outbox.settle(email, within=within)
         except Exception:
