@@ -9,6 +9,7 @@ from outspool.adapters.sql_tables import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
+    version_table=context.config.attributes["version_table"],
     render_as_batch=True,
     transactional_ddl=True,  # SQLite's too, inside the one transaction we are given
 )

@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("message", sa.Text, nullable=False),
         sa.Column("hint", sa.Text, nullable=False),
+        sa.Column("credential", sa.Text, nullable=False),
     )
     op.create_table(
         "workers",
@@ -37,7 +38,7 @@ def _emails() -> None:
     op.create_table(
         "emails",
         sa.Column("id", sa.Uuid, primary_key=True),
-        sa.Column("lane", sa.String(16), nullable=False),
+        sa.Column("lane", sa.Text, nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("from_address", sa.Text, nullable=False),

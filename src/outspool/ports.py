@@ -40,7 +40,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page of `find`: emails without events, newest first, and whether more follow."""
+    """One page of `find`: emails without events, `body` and `html`, newest first, and whether more follow."""
 
     emails: tuple[Email, ...]
     has_more: bool
@@ -67,6 +67,8 @@ class AccountState:
     kind: str = ""
     message: str = ""
     hint: str = ""
+    credential: str = ""
+    """Hash of the login that was refused, when one was."""
 
     def is_paused(self, now: datetime) -> bool:
         """Whether nothing should be tried at `now`."""
@@ -105,12 +107,16 @@ class Vitals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """How many emails are `due`, the oldest since `oldest_due`; how many wait `later`; how many are `in_doubt`."""
+    """How many emails are `due`, the oldest since `oldest_due`; how many wait `later`; how many are `in_doubt`.
+
+    `elsewhere` counts those that wait for an outspool that sends as somebody else; the sandbox's do not count.
+    """
 
     due: int
     oldest_due: datetime | None
     later: int
     in_doubt: int
+    elsewhere: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +216,10 @@ class Queue(Protocol):
 
     async def heartbeat(self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime) -> None:
         """Extend what these leases hold to `until`, and note that `worker` lives."""
+        ...
+
+    async def retire(self, worker: str) -> None:
+        """Note that `worker` has ended."""
         ...
 
     async def rescue(self, *, now: datetime, resend_marked: bool) -> int:

@@ -30,14 +30,31 @@ GMAIL_HOST = "smtp.gmail.com"
 _OURS = ("EMAIL_", "SMTP_", "GMAIL_", "OUTSPOOL_")
 
 
+def _default_data_dir() -> Path:
+    try:
+        return user_data_path("outspool", appauthor=False)
+    except (OSError, RuntimeError):
+        raise MisconfiguredError(
+            "This user has no home, so there is no place for the outbox.", "Set OUTSPOOL_DATA_DIR."
+        ) from None
+
+
+def dotenv_files(folder: Path | None) -> tuple[Path, ...]:
+    """Return the `.env` files to read, the least important first.
+
+    The folder an MCP client happens to start us in is none: a project's `.env` must not decide whose account sends.
+    """
+    home = os.environ.get("OUTSPOOL_DATA_DIR")
+    data_dir = Path(home).expanduser() if home else _default_data_dir()
+    return (data_dir / ".env", *(() if folder is None else (folder / ".env",)))
+
+
 class Settings(BaseSettings):
     """Every setting, named as in the environment. `load` reads them; a field's alias is its variable."""
 
-    model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    data_dir: Path = Field(user_data_path("outspool", appauthor=False), alias="OUTSPOOL_DATA_DIR")
+    data_dir: Path = Field(default_factory=_default_data_dir, alias="OUTSPOOL_DATA_DIR")
     sandbox: bool = Field(default=False, alias="OUTSPOOL_SANDBOX")
     database_url: str = Field("", alias="DATABASE_URL", repr=False)
 
@@ -65,18 +82,21 @@ class Settings(BaseSettings):
     allowed_origins: CommaSeparated | None = Field(None, alias="OUTSPOOL_ALLOWED_ORIGINS")
 
     @classmethod
-    def load(cls, **overrides: object) -> Settings:
-        """Read the environment; `overrides` are command-line options, by field alias.
+    def load(cls, overrides: Mapping[str, object] | None = None, *, folder: Path | None = None) -> Settings:
+        """Read the environment, then the `.env` of `folder` if given, then that of the data directory.
 
-        Raises `MisconfiguredError` that names the variable, never its value.
+        `overrides` are command-line options, by variable. Raises `MisconfiguredError` that names the variable, never
+        its value.
         """
         try:
-            return cls(**overrides)  # type: ignore[arg-type]
+            return cls(_env_file=dotenv_files(folder), **(overrides or {}))  # type: ignore[arg-type]
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             name = ".".join(str(part) for part in first["loc"])
             complaint = first["msg"].removeprefix("Value error, ")
             raise MisconfiguredError(f"{name}: {complaint}." if name else f"{complaint}.") from None
+        except UnicodeDecodeError:
+            raise MisconfiguredError("A .env file is not UTF-8 text.", "Save it as UTF-8.") from None
 
     @property
     def store_url(self) -> str:

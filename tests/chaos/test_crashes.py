@@ -27,7 +27,7 @@ CONNECTIONS = 4
 @asynccontextmanager
 async def client(variables: dict[str, str]) -> AsyncIterator[Outspool]:
     """Run an outspool that accepts and does not deliver."""
-    app = Outspool(Settings.load(**variables))
+    app = Outspool(Settings.load(variables))
     async with app.running(worker=False):
         yield app
 

@@ -196,6 +196,12 @@ async def test_a_healthy_account_needs_no_probe(box: Outlet) -> None:
     assert not await box.account.take_probe(now=NOW, until=SOON)
 
 
+async def test_a_worker_that_has_ended_is_seen_no_more(box: Outlet) -> None:
+    await box.queue.heartbeat([], until=NOW, worker="w1", at=NOW)
+    await box.queue.retire("w1")
+    assert await box.queue.workers(since=NOW) == []
+
+
 async def test_the_sandbox_never_takes_real_mail_nor_a_real_worker_the_sandboxs(box: Outlet, database_url: str) -> None:
     real = await box.accept(an_email())
     async with outlet(database_url, lane="sandbox") as sandbox:

@@ -32,7 +32,7 @@ def outspool(sink: SmtpSink, database_url: str, tmp_path: Path) -> OpenOutspool:
     @asynccontextmanager
     async def run(*, worker: bool = True, clock: Clock | None = None, **variables: object) -> AsyncIterator[Outspool]:
         settings = Settings.load(
-            **{
+            {
                 "DATABASE_URL": database_url,
                 "OUTSPOOL_DATA_DIR": tmp_path,
                 "SMTP_HOST": sink.host,

@@ -27,7 +27,7 @@ S = EmailStatus
 
 
 @asynccontextmanager
-async def running(sink: SmtpSink, url: str, folder: Path) -> AsyncIterator[Outspool]:
+async def running(sink: SmtpSink, url: str, folder: Path, *, worker: bool = True) -> AsyncIterator[Outspool]:
     variables: dict[str, Any] = {
         "DATABASE_URL": url,
         "OUTSPOOL_DATA_DIR": folder,
@@ -36,8 +36,8 @@ async def running(sink: SmtpSink, url: str, folder: Path) -> AsyncIterator[Outsp
         "SMTP_SECURITY": "none",
         "EMAIL_FROM": "me@example.com",
     }
-    app = Outspool(Settings.load(**variables))
-    async with app.running(worker=True):
+    app = Outspool(Settings.load(variables))
+    async with app.running(worker=worker):
         yield app
 
 
@@ -115,6 +115,21 @@ async def test_a_database_that_falls_silent_is_an_error_in_time_and_not_a_hang(
             email = await eventually(app)
             await until(app, email, S.SENT)
     assert len(sink.messages()) == 2
+
+
+async def test_an_email_whose_commit_got_no_answer_is_said_to_be_in_doubt(
+    own_postgres: PostgresServer, sink: SmtpSink, tmp_path: Path
+) -> None:
+    address = sa.make_url(own_postgres.url())
+    async with TcpProxy(address.port or 5432) as line:
+        url = address.set(host="127.0.0.1", port=line.port).render_as_string(hide_password=False)
+        async with running(sink, url, tmp_path, worker=False) as app:
+            await app.outbox.find()
+            line.die_after(b"COMMIT")
+            with pytest.raises(StoreUnavailable, match="may have been done, or not"):
+                await accept(app)
+            await line.listen()
+            assert (await app.outbox.find()).counts == {S.QUEUED: 1}  # it was, this time
 
 
 async def test_a_full_disk_is_said_in_words_and_nothing_is_half_stored(

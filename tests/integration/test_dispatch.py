@@ -219,6 +219,33 @@ async def test_canceling_after_some_were_served_stops_the_rest_and_denies_nothin
     assert len(sink.messages()) == 1
 
 
+async def test_nobodys_mail_leaves_through_somebody_elses_account(outspool: OpenOutspool, sink: SmtpSink) -> None:
+    async with outspool(EMAIL_FROM="al@example.com") as al, outspool(EMAIL_FROM="bea@example.com", worker=False) as bea:
+        als = await send(al)
+        beas = await bea.outbox.accept(draft())
+        await send(al, "again@example.com")
+        assert (await al.outbox.get(str(beas.id))).status is S.QUEUED
+    async with outspool(EMAIL_FROM="Bea <bea@example.com>") as bea:
+        await until(bea, beas, S.SENT)
+    assert als.status is S.SENT
+    assert Counter(mail.envelope_from for mail in sink.messages()) == {"al@example.com": 2, "bea@example.com": 1}
+
+
+async def test_a_hundred_callers_wait_as_cheaply_as_one(outspool: OpenOutspool, sink: SmtpSink) -> None:
+    async with outspool() as app:
+        emails = await asyncio.gather(*(send(app, f"r{n}@example.com", within=60) for n in range(100)))
+    assert {email.status for email in emails} == {S.SENT}
+    assert len(sink.messages()) == 100
+
+
+async def test_a_caller_gets_an_answer_in_time_though_nothing_has_come_of_it(
+    outspool: OpenOutspool, sink: SmtpSink
+) -> None:
+    async with outspool() as app, asyncio.timeout(8):
+        email = await send(app, "stall-ann@example.com", within=0.5)
+    assert email.status in (S.QUEUED, S.SENDING)
+
+
 async def test_two_dispatchers_send_500_emails_once_each(outspool: OpenOutspool, sink: SmtpSink) -> None:
     async with outspool(worker=False) as client:
         for n in range(500):

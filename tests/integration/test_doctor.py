@@ -127,14 +127,14 @@ async def test_an_empty_database_is_fine_and_stays_empty(outspool: OpenOutspool,
 async def test_a_schema_that_this_outspool_does_not_know_fails(outspool: OpenOutspool, database_url: str) -> None:
     async with outspool(worker=False) as app:
         await app.migrate()
-        await change(database_url, sa.text("UPDATE alembic_version SET version_num = 'f00d'"))
+        await change(database_url, sa.text("UPDATE outspool_version SET version_num = 'f00d'"))
         unknown = (await examined(app))["migrations"]
-        await change(database_url, sa.text("DROP TABLE alembic_version"))
+        await change(database_url, sa.text("DROP TABLE outspool_version"))
         unversioned = (await examined(app))["migrations"]
     assert unknown.level is unversioned.level is Level.FAIL
     assert '"f00d"' in unknown.finding
     assert "Upgrade outspool" in unknown.cure
-    assert "alembic_version is missing" in unversioned.finding
+    assert "outspool_version is missing" in unversioned.finding
 
 
 def test_a_schema_that_is_behind_is_cured_by_migrate() -> None:

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from support.outbox_samples import an_email, outlet
 
 from outspool.adapters.sql_database import Database
-from outspool.adapters.sql_schema import migrate, migrations_folder, schema_version
+from outspool.adapters.sql_schema import VERSION_TABLE, migrate, migrations_folder, schema_version
 from outspool.adapters.sql_tables import SCHEMA_VERSION, metadata
 from outspool.errors import MisconfiguredError
 
@@ -34,7 +34,12 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(database_url: s
 
 
 def _differences(connection: sa.Connection) -> list[Any]:
-    return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata))
+    return list(
+        compare_metadata(
+            MigrationContext.configure(connection, opts={"compare_type": True, "version_table": VERSION_TABLE}),
+            metadata,
+        )
+    )
 
 
 async def test_ten_processes_that_start_at_once_make_one_schema(database_url: str, tmp_path: Path) -> None:
@@ -58,7 +63,7 @@ async def test_a_database_of_a_newer_outspool_is_left_alone(database_url: str) -
     async with Database(database_url).opened() as database:
         await migrate(database)
         async with database.write() as connection:
-            await connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+            await connection.execute(sa.text("UPDATE outspool_version SET version_num = '9999'"))
         with pytest.raises(MisconfiguredError, match="newer outspool"):
             await migrate(database)
         assert await schema_version(database) == "9999"

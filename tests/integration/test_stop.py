@@ -11,7 +11,7 @@ from outspool.settings import Settings
 
 
 def test_a_stop_at_any_moment_of_the_start_leaves_no_email_claimed(tmp_path: Path) -> None:
-    settings = Settings.load(OUTSPOOL_SANDBOX=True, OUTSPOOL_DATA_DIR=tmp_path)
+    settings = Settings.load({"OUTSPOOL_SANDBOX": True, "OUTSPOOL_DATA_DIR": tmp_path})
     draft = Draft(to=["ada@example.com"], subject="s", body="b")
 
     async def start_and_stop(milliseconds: float) -> str:

@@ -7,6 +7,7 @@
         proxy.latency = 0.2       # seconds before every chunk, either way
         proxy.is_black_hole = True    # swallow everything, also in open connections
         proxy.cut_after(1000)     # once 1000 more bytes have come from clients, reset that connection
+        proxy.die_after(b"COMMIT")    # once a client has sent that, pass it on, and nobody answers any more
         proxy.reset_all()         # reset what is open
         await proxy.refuse()      # stop listening; open connections stay
         await proxy.listen()      # listen again, on the same port
@@ -30,6 +31,7 @@ class TcpProxy:
         self.is_black_hole = False
         self._target_port = target_port
         self._budget: int | None = None
+        self._fatal: bytes | None = None
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -49,7 +51,8 @@ class TcpProxy:
             await asyncio.sleep(0)
 
     async def listen(self) -> None:
-        """Accept connections: on a free port the first time, on the same ever after."""
+        """Accept connections, and pass everything on: on a free port the first time, on the same ever after."""
+        self.is_black_hole = False
         self._server = await asyncio.start_server(self._forward, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -67,6 +70,10 @@ class TcpProxy:
     def cut_after(self, count: int) -> None:
         """Pass on `count` more bytes from clients, then reset the connection that exceeds them; once."""
         self._budget = count
+
+    def die_after(self, words: bytes) -> None:
+        """Pass on the next chunk from a client with these words, but no answer; reset that line, stop listening."""
+        self._fatal = words
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -97,9 +104,15 @@ class TcpProxy:
                 cut = len(chunk) > self._budget
                 chunk = chunk[: self._budget]
                 self._budget = None if cut else self._budget - len(chunk)
+            if is_client and self._fatal is not None and self._fatal in chunk:
+                self._fatal = None
+                self.is_black_hole = True  # no answer gets through any more
+                await self.refuse()
+                cut = True
             writer.write(chunk)
             await writer.drain()
             if cut:
+                await asyncio.sleep(0.2)  # the far side must have it all before the line goes
                 raise ConnectionResetError
         if not writer.is_closing():
             writer.write_eof()

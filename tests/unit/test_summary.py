@@ -65,9 +65,7 @@ def test_partial_says_who_was_refused_and_why() -> None:
 def test_stopped_halfway_says_that_it_was_canceled_for_the_rest() -> None:
     both = (recipient("a", RecipientStatus.SENT, TAKEN), recipient("b", RecipientStatus.FAILED))
     stopped = email(EmailStatus.PARTIAL, *both, problem=Problem(code="stopped", message="Canceled for the rest."))
-    assert summarize(stopped, now=NOW) == (
-        "Taken for 1 of 2 recipients. Not sent to b@example.com: Canceled for the rest."
-    )
+    assert summarize(stopped, now=NOW) == "Taken for 1 of 2 recipients. Canceled for b@example.com."
 
 
 def test_deferred_says_when_it_is_tried_again_and_why() -> None:

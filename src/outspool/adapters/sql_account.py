@@ -35,6 +35,7 @@ class SqlAccount:
             kind=row["kind"],
             message=row["message"],
             hint=row["hint"],
+            credential=row["credential"],
         )
 
     async def set_state(self, state: AccountState) -> None:
@@ -46,6 +47,7 @@ class SqlAccount:
             "kind": state.kind,
             "message": state.message,
             "hint": state.hint,
+            "credential": state.credential,
         }
         statement = insert(accounts).values(name=self._name, **values)
         statement = statement.on_conflict_do_update(index_elements=["name"], set_=values)

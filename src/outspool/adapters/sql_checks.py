@@ -19,9 +19,10 @@ from outspool.ports import Backlog, SchemaState, Vitals
 class SqlProbe:
     """Looks at the database of one URL; every look opens connections of its own."""
 
-    def __init__(self, url: str) -> None:
-        """Take ``postgresql://…`` or ``sqlite:///path``, and open nothing yet."""
+    def __init__(self, url: str, *, lane: str) -> None:
+        """Take ``postgresql://…`` or ``sqlite:///path``, and open nothing yet. `lane` is whose mail is counted."""
         self._url = url
+        self._lane = lane
 
     @property
     def address(self) -> str:
@@ -57,12 +58,14 @@ class SqlProbe:
             sa.func.count().filter(is_due),
             sa.func.min(emails.c.due_at).filter(is_due),
             sa.func.count().filter(~is_due),
-        ).where(claimable)
+        ).where(claimable, emails.c.lane == self._lane)
+        elsewhere = sa.select(sa.func.count()).where(claimable, emails.c.lane.not_in([self._lane, "sandbox"]))
         in_doubt = sa.select(sa.func.count()).where(emails.c.status == EmailStatus.UNKNOWN.value)
         async with Database(self._url).opened() as database, database.read() as connection:
             due, oldest, later = (await connection.execute(waiting)).one()
             doubtful = await connection.scalar(in_doubt)
-        return Backlog(due=due, oldest_due=oldest, later=later, in_doubt=doubtful or 0)
+            others = await connection.scalar(elsewhere)
+        return Backlog(due=due, oldest_due=oldest, later=later, in_doubt=doubtful or 0, elsewhere=others or 0)
 
 
 async def _answer(database: Database) -> tuple[float, datetime | None]:

@@ -128,6 +128,10 @@ def _check_address(url: str) -> None:
             "DATABASE_URL is neither a Postgres nor an SQLite address.",
             "Use postgresql://user:password@host/name or sqlite:///path/to/file.db.",
         )
+    if url.startswith("sqlite:///") and url.removeprefix("sqlite:///") in ("", ":memory:"):
+        raise MisconfiguredError(
+            "DATABASE_URL names no file, so nothing accepted could last.", "Use sqlite:///path/to/file.db."
+        )
     try:
         urlsplit(url).port  # noqa: B018 - reading it checks it
     except ValueError:
@@ -178,7 +182,9 @@ def _session(statement_seconds: float) -> dict[str, str]:
 
 def _sqlite_engine(path: Path) -> AsyncEngine:
     engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}", connect_args={"timeout": _BUSY_SECONDS}, pool_timeout=CONNECT_SECONDS
+        sa.URL.create("sqlite+aiosqlite", database=str(path)),
+        connect_args={"timeout": _BUSY_SECONDS},
+        pool_timeout=CONNECT_SECONDS,
     )
     sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -210,14 +216,22 @@ _FAILURES = (DBAPIError, PoolTimeout, OSError)
 
 def _unavailable(error: Exception, *, in_doubt: bool = False) -> StoreUnavailable:
     """Say in a sentence what ails the database, and what to do; never the statement or its parameters."""
+    return StoreUnavailable(_ailment(error), _IN_DOUBT if in_doubt else _RETRY, in_doubt=in_doubt)
+
+
+def _ailment(error: Exception) -> str:
     if isinstance(error, PoolTimeout | TimeoutError):
-        return StoreUnavailable("The database does not answer in time.", _RETRY, in_doubt=in_doubt)
+        return "The database does not answer in time."
     cause = error.orig if isinstance(error, DBAPIError) else error
     text = str(cause).splitlines()[0][:200] if str(cause) else type(cause).__name__
     text = text.partition(">: ")[2] or text  # SQLAlchemy's asyncpg dialect prefixes the class
     if "disk is full" in text or "No space left" in text:
-        return StoreUnavailable("The disk that holds the outbox is full.", "Free some space.", in_doubt=in_doubt)
-    return StoreUnavailable(f"The database cannot be used: {text}.", _RETRY, in_doubt=in_doubt)
+        return "The disk that holds the outbox is full: free some space."
+    return f"The database cannot be used: {text}."
 
 
-_RETRY = "Try again in a moment; if it stays so, run `outspool doctor`."
+_RETRY = "Nothing was changed. Try again in a moment; if it stays so, run `outspool doctor`."
+_IN_DOUBT = (
+    "What was asked may have been done, or not: look with list_emails or get_status before you ask again, "
+    "or repeat the call with the same idempotency_key."
+)

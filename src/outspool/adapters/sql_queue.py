@@ -94,6 +94,11 @@ class SqlQueue:
             if leases:
                 await connection.execute(extension)
 
+    async def retire(self, worker: str) -> None:
+        """See `Queue.retire`."""
+        async with self._database.write() as connection:
+            await connection.execute(workers.delete().where(workers.c.name == worker))
+
     async def rescue(self, *, now: datetime, resend_marked: bool) -> int:
         """See `Queue.rescue`."""
         freed = {"version": emails.c.version + 1, "lease_until": None}

@@ -17,6 +17,9 @@ from outspool.errors import MisconfiguredError
 
 _ADVISORY_LOCK = 0x6F757473706F6F6C  # "outspool" in ASCII: a number nobody else is likely to lock
 
+VERSION_TABLE = "outspool_version"
+"""Not Alembic's default: another program in the same database may keep its own there."""
+
 _MIGRATION_SECONDS = 3600
 """A large table takes its time to change."""
 
@@ -87,9 +90,9 @@ def migrations_folder() -> Path:
 
 
 def _read_version(connection: sa.Connection) -> str | None:
-    if not sa.inspect(connection).has_table("alembic_version"):
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    version: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    version: str | None = connection.scalar(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
     return version
 
 
@@ -101,6 +104,7 @@ def _upgrade(connection: sa.Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     config.attributes["connection"] = connection
+    config.attributes["version_table"] = VERSION_TABLE
     try:
         command.upgrade(config, "head")
     except CommandError as error:

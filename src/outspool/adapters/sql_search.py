@@ -10,10 +10,16 @@ import sqlalchemy as sa
 from outspool.adapters.sql_tables import emails, recipients, tags
 from outspool.ports import Search
 
+_TEXTS = ("body", "html")
+_BRIEF = (*(c for c in emails.c if c.name not in _TEXTS), *(sa.null().label(name) for name in _TEXTS))
+
 
 def page(search: Search) -> sa.Select[Any]:
-    """Return a statement for one page, newest first, and one row more when another page follows."""
-    return sa.select(emails).where(*_conditions(search)).order_by(emails.c.id.desc()).limit(search.limit + 1)
+    """Return a statement for one page, newest first, and one row more when another page follows.
+
+    The texts are left out: a page of large emails would fill the memory with what no list shows.
+    """
+    return sa.select(*_BRIEF).where(*_conditions(search)).order_by(emails.c.id.desc()).limit(search.limit + 1)
 
 
 def counts() -> sa.Select[str, int]:

@@ -51,9 +51,15 @@ class SqlEmailStore:
         except StoreUnavailable as error:
             if not error.in_doubt:
                 raise
-            stored = await self._add(email, event)
+            stored = await self._add_again(email, event, doubt=error)
         self._changes.announce(due=True)
         return stored
+
+    async def _add_again(self, email: Email, event: Event, *, doubt: StoreUnavailable) -> Email:
+        try:
+            return await self._add(email, event)
+        except StoreUnavailable:
+            raise doubt from None  # the first try may have been committed, whatever became of the second
 
     async def _add(self, email: Email, event: Event) -> Email:
         insert = postgresql.insert if self._database.is_postgres else sqlite.insert

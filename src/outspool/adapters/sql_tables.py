@@ -41,7 +41,7 @@ emails = sa.Table(
     "emails",
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
-    sa.Column("lane", sa.String(16), nullable=False),
+    sa.Column("lane", sa.Text, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("version", sa.Integer, nullable=False, default=0),
     sa.Column("from_address", sa.Text, nullable=False),
@@ -131,6 +131,7 @@ accounts = sa.Table(
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("hint", sa.Text, nullable=False),
+    sa.Column("credential", sa.Text, nullable=False),
 )
 
 workers = sa.Table(

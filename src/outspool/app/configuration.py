@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 
 from outspool.adapters.smtp import Security, SmtpAccount
@@ -104,11 +105,26 @@ def retry_policy(settings: Settings) -> RetryPolicy:
     return RetryPolicy(max_retries=settings.max_retries)
 
 
-def lane(settings: Settings) -> str:
-    """Return which emails of the database are this process's: the sandbox never takes real ones, nor the reverse."""
-    return "sandbox" if settings.sandbox else "smtp"
+def lane(settings: Settings, account: SmtpAccount | None) -> str:
+    """Return which emails of the database are this process's to send.
+
+    One outbox may serve people with accounts of their own: nobody's mail leaves through somebody else's. The sender's
+    address tells them apart, so that a change of server strands nothing. The sandbox never takes real mail.
+    """
+    if settings.sandbox:
+        return "sandbox"
+    mailbox = sender(settings, account)
+    return mailbox.address.lower() if mailbox else ""
 
 
 def account_name(account: SmtpAccount | None) -> str:
     """Return what tells this account from others; no secret is in it."""
     return f"{account.username or ''}@{account.host}:{account.port}" if account else "sandbox"
+
+
+def credential(account: SmtpAccount | None) -> str:
+    """Return a salted scrypt hash of the login: it tells a mended password from one already refused."""
+    if account is None or account.password is None:
+        return ""
+    salt = account_name(account).encode()
+    return hashlib.scrypt(account.password.encode(), salt=salt, n=2**14, r=8, p=1, dklen=16).hex()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 from dotenv import dotenv_values
 
@@ -14,7 +16,7 @@ from outspool.app import configuration
 from outspool.app.runtime import Outspool
 from outspool.services.configuration_checks import Setup
 from outspool.services.doctor import Doctor
-from outspool.settings import Settings, unknown_names
+from outspool.settings import Settings, dotenv_files, unknown_names
 
 _IMPATIENT = Timeouts(connect=10, command=20)
 """For a person who watches."""
@@ -28,7 +30,7 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
     return Doctor(
         _setup(outspool),
         disk=partial(disk_state, folder),
-        probe=SqlProbe(outspool.settings.store_url),
+        probe=SqlProbe(outspool.settings.store_url, lane=outspool.lane),
         queue=outspool.queue,
         account=outspool.account,
         breaker=outspool.breaker(),
@@ -48,6 +50,13 @@ def _setup(outspool: Outspool) -> Setup:
         has_two_accounts=bool(settings.smtp_host and settings.gmail_email),
         allowed=settings.allowed_recipients,
         denied=settings.denied_recipients,
-        unknown_names=unknown_names(dict.fromkeys((*dotenv_values(".env"), *os.environ), "")),
+        unknown_names=unknown_names(dict.fromkeys(_written_names(), "")),
         known_names=sorted(field.alias for field in Settings.model_fields.values() if field.alias),
     )
+
+
+def _written_names() -> Iterator[str]:
+    """Name everything that is set, in the environment or in a `.env` file."""
+    for file in dotenv_files(Path.cwd()):
+        yield from dotenv_values(file)
+    yield from os.environ

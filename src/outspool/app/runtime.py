@@ -58,9 +58,9 @@ class Outspool:
         self.clock = clock or SystemClock()
         self.database = MigratedDatabase(settings.store_url)
         self.changes = ChangeWatch(self.database)
-        lane = configuration.lane(settings)
-        self.store = SqlEmailStore(self.database, self.changes, lane=lane)
-        self.queue = SqlQueue(self.database, self.changes, lane=lane)
+        self.lane = configuration.lane(settings, self.smtp)
+        self.store = SqlEmailStore(self.database, self.changes, lane=self.lane)
+        self.queue = SqlQueue(self.database, self.changes, lane=self.lane)
         self.account = SqlAccount(self.database, self.changes, name=configuration.account_name(self.smtp))
         terms = configuration.terms(settings, self.smtp)
         self.outbox = Outbox(self.store, self.account, self.changes, terms=terms, new_id=new_id, clock=self.clock)
@@ -124,7 +124,12 @@ class Outspool:
 
     def breaker(self) -> Breaker:
         """Return what rests the account when it is in trouble."""
-        return Breaker(self.account, clock=self.clock, pause=partial(account_pause, random=random.random))
+        return Breaker(
+            self.account,
+            clock=self.clock,
+            pause=partial(account_pause, random=random.random),
+            credential=partial(configuration.credential, self.smtp),
+        )
 
     def _dispatcher(self, transport: Transport, breaker: Breaker) -> Dispatcher:
         settings = self.settings

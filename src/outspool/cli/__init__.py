@@ -74,7 +74,7 @@ def _root(
     if sys.stdin is None or sys.stdin.isatty():
         typer.echo(context.get_help())
         return
-    settings = load_settings(sandbox=sandbox)
+    settings = load_settings(sandbox=sandbox, by_client=True)
     configure_logging(working=True)
     from outspool.cli.stdio import serve_stdio
 

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -29,11 +30,15 @@ Sandbox = Annotated[
 NoWorker = Annotated[bool, typer.Option("--no-worker", help="Accept emails, and leave sending to other processes.")]
 
 
-def load_settings(*, sandbox: bool = False) -> Settings:
-    """Read the settings; `sandbox` wins over ``OUTSPOOL_SANDBOX``. Raises `MisconfiguredError`."""
+def load_settings(*, sandbox: bool = False, by_client: bool = False) -> Settings:
+    """Read the settings; `sandbox` wins over ``OUTSPOOL_SANDBOX``. Raises `MisconfiguredError`.
+
+    `by_client`: an MCP client started us, in a folder of its choice, whose `.env` is therefore not ours to read.
+    """
     from outspool.settings import Settings
 
-    return Settings.load(**({"OUTSPOOL_SANDBOX": True} if sandbox else {}))
+    folder = None if by_client else Path.cwd()
+    return Settings.load({"OUTSPOOL_SANDBOX": True} if sandbox else None, folder=folder)
 
 
 def configure_logging(*, working: bool) -> None:

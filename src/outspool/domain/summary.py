@@ -89,6 +89,8 @@ def _sent(email: Email, _now: datetime, _pause: Pause | None) -> str:
 
 def _partial(email: Email, _now: datetime, _pause: Pause | None) -> str:
     missed = [r for r in email.recipients if r.status is not RecipientStatus.SENT]
+    if email.problem is not None and email.problem.code == "stopped":
+        return f"{_taken_so_far(email)}{_closed(f'Canceled for {_named(missed)}')}"
     refused = [r for r in missed if r.status is RecipientStatus.FAILED and r.reply]
     if refused:
         return f"{_taken_so_far(email)}{_closed(f'Refused for {_each(refused)}')}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from outspool.errors import AccountTrouble, StoreUnavailable, TroubleKind
@@ -19,11 +20,19 @@ PROBE_TIME = timedelta(seconds=60)
 class Breaker:
     """What this process knows of the account's state, kept in step with what all processes share."""
 
-    def __init__(self, account: Account, *, clock: Clock, pause: Callable[[TroubleKind, int], timedelta]) -> None:
-        """`pause` says how long to rest after so many failures in a row."""
+    def __init__(
+        self,
+        account: Account,
+        *,
+        clock: Clock,
+        pause: Callable[[TroubleKind, int], timedelta],
+        credential: Callable[[], str],
+    ) -> None:
+        """`pause` says how long to rest after so many failures in a row; `credential` is a hash of the login."""
         self._account = account
         self._clock = clock
         self._pause = pause
+        self._credential = credential
         self._state = AccountState()
         self._tripping = asyncio.Lock()
 
@@ -57,30 +66,43 @@ class Breaker:
                 kind=trouble.kind.value,
                 message=trouble.message,
                 hint=trouble.hint,
+                credential=self._credential() if trouble.kind is TroubleKind.LOGIN else "",
             )
             logger.warning("%s Resting the account for %.0f s.", trouble, rest.total_seconds())
             await self._save()
 
-    async def clear(self) -> None:
-        """Note that the account works."""
-        if self._state.failures == 0:
+    async def clear(self, *, probing: bool) -> None:
+        """Note that the account works, if it was in doubt and this was the trial.
+
+        Success over a connection that was opened before the trouble began says nothing about a new one.
+        """
+        if not probing:
             return
         self._state = AccountState()
         logger.info("The SMTP account works again.")
         await self._save()
 
     async def allow_probe(self) -> None:
-        """End a pause early: whoever starts a process may just have mended the account."""
+        """End a pause early, if whoever starts a process may just have mended what ails the account.
+
+        A login that was refused is not tried again before its time: providers lock accounts. Nor is a server that
+        asked for patience.
+        """
         state = await self.refresh()
-        if state.is_paused(self._clock.now()):
-            self._state = AccountState(
-                paused_until=self._clock.now(),
-                failures=state.failures,
-                kind=state.kind,
-                message=state.message,
-                hint=state.hint,
-            )
+        if state.is_paused(self._clock.now()) and self._may_be_mended(state):
+            await self.end_pause()
+
+    async def end_pause(self) -> None:
+        """Let the next email be the trial, now."""
+        state = await self.refresh()
+        if state.failures:
+            self._state = replace(state, paused_until=self._clock.now())
             await self._account.set_state(self._state)
+
+    def _may_be_mended(self, state: AccountState) -> bool:
+        if state.kind == TroubleKind.LOGIN:
+            return state.credential != self._credential()
+        return state.kind != TroubleKind.THROTTLED
 
     async def _save(self) -> None:
         try:

@@ -98,7 +98,7 @@ class DeliveryAgent:
             return None
         except StoreUnavailable as error:
             return Transition.handed_back(at=self._clock.now(), code=error.code, detail=error.message)
-        await self._breaker.clear()
+        await self._breaker.clear(probing=probing)
         return after_delivery(
             email,
             delivery,

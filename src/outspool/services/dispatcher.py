@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -144,7 +145,9 @@ class Dispatcher:
             self.wake()
 
     async def beat(self) -> None:
-        """Keep the leases of what is under way, and show that this worker lives."""
+        """Keep the leases of what is under way, and show that this worker lives; not once it stops."""
+        if self._is_stopping:
+            return
         now = self._clock.now()
         try:
             await self._queue.heartbeat(tuple(self._leases), until=now + LEASE, worker=self._name, at=now)
@@ -166,9 +169,10 @@ class Dispatcher:
         """Claim nothing more, let what is on the wire end within `grace` seconds, hand back the rest."""
         self._is_stopping = True
         self.wake()
-        if not self._tasks:
-            return
-        _, unfinished = await asyncio.wait(self._tasks, timeout=grace)
-        for task in unfinished:
-            task.cancel()
-        await asyncio.gather(*unfinished, return_exceptions=True)
+        if self._tasks:
+            _, unfinished = await asyncio.wait(self._tasks, timeout=grace)
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
+        with contextlib.suppress(OutspoolError):
+            await self._queue.retire(self._name)

@@ -93,7 +93,7 @@ class Doctor:
         if not logged_in or state.kind == TroubleKind.THROTTLED:
             cure = state.hint or "Sending resumes by itself."
             return warn("pause", f"Sending rests {why}", cure)
-        await self._breaker.allow_probe()
+        await self._breaker.end_pause()
         return ok("pause", f"Sending rested {why} The login works now, so the pause was ended.")
 
 

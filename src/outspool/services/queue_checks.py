@@ -59,7 +59,7 @@ def _schema(vitals: Vitals) -> Finding:
         case SchemaState.UNVERSIONED:
             return fail(
                 "migrations",
-                "There are tables of an outbox, but nothing says of which revision: alembic_version is missing.",
+                "There are tables of an outbox, but nothing says of which revision: outspool_version is missing.",
                 "Restore the database from a backup, or use an empty one.",
             )
 
@@ -100,6 +100,12 @@ def check_queue(backlog: Backlog, *, now: datetime) -> Iterator[Finding]:
         )
     else:
         yield ok("queue", f"{_emails(backlog.due, 'is', 'are')} due, {backlog.later:,} for later.")
+    if backlog.elsewhere:
+        yield warn(
+            "senders",
+            f"{_emails(backlog.elsewhere, 'waits', 'wait')} for an outspool that sends as somebody else.",
+            "Run one with that EMAIL_FROM or account, or cancel them: `outspool list` shows them.",
+        )
     if backlog.in_doubt:
         yield warn(
             "unknown",
