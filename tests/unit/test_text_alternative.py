@@ -71,3 +71,9 @@ def test_nothing_to_read_gives_nothing(html: str) -> None:
 )
 def test_hostile_html_costs_little(html: str) -> None:
     assert len(text_alternative(html)) <= 2 * len(html) + 10
+
+
+def test_a_table_with_one_wide_row_is_not_padded_out_of_all_proportion() -> None:
+    rows = "<tr><td>x</td></tr>" * 3000 + "<tr>" + "<td>y</td>" * 500 + "</tr>"
+    html = f"<table>{rows}</table>"
+    assert len(text_alternative(html)) <= 2 * len(html) + 2000

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from outspool.cli import mail, serving, upkeep
-from outspool.cli.runs import NoWorker, Sandbox, configure_logging, load_settings, run
+from outspool.cli.runs import NoWorker, Sandbox, configure_logging, load_settings, run, warn_of_unknown_names
 from outspool.errors import OutspoolError
 
 __all__ = ["cli", "main"]
@@ -76,6 +76,7 @@ def _root(
         return
     settings = load_settings(sandbox=sandbox, by_client=True)
     configure_logging(working=True)
+    warn_of_unknown_names()
     from outspool.cli.stdio import serve_stdio
 
     run(serve_stdio(settings, worker=not no_worker))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 Sandbox = Annotated[
     bool,
     typer.Option(
@@ -39,6 +41,14 @@ def load_settings(*, sandbox: bool = False, by_client: bool = False) -> Settings
 
     folder = None if by_client else Path.cwd()
     return Settings.load({"OUTSPOOL_SANDBOX": True} if sandbox else None, folder=folder)
+
+
+def warn_of_unknown_names() -> None:
+    """Log each variable that looks like a setting and is none: a misspelt limit would silently not hold."""
+    from outspool.settings import unknown_names
+
+    for name in unknown_names():
+        logger.warning("%s is no setting of outspool, so it does nothing; `outspool doctor` says more.", name)
 
 
 def configure_logging(*, working: bool) -> None:

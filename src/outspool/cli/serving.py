@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from outspool.cli.runs import NoWorker, Sandbox, configure_logging, load_settings, run, stop_on_signals
+from outspool.cli.runs import (
+    NoWorker,
+    Sandbox,
+    configure_logging,
+    load_settings,
+    run,
+    stop_on_signals,
+    warn_of_unknown_names,
+)
 
 if TYPE_CHECKING:
     from outspool.settings import Settings
@@ -33,6 +41,7 @@ def serve(
     """Serve MCP over HTTP: /mcp (streamable HTTP), /sse (older clients) and /healthz."""
     settings = load_settings(sandbox=sandbox)
     configure_logging(working=True)
+    warn_of_unknown_names()
     run(_serve(settings, host, port, worker=not no_worker))
 
 
@@ -40,6 +49,7 @@ def worker(*, sandbox: Sandbox = False) -> None:
     """Send what is due, and serve nobody: any number may share one Postgres."""
     settings = load_settings(sandbox=sandbox)
     configure_logging(working=True)
+    warn_of_unknown_names()
     run(_work(settings))
 
 
