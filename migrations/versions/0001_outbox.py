@@ -64,11 +64,12 @@ def _emails() -> None:
         sa.Column("problem_code", sa.Text),
         sa.Column("problem_message", sa.Text),
         sa.Column("problem_hint", sa.Text),
-        sa.Column("idempotency_key", sa.String(255), unique=True),
+        sa.Column("idempotency_key", sa.String(255)),
         sa.Column("fingerprint", sa.String(64), nullable=False),
         sa.Column("lease", sa.Uuid),
         sa.Column("lease_until", TIME),
         sa.Column("marked_at", TIME),
+        sa.UniqueConstraint("lane", "idempotency_key", name="emails_key"),
     )
     # Partial: with millions of rows of history the queue's own index stays small.
     op.create_index("emails_due", "emails", ["rank", "due_at", "id"], postgresql_where=WAITING, sqlite_where=WAITING)

@@ -72,6 +72,14 @@ async def test_one_key_with_another_payload_is_refused(box: Outlet) -> None:
     assert await box.store.counts() == {S.QUEUED: 1}
 
 
+async def test_two_senders_may_use_the_same_key(box: Outlet, database_url: str) -> None:
+    mine = await box.accept(an_email(idempotency_key="k"))
+    async with outlet(database_url, lane="bea@example.com") as beas:
+        hers = await beas.accept(an_email(idempotency_key="k", fingerprint="0" * 64))
+        assert hers.id != mine.id
+        assert (await beas.store.by_key("k")) == replace(hers, events=())
+
+
 async def test_many_at_once_with_one_key_are_one_email(box: Outlet, other: Outlet) -> None:
     emails = [an_email(idempotency_key="race") for _ in range(20)]
     stored = await asyncio.gather(*((box, other)[n % 2].accept(email) for n, email in enumerate(emails)))

@@ -81,7 +81,7 @@ class SqlEmailStore:
 
     async def _same(self, connection: AsyncConnection, email: Email) -> Email:
         """Return what stands where `email` would: itself, stored before, or its twin under the same key."""
-        twin = sa.or_(emails.c.id == email.id, emails.c.idempotency_key == email.idempotency_key)
+        twin = sa.or_(emails.c.id == email.id, self._has_key(email.idempotency_key))
         rows = (await connection.execute(sa.select(emails).where(twin))).mappings().all()
         found = (await with_parts(connection, rows))[0]
         if found.fingerprint != email.fingerprint:
@@ -90,6 +90,10 @@ class SqlEmailStore:
                 "Use a new key for a new email; nothing was stored.",
             )
         return found
+
+    def _has_key(self, idempotency_key: str | None) -> sa.ColumnElement[bool]:
+        """Match the email of this key; each lane has keys of its own."""
+        return sa.and_(emails.c.lane == self._lane, emails.c.idempotency_key == idempotency_key)
 
     async def get(self, email_id: UUID) -> Email | None:
         """See `EmailStore.get`."""
@@ -105,7 +109,7 @@ class SqlEmailStore:
     async def by_key(self, idempotency_key: str) -> Email | None:
         """See `EmailStore.by_key`."""
         async with self._database.read() as connection:
-            of_key = sa.select(emails).where(emails.c.idempotency_key == idempotency_key)
+            of_key = sa.select(emails).where(self._has_key(idempotency_key))
             rows = (await connection.execute(of_key)).mappings().all()
             return next(iter(await with_parts(connection, rows)), None)
 

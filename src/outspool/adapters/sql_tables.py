@@ -67,11 +67,12 @@ emails = sa.Table(
     sa.Column("problem_code", sa.Text),
     sa.Column("problem_message", sa.Text),
     sa.Column("problem_hint", sa.Text),
-    sa.Column("idempotency_key", sa.String(255), unique=True),
+    sa.Column("idempotency_key", sa.String(255)),
     sa.Column("fingerprint", sa.String(64), nullable=False),
     sa.Column("lease", sa.Uuid),
     sa.Column("lease_until", UtcDateTime),
     sa.Column("marked_at", UtcDateTime),
+    sa.UniqueConstraint("lane", "idempotency_key", name="emails_key"),
 )
 
 _waiting = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAIMABLE)])
