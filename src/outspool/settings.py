@@ -88,6 +88,11 @@ class Settings(BaseSettings):
         `overrides` are command-line options, by variable. Raises `MisconfiguredError` that names the variable, never
         its value.
         """
+        if os.environ.get("EMAIL_ALLOWED_RECIPIENTS", "unset").strip(" ,") == "":
+            raise MisconfiguredError(
+                "EMAIL_ALLOWED_RECIPIENTS is set and empty: everybody, or nobody?",
+                "Name addresses or @domains, or unset it to allow everybody.",
+            )
         try:
             return cls(_env_file=dotenv_files(folder), **(overrides or {}))  # type: ignore[arg-type]
         except ValidationError as error:

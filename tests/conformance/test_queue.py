@@ -196,6 +196,13 @@ async def test_a_healthy_account_needs_no_probe(box: Outlet) -> None:
     assert not await box.account.take_probe(now=NOW, until=SOON)
 
 
+async def test_what_is_out_of_time_is_anybodys_to_end(box: Outlet, database_url: str) -> None:
+    email = await box.accept(an_email(expires_at=SOON))
+    async with outlet(database_url, lane="somebody@example.com") as other:
+        assert await other.claim() == []
+        assert [found.id for found in await other.claim(at=AFTER_LEASE)] == [email.id]
+
+
 async def test_a_worker_that_has_ended_is_seen_no_more(box: Outlet) -> None:
     await box.queue.heartbeat([], until=NOW, worker="w1", at=NOW)
     await box.queue.retire("w1")

@@ -51,10 +51,22 @@ async def test_what_was_accepted_is_seen_by_another_process(box: Outlet, other: 
 
 
 async def test_adding_the_same_email_again_changes_nothing(box: Outlet) -> None:
+    await box.accept(an_email(fingerprint="0" * 64))
     email = an_email(tags=("t",))
     await box.accept(email)
     assert (await box.accept(email)).id == email.id
-    assert await box.store.counts() == {S.QUEUED: 1}
+    assert await box.store.counts() == {S.QUEUED: 2}
+
+
+async def test_a_caller_that_is_canceled_leaves_no_lock_behind(box: Outlet) -> None:
+    await box.store.counts()
+    for n in range(60):
+        call = asyncio.create_task(box.accept(an_email()))
+        await asyncio.sleep(n / 10_000)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        async with asyncio.timeout(5):
+            await box.accept(an_email())
 
 
 async def test_one_key_is_one_email(box: Outlet, other: Outlet) -> None:

@@ -6,15 +6,18 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.smtp_sink import SmtpSink
 
 from outspool.app.runtime import Outspool
-from outspool.domain.email import Email
+from outspool.domain.email import Email, Event
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.errors import InvalidArgument, InvalidSchedule, WrongState
+from outspool.ports import AccountState
+from outspool.services.composer import composed
 from outspool.services.intake import Draft
 from outspool.services.outbox import When
 
@@ -149,6 +152,46 @@ async def test_a_stop_lets_what_is_on_the_wire_end_and_hands_back_the_rest(
         after = [await app.outbox.get(str(email.id)) for email in emails]
     assert [email.status for email in after] == [S.SENT, S.QUEUED, S.QUEUED]
     assert len(sink.messages()) == 1
+
+
+async def test_a_stop_hands_back_at_once_what_waits_for_a_connection(outspool: OpenOutspool, sink: SmtpSink) -> None:
+    async with outspool(SMTP_CONNECTIONS=1, worker=False) as client:
+        emails = [await client.outbox.accept(draft("stall-ann@example.com")) for _ in range(6)]
+        async with outspool(SMTP_CONNECTIONS=1):
+            await until(client, emails[-1], S.SENDING)
+        after = [(await client.outbox.get(str(email.id))).status for email in emails]
+    assert S.SENDING not in after
+    assert after.count(S.QUEUED) >= 5
+
+
+async def test_a_trial_that_never_reaches_the_server_makes_room_for_the_next(
+    outspool: OpenOutspool, sink: SmtpSink
+) -> None:
+    async with outspool(worker=False) as client:
+        old = await client.outbox.accept(draft())
+        late = replace(old, expires_at=old.created_at)
+        assert await client.store.revise(late, Event(at=old.created_at, status=S.QUEUED, code="updated"))
+        state = AccountState(paused_until=old.created_at, failures=3, kind="network", message="refused")
+        await client.account.set_state(state)
+        email = await client.outbox.accept(draft("bob@example.com"))
+        async with outspool():
+            await until(client, email, S.SENT, within=15)
+        assert (await client.outbox.get(str(old.id))).status is S.FAILED
+
+
+async def test_a_fault_of_ours_in_composing_costs_an_attempt_and_not_the_worker(
+    outspool: OpenOutspool, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(email: Email) -> bytes:
+        if email.content.subject == "broken":
+            raise ZeroDivisionError
+        return await composed(email)
+
+    monkeypatch.setattr("outspool.app.runtime.composed", broken)
+    async with outspool() as app:
+        bad = await app.outbox.accept(Draft(to=["ann@example.com"], subject="broken", body="x"))
+        assert (await until(app, bad, S.DEFERRED)).attempts == 1
+        assert (await send(app)).status is S.SENT
 
 
 async def test_the_same_key_sends_once_and_another_payload_is_refused(outspool: OpenOutspool, sink: SmtpSink) -> None:

@@ -61,3 +61,9 @@ def test_a_value_that_cannot_be_is_named_and_not_quoted(monkeypatch: pytest.Monk
         Settings.load()
     assert "SMTP_PORT" in str(refused.value)
     assert "s3cret" not in str(refused.value)
+
+
+def test_an_empty_allowlist_is_refused_rather_than_read_as_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMAIL_ALLOWED_RECIPIENTS", "")
+    with pytest.raises(MisconfiguredError, match="everybody, or nobody"):
+        Settings.load()

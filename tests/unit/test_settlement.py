@@ -57,6 +57,20 @@ def test_the_next_attempt_is_after_the_delay_and_for_those_owed() -> None:
     assert [r.status for r in change.recipients] == [R.SENT, R.DEFERRED]
 
 
+def test_recipients_a_server_had_no_room_for_follow_at_once_and_cost_no_attempt() -> None:
+    full = Outcome(verdict=Verdict.RETRY, reply=Reply(code=452, enhanced_code="4.5.3", text="too many"))
+    email = an_email("a@example.com", "b@example.com")
+    delivery = Delivery(outcomes={"a@example.com": TAKEN, "b@example.com": full})
+    change = after_delivery(email, delivery, now=NOW, delay=None, resend_doubtful=False)
+    assert (change.target, change.due_at, change.attempts) == (S.DEFERRED, NOW, 0)
+
+
+def test_the_email_that_found_the_trouble_goes_to_the_end_of_the_line() -> None:
+    email = an_email(at=NOW - timedelta(hours=1))
+    change = account_resting(email, AccountTrouble(TroubleKind.THROTTLED, "421"), now=NOW, found_it=True)
+    assert (change.due_at, change.attempts) == (NOW, 0)
+
+
 def test_out_of_retries_is_failed_or_partial() -> None:
     assert attempt("busy", delay=None).target is S.FAILED
     assert attempt("taken", "busy", delay=None).target is S.PARTIAL

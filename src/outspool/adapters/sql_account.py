@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from outspool.adapters.sql_database import uninterrupted
 from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_tables import accounts
 from outspool.adapters.sql_watch import ChangeWatch
@@ -18,14 +19,15 @@ class SqlAccount:
 
     def __init__(self, database: MigratedDatabase, changes: ChangeWatch, *, name: str) -> None:
         """Keep the state under `name`, which tells accounts apart and holds no secret."""
-        self._database = database
+        self.database = database
         self._changes = changes
         self._name = name
 
+    @uninterrupted
     async def state(self) -> AccountState:
         """See `Account.state`."""
         statement = sa.select(accounts).where(accounts.c.name == self._name)
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             row = (await connection.execute(statement)).mappings().one_or_none()
         if row is None:
             return AccountState()
@@ -38,9 +40,10 @@ class SqlAccount:
             credential=row["credential"],
         )
 
+    @uninterrupted
     async def set_state(self, state: AccountState) -> None:
         """See `Account.set_state`."""
-        insert = postgresql.insert if self._database.is_postgres else sqlite.insert
+        insert = postgresql.insert if self.database.is_postgres else sqlite.insert
         values = {
             "paused_until": state.paused_until,
             "failures": state.failures,
@@ -51,11 +54,12 @@ class SqlAccount:
         }
         statement = insert(accounts).values(name=self._name, **values)
         statement = statement.on_conflict_do_update(index_elements=["name"], set_=values)
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             await connection.execute(statement)
             await self._changes.notify(connection)
         self._changes.announce(due=True)
 
+    @uninterrupted
     async def take_probe(self, *, now: datetime, until: datetime) -> bool:
         """See `Account.take_probe`."""
         statement = (
@@ -68,5 +72,5 @@ class SqlAccount:
             .values(paused_until=until)
             .returning(accounts.c.name)
         )
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             return await connection.scalar(statement) is not None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -29,8 +30,34 @@ _TRANSACTION_TIMEOUT_SINCE = (17,)
 _SILENCE_SECONDS = 5
 """How much longer than a statement may take we wait for its answer before we give the line up."""
 
+T = TypeVar("T")
+P = ParamSpec("P")
+S = TypeVar("S", bound="OnDatabase")
+
+
+class OnDatabase(Protocol):
+    """Whatever keeps its rows in a database."""
+
+    @property
+    def database(self) -> Database:
+        """The database."""
+        ...
+
+
 BEGIN = "outspool_begin"
 """Execution option of an SQLite connection: how its transactions begin; None for no transaction."""
+
+
+def uninterrupted(
+    method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Let a method of a store, which is one transaction, end even when its caller is canceled."""
+
+    @functools.wraps(method)
+    async def wrapper(store: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await store.database.whole(method(store, *args, **kwargs))
+
+    return wrapper
 
 
 class Database:
@@ -44,6 +71,7 @@ class Database:
         self.engine = _postgres_engine(url, statement_seconds) if self.is_postgres else _sqlite_engine(self.sqlite_path)
         # SQLite has one writer; queueing here is fair and quick, its busy handler sleeps.
         self._writer = asyncio.Lock()
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     @property
     def sqlite_path(self) -> Path:
@@ -106,8 +134,25 @@ class Database:
         finally:
             await self.close()
 
+    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` to its end, also when the caller is canceled meanwhile.
+
+        A statement that is canceled halfway leaves its connection, and the locks on it, to the garbage collector.
+        """
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever still waits has it too; whoever was canceled does not care
+
     async def close(self) -> None:
-        """Close every connection."""
+        """Let what is under way end, then close every connection."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=STATEMENT_SECONDS)
         await self.engine.dispose()
 
 
@@ -150,10 +195,9 @@ def _postgres_engine(url: str, statement_seconds: float) -> AsyncEngine:
                 url,
                 timeout=CONNECT_SECONDS,
                 command_timeout=statement_seconds + _SILENCE_SECONDS,
-                server_settings=_session(statement_seconds),
+                server_settings={"application_name": "outspool"},
             )
-            if connection.get_server_version() >= _TRANSACTION_TIMEOUT_SINCE:
-                await connection.execute(f"SET transaction_timeout = '{3 * statement_seconds:.0f}s'")
+            await connection.execute(_session(connection.get_server_version(), statement_seconds))
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise ConnectionError(str(error)) from error
         except ValueError:
@@ -170,14 +214,17 @@ def _postgres_engine(url: str, statement_seconds: float) -> AsyncEngine:
     )
 
 
-def _session(statement_seconds: float) -> dict[str, str]:
-    return {
-        "application_name": "outspool",
+def _session(version: tuple[int, ...], statement_seconds: float) -> str:
+    """Return the statements that limit a session. As parameters of the connection a pgbouncer would refuse them."""
+    limits = {
         # The server gives up before we do: then both know it, and no lock is left behind.
-        "statement_timeout": f"{statement_seconds:.0f}s",
+        "statement_timeout": statement_seconds,
         # A worker that is stopped in the middle of a transaction must not hold its rows for ever.
-        "idle_in_transaction_session_timeout": "15s",
+        "idle_in_transaction_session_timeout": 1.5 * statement_seconds,
     }
+    if version >= _TRANSACTION_TIMEOUT_SINCE:
+        limits["transaction_timeout"] = 3 * statement_seconds
+    return ";".join(f"SET {name} = '{seconds:.0f}s'" for name, seconds in limits.items())
 
 
 def _sqlite_engine(path: Path) -> AsyncEngine:
@@ -207,7 +254,7 @@ def _begin_sqlite(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-_BUGS = (IntegrityError, ProgrammingError, DataError)
+_BUGS = (IntegrityError, DataError)
 """What a statement of ours does wrong; no trouble of the database, so it must be seen."""
 
 _FAILURES = (DBAPIError, PoolTimeout, OSError)

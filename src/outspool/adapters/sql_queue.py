@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from outspool.adapters.sql_database import uninterrupted
 from outspool.adapters.sql_rows import event_values, problem_values
 from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_store import with_parts
@@ -18,6 +19,9 @@ from outspool.adapters.sql_watch import ChangeWatch
 from outspool.domain.email import Email, Event, Problem
 from outspool.domain.status import CLAIMABLE, EmailStatus, RecipientStatus
 from outspool.ports import Lease, WorkerSighting
+
+_FORGOTTEN = timedelta(days=1)
+"""After this nobody asks any more when a worker that was killed was last seen."""
 
 CLAIM_LOST = Problem(
     code="worker_lost",
@@ -31,10 +35,11 @@ class SqlQueue:
 
     def __init__(self, database: MigratedDatabase, changes: ChangeWatch, *, lane: str) -> None:
         """Share the database with the store; announce what changes. Only emails of `lane` are claimed."""
-        self._database = database
+        self.database = database
         self._changes = changes
         self._lane = lane
 
+    @uninterrupted
     async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
         """See `Queue.claim_due`. The CTE is a fence: it is evaluated once, before the rows are locked."""
         due = (
@@ -57,12 +62,13 @@ class SqlQueue:
             )
             .returning(*emails.c)
         )
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             rows = (await connection.execute(claim)).mappings().all()
             rows = sorted(rows, key=lambda row: (row["rank"], row["due_at"], row["id"]))
             await _note(connection, rows, Event(at=now, status=EmailStatus.SENDING, code="claimed"))
             return await with_parts(connection, rows)
 
+    @uninterrupted
     async def mark(self, email_id: UUID, lease: Lease, *, at: datetime) -> bool:
         """See `Queue.mark`."""
         statement = (
@@ -76,12 +82,13 @@ class SqlQueue:
             .values(marked_at=at)
             .returning(emails.c.id)
         )
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             return await connection.scalar(statement) is not None
 
+    @uninterrupted
     async def heartbeat(self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime) -> None:
         """See `Queue.heartbeat`."""
-        insert = postgresql.insert if self._database.is_postgres else sqlite.insert
+        insert = postgresql.insert if self.database.is_postgres else sqlite.insert
         sighting = insert(workers).values(name=worker, seen_at=at)
         sighting = sighting.on_conflict_do_update(index_elements=["name"], set_={"seen_at": at})
         extension = (
@@ -89,16 +96,19 @@ class SqlQueue:
             .where(emails.c.status == EmailStatus.SENDING.value, emails.c.lease.in_(leases))
             .values(lease_until=until)
         )
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             await connection.execute(sighting)
+            await connection.execute(workers.delete().where(workers.c.seen_at < at - _FORGOTTEN))
             if leases:
                 await connection.execute(extension)
 
+    @uninterrupted
     async def retire(self, worker: str) -> None:
         """See `Queue.retire`."""
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             await connection.execute(workers.delete().where(workers.c.name == worker))
 
+    @uninterrupted
     async def rescue(self, *, now: datetime, resend_marked: bool) -> int:
         """See `Queue.rescue`."""
         freed = {"version": emails.c.version + 1, "lease_until": None}
@@ -115,7 +125,7 @@ class SqlQueue:
             .values(status=EmailStatus.UNKNOWN.value, **problem_values(CLAIM_LOST), **freed)
             .returning(emails.c.id)
         )
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             queued = (await connection.execute(requeue)).mappings().all()
             await _note(connection, queued, Event(at=now, status=EmailStatus.QUEUED, code="rescued"))
             unknown = (await connection.execute(doubt)).mappings().all()
@@ -131,19 +141,21 @@ class SqlQueue:
             self._changes.announce(due=True)
         return len(queued) + len(unknown)
 
+    @uninterrupted
     async def next_due(self, *, after: datetime, deferred_too: bool) -> datetime | None:
         """See `Queue.next_due`."""
         statement = sa.select(sa.func.min(emails.c.due_at)).where(
             self._claimable(after, deferred_too=deferred_too), emails.c.due_at > after
         )
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             at: datetime | None = await connection.scalar(statement)
         return at
 
+    @uninterrupted
     async def workers(self, *, since: datetime) -> Sequence[WorkerSighting]:
         """See `Queue.workers`."""
         statement = sa.select(workers).where(workers.c.seen_at >= since).order_by(workers.c.name)
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             rows = (await connection.execute(statement)).mappings()
             return [WorkerSighting(name=row["name"], seen_at=row["seen_at"]) for row in rows]
 
@@ -151,7 +163,8 @@ class SqlQueue:
         """What a claim may take; with the account at rest, of the deferred only those that are out of time."""
         # Literal statuses, so that Postgres sees the partial index fit.
         waiting = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAIMABLE)])
-        ours = sa.and_(waiting, emails.c.lane == self._lane)
+        # Whose own outspool never comes must still end some day, so what is out of time is anybody's to end.
+        ours = sa.and_(waiting, sa.or_(emails.c.lane == self._lane, emails.c.expires_at <= now))
         if deferred_too:
             return ours
         return sa.and_(ours, sa.or_(emails.c.status != EmailStatus.DEFERRED.value, emails.c.expires_at <= now))

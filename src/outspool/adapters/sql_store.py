@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from outspool.adapters import sql_search
+from outspool.adapters.sql_database import uninterrupted
 from outspool.adapters.sql_rows import (
     content_values,
     email_values,
@@ -40,10 +41,11 @@ class SqlEmailStore:
 
     def __init__(self, database: MigratedDatabase, changes: ChangeWatch, *, lane: str) -> None:
         """Share the database with the queue; announce what changes. New emails go into `lane`."""
-        self._database = database
+        self.database = database
         self._changes = changes
         self._lane = lane
 
+    @uninterrupted
     async def add(self, email: Email, event: Event) -> Email:
         """See `EmailStore.add`. Adding the same id again is harmless, so a doubtful commit is simply repeated."""
         try:
@@ -62,8 +64,8 @@ class SqlEmailStore:
             raise doubt from None  # the first try may have been committed, whatever became of the second
 
     async def _add(self, email: Email, event: Event) -> Email:
-        insert = postgresql.insert if self._database.is_postgres else sqlite.insert
-        async with self._database.write() as connection:
+        insert = postgresql.insert if self.database.is_postgres else sqlite.insert
+        async with self.database.write() as connection:
             statement = (
                 insert(emails)
                 .values(lane=self._lane, **email_values(email))
@@ -93,39 +95,47 @@ class SqlEmailStore:
 
     def _has_key(self, idempotency_key: str | None) -> sa.ColumnElement[bool]:
         """Match the email of this key; each lane has keys of its own."""
+        if idempotency_key is None:
+            return sa.false()
         return sa.and_(emails.c.lane == self._lane, emails.c.idempotency_key == idempotency_key)
 
+    @uninterrupted
     async def get(self, email_id: UUID) -> Email | None:
         """See `EmailStore.get`."""
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             return await load(connection, email_id)
 
+    @uninterrupted
     async def settled(self, ids: Collection[UUID]) -> frozenset[UUID]:
         """See `EmailStore.settled`."""
         statement = sa.select(emails.c.id).where(emails.c.id.in_(ids), ~_stands_in(UNSETTLED))
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             return frozenset((await connection.execute(statement)).scalars())
 
+    @uninterrupted
     async def by_key(self, idempotency_key: str) -> Email | None:
         """See `EmailStore.by_key`."""
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             of_key = sa.select(emails).where(self._has_key(idempotency_key))
             rows = (await connection.execute(of_key)).mappings().all()
             return next(iter(await with_parts(connection, rows)), None)
 
+    @uninterrupted
     async def find(self, search: Search) -> Page:
         """See `EmailStore.find`."""
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             rows = (await connection.execute(sql_search.page(search))).mappings().all()
             found = await with_parts(connection, rows[: search.limit])
         return Page(emails=tuple(found), has_more=len(rows) > search.limit)
 
+    @uninterrupted
     async def counts(self) -> Mapping[EmailStatus, int]:
         """See `EmailStore.counts`."""
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             rows = await connection.execute(sql_search.counts())
             return {EmailStatus(status): number for status, number in rows}
 
+    @uninterrupted
     async def revise(self, email: Email, event: Event) -> bool:
         """See `EmailStore.revise`."""
         changes = {
@@ -143,7 +153,7 @@ class SqlEmailStore:
             .values(changes)
             .returning(emails.c.id)
         )
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             if await connection.scalar(statement) is None:
                 return False
             for part in (recipients, tags):
@@ -156,6 +166,7 @@ class SqlEmailStore:
         self._changes.announce(due=True)
         return True
 
+    @uninterrupted
     async def record(
         self, email_id: UUID, change: Transition, *, lease: UUID | None = None, version: int | None = None
     ) -> bool:
@@ -166,7 +177,7 @@ class SqlEmailStore:
         if version is not None:
             guard.append(emails.c.version == version)
         statement = emails.update().where(*guard).values(_change_values(change)).returning(emails.c.id)
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             if await connection.scalar(statement) is None:
                 return False
             if change.recipients is not None:

@@ -24,7 +24,6 @@ from outspool.adapters.ticker import Ticker
 from outspool.adapters.uuid7 import new_id
 from outspool.app import configuration
 from outspool.domain.retry import account_pause
-from outspool.errors import StoreUnavailable
 from outspool.ports import Clock, Transport
 from outspool.services.breaker import Breaker
 from outspool.services.composer import composed
@@ -101,15 +100,14 @@ class Outspool:
 
     @asynccontextmanager
     async def _dispatching(self, transport: Transport) -> AsyncIterator[None]:
-        breaker = self.breaker()
-        dispatcher = self._dispatcher(transport, breaker)
+        dispatcher = self._dispatcher(transport, self.breaker())
         ticker = Ticker(dispatcher.wake)
         ticker.every(BEAT_SECONDS, dispatcher.beat)
         ticker.every(BEAT_SECONDS, dispatcher.rescue)
         ticker.every(POLL_SECONDS, dispatcher.poll)
         async with self.changes.watch(dispatcher.wake, due_only=True):
             ticker.start()
-            loop = asyncio.create_task(_begin(dispatcher, breaker, ticker), name="dispatcher")
+            loop = asyncio.create_task(dispatcher.run(ticker), name="dispatcher")
             try:
                 yield
             finally:
@@ -157,14 +155,3 @@ class Outspool:
             port = await stack.enter_async_context(sandbox_server(self.settings.sandbox_dir))
             account = SmtpAccount(host=SANDBOX_HOST, port=port, security=Security.NONE, username=None, password=None)
         return SmtpTransport(account, connections=self.settings.smtp_connections)
-
-
-async def _begin(dispatcher: Dispatcher, breaker: Breaker, ticker: Ticker) -> None:
-    """Free what died since, give a resting account one chance (its owner may just have mended it), then dispatch."""
-    await dispatcher.beat()
-    await dispatcher.rescue()
-    try:
-        await breaker.allow_probe()
-    except StoreUnavailable as error:
-        logger.warning("%s", error)
-    await dispatcher.run(ticker)

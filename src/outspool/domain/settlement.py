@@ -41,6 +41,9 @@ def after_delivery(
     if RecipientStatus.UNKNOWN in statuses:
         problem = Problem(code="in_doubt", message=why, hint=_DOUBT_HINT)
         return Transition.unknown(at=now, recipients=recipients, attempts=attempts, problem=problem)
+    if _had_no_room(outcomes):
+        problem = Problem(code="deferred", message=why, hint="The rest follows at once.")
+        return Transition.deferred(at=now, recipients=recipients, attempts=email.attempts, due_at=now, problem=problem)
     if any(r.is_owed for r in recipients):
         if delay is None:
             reason = f"Out of retries after {attempts} attempts"
@@ -64,17 +67,28 @@ def out_of_time(email: Email, *, now: datetime) -> Transition:
     return _ended(email.recipients, now=now, attempts=email.attempts, problem=problem)
 
 
-def account_resting(email: Email, trouble: AccountTrouble, *, now: datetime) -> Transition:
-    """Return the deferral of an email whose account is in trouble: no attempt is burnt, its turn is kept."""
+def account_resting(email: Email, trouble: AccountTrouble, *, now: datetime, found_it: bool = False) -> Transition:
+    """Return the deferral of an email whose account is in trouble: no attempt is burnt, its turn is kept.
+
+    The one that `found_it` goes to the end of the line: should it be the cause, the others get past it.
+    """
+    due_at = now if found_it else email.due_at
     problem = Problem(code=trouble.code, message=trouble.message, hint=trouble.hint)
     return Transition.deferred(
-        at=now, recipients=email.recipients, attempts=email.attempts, due_at=email.due_at, problem=problem
+        at=now, recipients=email.recipients, attempts=email.attempts, due_at=due_at, problem=problem
     )
 
 
 def unsendable(email: Email, *, now: datetime, code: str, why: str) -> Transition:
     """Return the end of an email that cannot even be composed."""
     return _ended(email.recipients, now=now, attempts=email.attempts, problem=Problem(code=code, message=why))
+
+
+def _had_no_room(outcomes: Mapping[str, Outcome]) -> bool:
+    """Whether the server took some and wants the others in another message (RFC 5321 §4.5.3.1.10)."""
+    retries = [outcome.reply for outcome in outcomes.values() if outcome.verdict is Verdict.RETRY]
+    some_taken = any(outcome.verdict is Verdict.TAKEN for outcome in outcomes.values())
+    return some_taken and bool(retries) and all(r and (r.enhanced_code or "").endswith(".5.3") for r in retries)
 
 
 def _ended(recipients: tuple[Recipient, ...], *, now: datetime, attempts: int, problem: Problem) -> Transition:

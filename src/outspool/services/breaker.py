@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from enum import Enum, auto
 
 from outspool.errors import AccountTrouble, StoreUnavailable, TroubleKind
 from outspool.ports import Account, AccountState, Clock
@@ -15,6 +16,12 @@ logger = logging.getLogger(__name__)
 
 PROBE_TIME = timedelta(seconds=60)
 """How long a probe may take before another process may try."""
+
+
+class _Trial(Enum):
+    SILENT = auto()
+    PASSED = auto()
+    FAILED = auto()
 
 
 class Breaker:
@@ -35,6 +42,7 @@ class Breaker:
         self._credential = credential
         self._state = AccountState()
         self._tripping = asyncio.Lock()
+        self._trial = _Trial.SILENT
 
     async def refresh(self) -> AccountState:
         """Return the shared state, and remember it."""
@@ -49,12 +57,14 @@ class Breaker:
 
     async def take_probe(self) -> bool:
         """Take the one trial after a pause; False when another process has it."""
+        self._trial = _Trial.SILENT
         now = self._clock.now()
         return await self._account.take_probe(now=now, until=now + PROBE_TIME)
 
     async def trip(self, trouble: AccountTrouble, *, probing: bool) -> None:
         """Rest the account; of several deliveries that fail at once only the first counts."""
         async with self._tripping:
+            self._trial = _Trial.FAILED
             now = self._clock.now()
             if self._state.is_paused(now) and not probing:
                 return
@@ -71,16 +81,22 @@ class Breaker:
             logger.warning("%s Resting the account for %.0f s.", trouble, rest.total_seconds())
             await self._save()
 
-    async def clear(self, *, probing: bool) -> None:
-        """Note that the account works, if it was in doubt and this was the trial.
+    def answered(self, *, probing: bool) -> None:
+        """Note that the server served an email.
 
-        Success over a connection that was opened before the trouble began says nothing about a new one.
+        Only a trial counts: success over a connection that was opened before the trouble says nothing about a new one.
         """
-        if not probing:
-            return
-        self._state = AccountState()
-        logger.info("The SMTP account works again.")
-        await self._save()
+        if probing:
+            self._trial = _Trial.PASSED
+
+    async def end_trial(self) -> None:
+        """Draw the conclusion of the trial, once its email's own outcome is safe."""
+        if self._trial is _Trial.PASSED:
+            self._state = AccountState()
+            logger.info("The SMTP account works again.")
+            await self._save()
+        elif self._trial is _Trial.SILENT:
+            await self.end_pause()  # it never reached the server: the next email may try
 
     async def allow_probe(self) -> None:
         """End a pause early, if whoever starts a process may just have mended what ails the account.
@@ -108,4 +124,4 @@ class Breaker:
         try:
             await self._account.set_state(self._state)
         except StoreUnavailable:
-            logger.debug("the account's state could not be shared; it holds for this process")
+            logger.debug("the account's state could not be stored")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from outspool.domain.email import Email, Problem
 from outspool.domain.settlement import account_resting, after_delivery, out_of_time, unsendable
 from outspool.domain.status import RecipientStatus
 from outspool.domain.transition import Transition
-from outspool.errors import AccountTrouble, LeaseLost, Refusal, StoreUnavailable
+from outspool.errors import AccountTrouble, LeaseLost, OutspoolError, Refusal, StoreUnavailable
 from outspool.ports import Clock, EmailStore, Lease, Queue, Transport
 from outspool.services.breaker import Breaker
 
@@ -70,6 +71,9 @@ class DeliveryAgent:
             raise
         if change is not None:
             await self._record(email, change, lease)
+        if probing:
+            with contextlib.suppress(OutspoolError):
+                await self._breaker.end_trial()
 
     async def hand_back(self, email: Email, lease: Lease, why: str) -> None:
         """Return an email that was claimed and not begun to the queue."""
@@ -85,20 +89,18 @@ class DeliveryAgent:
         if trouble is not None and not probing:
             return account_resting(email, trouble, now=now)
         try:
-            message = await self._compose(email)
+            delivery = await self._deliver(email, mark)
         except Refusal as refusal:
             return unsendable(email, now=now, code=refusal.code, why=refusal.message)
-        try:
-            delivery = await self._deliver(email, message, mark)
         except AccountTrouble as found:
             await self._breaker.trip(found, probing=probing)
-            return account_resting(email, found, now=self._clock.now())
+            return account_resting(email, found, now=self._clock.now(), found_it=True)
         except LeaseLost:
             logger.warning("email %s was claimed by another worker before it left; left to it", email.id)
             return None
         except StoreUnavailable as error:
             return Transition.handed_back(at=self._clock.now(), code=error.code, detail=error.message)
-        await self._breaker.clear(probing=probing)
+        self._breaker.answered(probing=probing)
         return after_delivery(
             email,
             delivery,
@@ -107,15 +109,16 @@ class DeliveryAgent:
             resend_doubtful=self._resend_doubtful,
         )
 
-    async def _deliver(self, email: Email, message: bytes, mark: _Mark) -> Delivery:
+    async def _deliver(self, email: Email, mark: _Mark) -> Delivery:
         addresses = [r.address for r in email.owed]
         sender = email.content.sender.address
         try:
+            message = await self._compose(email)
             return await self._transport.deliver(message, sender=sender, recipients=addresses, before_data=mark)
-        except (AccountTrouble, LeaseLost, StoreUnavailable):
+        except OutspoolError:
             raise
         except Exception:
-            # A fault of ours must neither end the worker nor send twice.
+            # A fault of ours must neither end the worker, nor send twice, nor be tried without end.
             logger.exception("the attempt at email %s failed unexpectedly", email.id)
             verdict = Verdict.IN_DOUBT if mark.is_made else Verdict.RETRY
             outcome = Outcome(verdict=verdict, why="outspool failed unexpectedly; its log says how.")

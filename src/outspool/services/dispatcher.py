@@ -63,7 +63,7 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._leases: Counter[UUID] = Counter()
         self._more_is_due = False
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
         self._outage = ""
 
     def wake(self) -> None:
@@ -76,7 +76,8 @@ class Dispatcher:
 
     async def run(self, alarm: Alarm) -> None:
         """Dispatch until `stop`; `alarm` is set to when the next email comes due. Outlives every outage."""
-        while not self._is_stopping:
+        await self._begin_well()
+        while not self._stopping.is_set():
             self._woken.clear()
             try:
                 alarm.set(await self._dispatch_due())
@@ -86,6 +87,15 @@ class Dispatcher:
                 continue
             self._note_outage(None)
             await self._woken.wait()
+
+    async def _begin_well(self) -> None:
+        """Show that we live, free what died since, and give a resting account a chance if it may be mended."""
+        await self.beat()
+        await self.rescue()
+        try:
+            await self._breaker.allow_probe()
+        except Exception as error:  # noqa: BLE001 - a start amid trouble is a start
+            self._note_outage(error)
 
     def _note_outage(self, error: Exception | None) -> None:
         """Log the beginning and the end of an outage, not each second of it."""
@@ -100,7 +110,7 @@ class Dispatcher:
     async def _dispatch_due(self) -> datetime | None:
         """Claim and begin what is due and fits; return when to look again."""
         room = self._limits.batch - len(self._tasks)
-        if room <= 0 or self._is_stopping:
+        if room <= 0 or self._stopping.is_set():
             return None
         state = await self._breaker.refresh()
         now = self._clock.now()
@@ -127,14 +137,33 @@ class Dispatcher:
 
     async def _carry(self, email: Email, lease: Lease, *, probing: bool) -> None:
         try:
-            async with self._slots:
-                if self._is_stopping:
-                    await self._agent.hand_back(email, lease, "outspool was stopped.")
-                else:
+            if await self._has_slot():
+                try:
                     await self._agent.carry(email, lease, probing=probing)
+                finally:
+                    self._slots.release()
+            else:
+                await self._agent.hand_back(email, lease, "outspool was stopped.")
         finally:
             self._leases[lease.token] -= 1
             self._leases += Counter()  # forget leases that hold nothing more
+
+    async def _has_slot(self) -> bool:
+        """Wait for a connection's turn; False when the dispatcher stops first."""
+        turn = asyncio.ensure_future(self._slots.acquire())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait((turn, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            if not turn.done():
+                turn.cancel()
+        if turn.cancelled() or not turn.done():
+            return False
+        if self._stopping.is_set():
+            self._slots.release()
+            return False
+        return True
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -146,19 +175,19 @@ class Dispatcher:
 
     async def beat(self) -> None:
         """Keep the leases of what is under way, and show that this worker lives; not once it stops."""
-        if self._is_stopping:
+        if self._stopping.is_set():
             return
         now = self._clock.now()
         try:
             await self._queue.heartbeat(tuple(self._leases), until=now + LEASE, worker=self._name, at=now)
-        except OutspoolError as error:
+        except Exception as error:  # noqa: BLE001 - the next beat comes
             logger.debug("no heartbeat: %s", error)
 
     async def rescue(self) -> None:
         """Free what dead workers hold."""
         try:
             freed = await self._queue.rescue(now=self._clock.now(), resend_marked=self._resend_doubtful)
-        except OutspoolError as error:
+        except Exception as error:  # noqa: BLE001 - the next round comes
             logger.debug("no rescue: %s", error)
             return
         if freed:
@@ -167,7 +196,7 @@ class Dispatcher:
 
     async def stop(self, *, grace: float) -> None:
         """Claim nothing more, let what is on the wire end within `grace` seconds, hand back the rest."""
-        self._is_stopping = True
+        self._stopping.set()
         self.wake()
         if self._tasks:
             _, unfinished = await asyncio.wait(self._tasks, timeout=grace)

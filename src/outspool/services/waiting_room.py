@@ -33,7 +33,7 @@ class WaitingRoom:
     async def settled(self, email_id: UUID, *, within: float) -> bool:
         """Wait until something has come of the email; False when nothing has after `within` seconds."""
         self._waited_for[email_id] += 1
-        if self._watch is None or self._watch.done():
+        if self._watch is None:
             self._watch = asyncio.create_task(self._look(), name="waiting-room")
         try:
             async with asyncio.timeout(within), self._news:
@@ -54,17 +54,25 @@ class WaitingRoom:
         """Ask the store about all that is waited for, after each change and now and then, while anybody waits."""
         changed = asyncio.Event()
         async with self._changes.watch(changed.set):
-            while self._waited_for:
-                changed.clear()
-                try:
-                    settled = await self._store.settled(tuple(self._waited_for))
-                except OutspoolError as error:
-                    logger.debug("waiting for the database: %s", error)
-                    settled = frozenset()
-                if settled:
-                    async with self._news:
-                        self._settled |= settled & self._waited_for.keys()
-                        self._news.notify_all()
-                await asyncio.sleep(_SHORTEST_SECONDS)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), _POLL_SECONDS)
+            try:
+                while self._waited_for:
+                    changed.clear()
+                    await self._tell(await self._settled_now())
+                    await asyncio.sleep(_SHORTEST_SECONDS)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(changed.wait(), _POLL_SECONDS)
+            finally:
+                self._watch = None  # before the watch closes: who comes now must begin another
+
+    async def _settled_now(self) -> frozenset[UUID]:
+        try:
+            return await self._store.settled(tuple(self._waited_for))
+        except OutspoolError as error:
+            logger.debug("waiting for the database: %s", error)
+            return frozenset()
+
+    async def _tell(self, settled: frozenset[UUID]) -> None:
+        if settled:
+            async with self._news:
+                self._settled |= settled & self._waited_for.keys()
+                self._news.notify_all()

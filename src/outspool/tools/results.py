@@ -7,6 +7,7 @@ model pays for the tool list on every turn; the others declare the head that a c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
@@ -18,6 +19,9 @@ from outspool.domain.status import EmailStatus
 from outspool.domain.summary import Pause, next_attempt_at, summarize, utc
 
 Time = Annotated[datetime, PlainSerializer(utc, return_type=str)]
+
+
+_FIRST_EVENTS, _LAST_EVENTS = 5, 20
 
 
 class Result(BaseModel):
@@ -151,7 +155,16 @@ def scheduled_result(email: Email, *, now: datetime, pause: Pause | None) -> Sch
 def status_result(email: Email, *, now: datetime, pause: Pause | None) -> StatusResult:
     """Show `email` with its events."""
     shown = email_result(email, now=now, pause=pause)
-    return StatusResult(**dict(shown), events=[_event(e) for e in email.events])
+    return StatusResult(**dict(shown), events=[_event(e) for e in _abridged(email.events)])
+
+
+def _abridged(events: tuple[Event, ...]) -> tuple[Event, ...]:
+    """Return the beginning and the end of a long history, and a line that says what is left out."""
+    omitted = len(events) - _FIRST_EVENTS - _LAST_EVENTS
+    if omitted <= 0:
+        return events
+    gap = replace(events[_FIRST_EVENTS], code="omitted", detail=f"{omitted:,} events are left out here.")
+    return (*events[:_FIRST_EVENTS], gap, *events[-_LAST_EVENTS:])
 
 
 def list_result(
