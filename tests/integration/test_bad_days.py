@@ -17,10 +17,10 @@ from support.tcp_proxy import TcpProxy
 
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Email
+from outspool.domain.schedule import When
 from outspool.domain.status import EmailStatus
 from outspool.errors import StoreUnavailable
 from outspool.services.intake import Draft
-from outspool.services.outbox import When
 from outspool.settings import Settings
 
 S = EmailStatus

@@ -14,12 +14,12 @@ from support.smtp_sink import SmtpSink
 
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Email, Event
+from outspool.domain.schedule import When
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.errors import InvalidArgument, InvalidSchedule, WrongState
 from outspool.ports import AccountState
 from outspool.services.composer import composed
 from outspool.services.intake import Draft
-from outspool.services.outbox import When
 
 S, R = EmailStatus, RecipientStatus
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]

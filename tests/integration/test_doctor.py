@@ -19,11 +19,11 @@ from outspool.adapters.sql_database import Database
 from outspool.adapters.sql_tables import emails
 from outspool.app.examination import doctor_for
 from outspool.app.runtime import Outspool
+from outspool.domain.schedule import When
 from outspool.errors import TroubleKind
 from outspool.ports import AccountState, DiskState, SchemaState, Vitals
 from outspool.services.findings import Finding, Level
 from outspool.services.intake import Draft
-from outspool.services.outbox import When
 from outspool.services.queue_checks import check_database, check_disk
 
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]

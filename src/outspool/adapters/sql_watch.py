@@ -12,7 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from outspool.adapters.sql_database import BEGIN, CONNECT_SECONDS, Database
+from outspool.adapters.sql_database import Database
+from outspool.adapters.sql_engine import BEGIN, CONNECT_SECONDS
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ class Ticker:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Tick no more; chores under way go on."""
+        """Tick no more. A chore under way is canceled; what it began in the database still ends whole."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 

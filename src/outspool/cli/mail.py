@@ -13,9 +13,10 @@ from outspool.cli.runs import Sandbox, configure_logging, opened, run
 from outspool.errors import InvalidArgument, StoreUnavailable
 
 if TYPE_CHECKING:
+    from outspool.domain.schedule import When
     from outspool.domain.summary import Pause
     from outspool.services.intake import Draft
-    from outspool.services.outbox import Outbox, When
+    from outspool.services.outbox import Outbox
     from outspool.tools.results import EmailResult, ListResult, StatusResult
 
 _MOST = 100
@@ -94,8 +95,8 @@ def send(
     `outspool worker` or any other outspool that runs. Exits with 3 if it was accepted and not all recipients were
     served.
     """
+    from outspool.domain.schedule import When
     from outspool.services.intake import Draft
-    from outspool.services.outbox import When
 
     configure_logging(working=False)
     draft = Draft(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
@@ -44,6 +45,24 @@ _EITHER_WAY = (
     'like "2026-11-25T09:00:00" with "Europe/Berlin".'
 )
 _DELAY_EXAMPLE = 'Write it like "PT2H" (two hours), "PT90S" or "P1DT12H"; weeks and days may be used too.'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """A time as the caller wrote it."""
+
+    scheduled_at: str | None = None
+    timezone: str | None = None
+    delay: str | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether a time was written at all; a zone alone is none."""
+        return self.scheduled_at is not None or self.delay is not None
+
+    def moment(self, *, now: datetime) -> datetime:
+        """Return the instant meant. Raises `InvalidSchedule`."""
+        return due_time(scheduled_at=self.scheduled_at, timezone=self.timezone, delay=self.delay, now=now)
 
 
 def due_time(*, scheduled_at: str | None, timezone: str | None, delay: str | None, now: datetime) -> datetime:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from outspool.domain.email import Content, Email, Event, Problem, Recipient
 from outspool.domain.policy import Policy
-from outspool.domain.schedule import due_time
+from outspool.domain.schedule import When
 from outspool.domain.status import UNSETTLED, WAITING, EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.errors import (
@@ -36,24 +36,6 @@ _RETRIABLE = frozenset({EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNK
 
 _LAST_LOOK_SECONDS = 1.0
 """How much longer than asked a caller may wait, to learn how the email stands in the end."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class When:
-    """A time as the caller wrote it (`outspool.domain.schedule`)."""
-
-    scheduled_at: str | None = None
-    timezone: str | None = None
-    delay: str | None = None
-
-    @property
-    def is_given(self) -> bool:
-        """Whether a time was written at all; a zone alone is none."""
-        return self.scheduled_at is not None or self.delay is not None
-
-    def moment(self, *, now: datetime) -> datetime:
-        """Return the instant meant. Raises `InvalidSchedule`."""
-        return due_time(scheduled_at=self.scheduled_at, timezone=self.timezone, delay=self.delay, now=now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +213,10 @@ class Outbox:
         return Transition.stopped(at=now, recipients=stopped, problem=problem)
 
     async def retry(self, email_id: str) -> Email:
-        """Send again to whoever does not have it, if it failed, partly failed or is in doubt; now, if deferred."""
+        """Send again to whoever does not have it, if it failed, partly failed or is in doubt.
+
+        What is deferred moves to now; an account that rests still rests.
+        """
         while True:
             email = await self.get(email_id)
             if await self._retry(email):

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 from outspool.domain.email import Email
+from outspool.domain.schedule import When
 from outspool.domain.summary import Pause
 from outspool.errors import brief
 from outspool.services.intake import Draft
-from outspool.services.outbox import Outbox, When
+from outspool.services.outbox import Outbox
 from outspool.tools.arguments import (
     EmailArguments,
     ListArguments,

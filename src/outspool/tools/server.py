@@ -140,7 +140,7 @@ def _changes(handlers: Handlers) -> tuple[StrictTool, ...]:
             name="retry_email",
             description=(
                 "Send a failed, partial or unknown email again, only to recipients not yet served; if it is unknown "
-                "they may get it twice: ask the person first. A deferred one, which goes out by itself, is tried now."
+                "they may get it twice: ask the person first. A deferred one, which goes out by itself, moves to now."
             ),
             arguments=EmailArguments,
             result=EmailHead,
