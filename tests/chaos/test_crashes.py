@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from mcp.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
 from support.smtp_sink import SmtpSink
 from support.workers import Worker, environment
 
@@ -54,6 +58,21 @@ async def test_two_workers_send_500_emails_once_each(tmp_path: Path, postgres_ur
             await accept(app, 500)
             with Worker(variables, tmp_path), Worker(variables, tmp_path):
                 counts = await settled(app, within=120)
+        assert counts == {S.SENT: 500}
+        assert Counter(mail.recipients[0] for mail in sink.messages()) == {f"r{n}@example.com": 1 for n in range(500)}
+
+
+@pytest.mark.timeout(240)
+async def test_two_stdio_servers_on_one_file_send_500_emails_once_each(tmp_path: Path, sqlite_url: str) -> None:
+    with SmtpSink(tmp_path) as sink, (tmp_path / "stdio.log").open("w") as log:
+        variables = environment(sink, sqlite_url, tmp_path)
+        server = StdioServerParameters(command=sys.executable, args=["-m", "outspool"], env=variables)
+        async with client(variables) as app:
+            await accept(app, 500)
+            async with Client(stdio_client(server, errlog=log)), Client(stdio_client(server, errlog=log)):
+                counts = await settled(app, within=200)
+                workers = await app.queue.workers(since=app.clock.now() - timedelta(minutes=1))
+        assert len(workers) == 2
         assert counts == {S.SENT: 500}
         assert Counter(mail.recipients[0] for mail in sink.messages()) == {f"r{n}@example.com": 1 for n in range(500)}
 
