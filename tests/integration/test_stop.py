@@ -25,3 +25,13 @@ def test_a_stop_at_any_moment_of_the_start_leaves_no_email_claimed(tmp_path: Pat
     # Each in a loop of its own, which must be closed with no statement under way: pytest sees to that.
     statuses = {asyncio.run(start_and_stop(step * 0.7)) for step in range(40)}
     assert statuses <= {"queued", "sent"}, statuses
+
+
+async def test_what_the_sandbox_keeps_is_for_its_owners_eyes_alone(tmp_path: Path) -> None:
+    settings = Settings.load({"OUTSPOOL_SANDBOX": True, "OUTSPOOL_DATA_DIR": tmp_path})
+    app = Outspool(settings)
+    async with app.running(worker=True):
+        email = await app.outbox.accept(Draft(to=["ada@example.com"], body="x"))
+        await app.outbox.settle(email, within=20)
+    assert list(settings.sandbox_dir.glob("*.eml"))
+    assert settings.sandbox_dir.stat().st_mode & 0o077 == 0

@@ -49,7 +49,7 @@ class Sandbox:
         return _TAKEN
 
     def _keep(self, message: bytes) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody's mail, were it a draft
         unfinished = self._folder / f".{uuid7()}"
         unfinished.write_bytes(message)
         unfinished.rename(self._folder / f"{unfinished.name.removeprefix('.')}.eml")

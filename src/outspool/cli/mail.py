@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from outspool.cli.runs import Sandbox, configure_logging, opened, run
-from outspool.errors import InvalidArgument, StoreUnavailable
+from outspool.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from outspool.domain.schedule import When
-    from outspool.domain.summary import Pause
     from outspool.services.intake import Draft
-    from outspool.services.outbox import Outbox
     from outspool.tools.results import EmailResult, ListResult, StatusResult
 
 _MOST = 100
@@ -138,7 +136,7 @@ async def _list(filters: dict[str, Any]) -> ListResult:
         outbox = outspool.outbox
         page = await outbox.find(**filters)
         return list_result(
-            page.emails, next_cursor=page.next_cursor, counts=page.counts, now=outbox.now(), pause=await _pause(outbox)
+            page.emails, next_cursor=page.next_cursor, counts=page.counts, now=outbox.now(), pause=await outbox.pause()
         )
 
 
@@ -148,7 +146,7 @@ async def _show(email_id: str) -> StatusResult:
     async with opened() as outspool:
         outbox = outspool.outbox
         email = await outbox.get(email_id)
-        return status_result(email, now=outbox.now(), pause=await _pause(outbox))
+        return status_result(email, now=outbox.now(), pause=await outbox.pause())
 
 
 async def _send(draft: Draft, when: When | None, key: str | None, *, wait: float, sandbox: bool) -> EmailResult:
@@ -164,7 +162,7 @@ async def _send(draft: Draft, when: When | None, key: str | None, *, wait: float
             # Whoever interrupts the wait must not take the email for unsent, and send it again.
             typer.echo(f"Accepted, and not canceled: see `outspool show {email.id}`.", err=True)
             raise
-        return email_result(email, now=outspool.outbox.now(), pause=await _pause(outspool.outbox))
+        return email_result(email, now=outspool.outbox.now(), pause=await outspool.outbox.pause())
 
 
 async def _change(verb: str, email_id: str) -> EmailResult:
@@ -173,20 +171,7 @@ async def _change(verb: str, email_id: str) -> EmailResult:
     async with opened() as outspool:
         outbox = outspool.outbox
         email = await (outbox.cancel if verb == "cancel" else outbox.retry)(email_id)
-        return email_result(email, now=outbox.now(), pause=await _pause(outbox))
-
-
-async def _pause(outbox: Outbox) -> Pause | None:
-    """Return the account's pause; it only colours a sentence, so not knowing is no failure."""
-    from outspool.domain.summary import Pause
-
-    try:
-        account = await outbox.account()
-    except StoreUnavailable:
-        return None
-    if account.paused_until is None or not account.is_paused(outbox.now()):
-        return None
-    return Pause(until=account.paused_until, reason=account.message)
+        return email_result(email, now=outbox.now(), pause=await outbox.pause())
 
 
 def _print_email(email: EmailResult, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from outspool.domain.email import Content, Email, Event, Problem, Recipient
 from outspool.domain.policy import Policy
 from outspool.domain.schedule import When
 from outspool.domain.status import UNSETTLED, WAITING, EmailStatus, RecipientStatus
+from outspool.domain.summary import Pause
 from outspool.domain.transition import Transition
 from outspool.errors import (
     InvalidArgument,
@@ -31,6 +33,8 @@ from outspool.services.composer import composed, new_message_id
 from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft, revise_content
 from outspool.services.listing import Filters, Listing, read_email_id, read_search, write_cursor
 from outspool.services.waiting_room import WaitingRoom
+
+logger = logging.getLogger(__name__)
 
 _RETRIABLE = frozenset({EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNKNOWN})
 
@@ -75,6 +79,20 @@ class Outbox:
     async def account(self) -> AccountState:
         """Return how the SMTP account fares."""
         return await self._account.state()
+
+    async def pause(self) -> Pause | None:
+        """Return why and until when the account rests, None if it does not.
+
+        It only colours the answer about an email that is accepted already, so no trouble here may hide that answer.
+        """
+        try:
+            account = await self._account.state()
+        except Exception:
+            logger.warning("could not read the state of the SMTP account", exc_info=True)
+            return None
+        if account.paused_until is None or not account.is_paused(self._clock.now()):
+            return None
+        return Pause(until=account.paused_until, reason=account.message)
 
     async def accept(self, draft: Draft, *, when: When | None = None, idempotency_key: str | None = None) -> Email:
         """Check and commit an email: due now (`when` None), or at `when`. What is returned survives any crash.

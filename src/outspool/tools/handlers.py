@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
 
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
-from outspool.domain.summary import Pause
 from outspool.errors import brief
 from outspool.services.intake import Draft
 from outspool.services.outbox import Outbox
@@ -56,7 +54,7 @@ class Handlers:
     async def find(self, arguments: ListArguments) -> Answer:
         """Show one page of emails."""
         listing = await self._outbox.find(**{k: v for k, v in given(arguments).items() if v is not None})
-        pause = await self._pause()
+        pause = await self._outbox.pause()
         result = list_result(
             listing.emails,
             next_cursor=listing.next_cursor,
@@ -97,21 +95,9 @@ class Handlers:
         email: Email,
         show: Callable[..., EmailResult] = email_result,
     ) -> Answer:
-        pause = await self._pause()
+        pause = await self._outbox.pause()
         result = show(email, now=self._outbox.now(), pause=pause)
         return Answer(text=f"{result.summary} Email id: {result.id}", result=result)
-
-    async def _pause(self) -> Pause | None:
-        """Ask how the account fares; it only colours a sentence, so not knowing is no failure."""
-        try:
-            account = await self._outbox.account()
-        except Exception:
-            log.exception("could not read the state of the SMTP account")
-            return None
-        now: datetime = self._outbox.now()
-        if account.paused_until is None or not account.is_paused(now):
-            return None
-        return Pause(until=account.paused_until, reason=account.message)
 
 
 def _draft(arguments: MessageArguments) -> Draft:
