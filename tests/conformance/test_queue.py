@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 
-import sqlalchemy as sa
+import asyncpg
 from support.outbox_samples import NOW, Outlet, a_lease, an_email, as_sent, outlet
 from support.postgres import PostgresServer
 
-from outspool.adapters.sql_tables import emails as tables
 from outspool.domain.email import Priority
 from outspool.domain.settlement import account_resting
 from outspool.domain.status import EmailStatus, RecipientStatus
@@ -92,12 +92,13 @@ async def test_a_row_that_its_stopped_worker_still_writes_does_not_keep_the_othe
     own_postgres: PostgresServer,
 ) -> None:
     url = own_postgres.url()
-    async with outlet(url) as box, outlet(url) as stopped:
+    async with outlet(url) as box, AsyncExitStack() as stack:
         emails = [await box.accept(an_email()) for _ in range(3)]
         await box.claim()
-        async with stopped.database.write() as connection:
-            row = sa.select(tables.c.id).where(tables.c.id == emails[0].id).with_for_update()
-            await connection.execute(row)
+        stopped = await asyncpg.connect(url)
+        stack.push_async_callback(stopped.close)
+        async with stopped.transaction():
+            await stopped.execute("SELECT id FROM emails WHERE id = $1 FOR UPDATE", emails[0].id)
             async with asyncio.timeout(5):
                 assert await box.queue.rescue(now=AFTER_LEASE, resend_marked=False) == 2
         assert await box.queue.rescue(now=AFTER_LEASE, resend_marked=False) == 1

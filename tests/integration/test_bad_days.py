@@ -15,6 +15,7 @@ from support.postgres import PostgresServer
 from support.smtp_sink import SmtpSink
 from support.tcp_proxy import TcpProxy
 
+from outspool.adapters.sql_sqlite import SqliteLine
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
@@ -150,7 +151,8 @@ async def test_a_full_disk_is_said_in_words_and_nothing_is_half_stored(
 
 def _limit_pages(app: Outspool, *, more: int) -> Any:
     """Let SQLite's own limit stand for a disk with no room but for so many pages; return what lifts it."""
-    engine = app.database.engine.sync_engine
+    assert isinstance(app.database.line, SqliteLine)
+    engine = app.database.line.engine
     limits = {"pages": more}
 
     def limit(connection: sa.Connection) -> None:

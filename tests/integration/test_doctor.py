@@ -50,8 +50,8 @@ def levels(findings: dict[str, Finding]) -> set[Level]:
 
 
 async def change(url: str, statement: sa.Executable) -> None:
-    async with Database(url).opened() as database, database.write() as connection:
-        await connection.execute(statement)
+    async with Database(url).opened() as database:
+        await database.write(lambda connection: connection.execute(statement))
 
 
 async def test_all_is_well_while_somebody_dispatches(outspool: OpenOutspool, database_url: str) -> None:

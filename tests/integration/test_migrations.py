@@ -29,8 +29,7 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(database_url: s
     async with Database(database_url).opened() as database:
         assert await migrate(database)
         assert not await migrate(database)
-        async with database.read() as connection:
-            assert await connection.run_sync(_differences) == []
+        assert await database.read(_differences) == []
 
 
 def _differences(connection: sa.Connection) -> list[Any]:
@@ -62,8 +61,8 @@ async def test_ten_processes_that_start_at_once_make_one_schema(database_url: st
 async def test_a_database_of_a_newer_outspool_is_left_alone(database_url: str) -> None:
     async with Database(database_url).opened() as database:
         await migrate(database)
-        async with database.write() as connection:
-            await connection.execute(sa.text("UPDATE outspool_version SET version_num = '9999'"))
+        newer = sa.text("UPDATE outspool_version SET version_num = '9999'")
+        await database.write(lambda connection: connection.execute(newer))
         with pytest.raises(MisconfiguredError, match="newer outspool"):
             await migrate(database)
         assert await schema_version(database) == "9999"

@@ -7,7 +7,6 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from outspool.adapters.sql_database import uninterrupted
 from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_tables import accounts
 from outspool.adapters.sql_watch import ChangeWatch
@@ -23,12 +22,10 @@ class SqlAccount:
         self._changes = changes
         self._name = name
 
-    @uninterrupted
     async def state(self) -> AccountState:
         """See `Account.state`."""
         statement = sa.select(accounts).where(accounts.c.name == self._name)
-        async with self.database.read() as connection:
-            row = (await connection.execute(statement)).mappings().one_or_none()
+        row = await self.database.read(lambda connection: connection.execute(statement).mappings().one_or_none())
         if row is None:
             return AccountState()
         return AccountState(
@@ -40,7 +37,6 @@ class SqlAccount:
             credential=row["credential"],
         )
 
-    @uninterrupted
     async def set_state(self, state: AccountState) -> None:
         """See `Account.set_state`."""
         insert = postgresql.insert if self.database.is_postgres else sqlite.insert
@@ -54,12 +50,14 @@ class SqlAccount:
         }
         statement = insert(accounts).values(name=self._name, **values)
         statement = statement.on_conflict_do_update(index_elements=["name"], set_=values)
-        async with self.database.write() as connection:
-            await connection.execute(statement)
-            await self._changes.notify(connection)
+
+        def save(connection: sa.Connection) -> None:
+            connection.execute(statement)
+            self._changes.notify(connection)
+
+        await self.database.write(save)
         self._changes.announce(due=True)
 
-    @uninterrupted
     async def take_probe(self, *, now: datetime, until: datetime) -> bool:
         """See `Account.take_probe`."""
         statement = (
@@ -72,5 +70,4 @@ class SqlAccount:
             .values(paused_until=until)
             .returning(accounts.c.name)
         )
-        async with self.database.write() as connection:
-            return await connection.scalar(statement) is not None
+        return await self.database.write(lambda connection: connection.scalar(statement)) is not None

@@ -42,12 +42,10 @@ class SqlProbe:
             if not database.is_postgres and not database.sqlite_path.exists():
                 return Vitals(schema=SchemaState.EMPTY)
             revision = await schema_version(database)
-            async with database.read() as connection:
-                has_tables = await connection.run_sync(lambda sync: sa.inspect(sync).has_table(emails.name))
-            seconds, clock = await _answer(database)
+            has_tables = await database.read(lambda connection: sa.inspect(connection).has_table(emails.name))
+            seconds, clock = await database.read(_answer)
             if not database.is_postgres:
-                async with database.write():
-                    pass
+                await database.write(lambda _connection: None)
         return Vitals(schema=_state(revision, has_tables=has_tables), revision=revision, seconds=seconds, clock=clock)
 
     async def backlog(self, *, now: datetime) -> Backlog:
@@ -61,20 +59,24 @@ class SqlProbe:
         ).where(claimable, emails.c.lane == self._lane)
         elsewhere = sa.select(sa.func.count()).where(claimable, emails.c.lane.not_in([self._lane, "sandbox"]))
         in_doubt = sa.select(sa.func.count()).where(emails.c.status == EmailStatus.UNKNOWN.value)
-        async with Database(self._url).opened() as database, database.read() as connection:
-            due, oldest, later = (await connection.execute(waiting)).one()
-            doubtful = await connection.scalar(in_doubt)
-            others = await connection.scalar(elsewhere)
-        return Backlog(due=due, oldest_due=oldest, later=later, in_doubt=doubtful or 0, elsewhere=others or 0)
+
+        def count(connection: sa.Connection) -> Backlog:
+            due, oldest, later = connection.execute(waiting).one()
+            doubtful = connection.scalar(in_doubt) or 0
+            others = connection.scalar(elsewhere) or 0
+            return Backlog(due=due, oldest_due=oldest, later=later, in_doubt=doubtful, elsewhere=others)
+
+        async with Database(self._url).opened() as database:
+            return await database.read(count)
 
 
-async def _answer(database: Database) -> tuple[float, datetime | None]:
+def _answer(connection: sa.Connection) -> tuple[float, datetime | None]:
     """Return the seconds one question takes on an open connection, and the server's clock in the middle of them."""
-    ask = sa.select(sa.func.clock_timestamp(type_=UtcDateTime)) if database.is_postgres else sa.select(sa.null())
-    async with database.read() as connection:
-        started = time.perf_counter()
-        clock: datetime | None = await connection.scalar(ask)
-        return time.perf_counter() - started, clock
+    is_postgres = connection.dialect.name == "postgresql"
+    ask = sa.select(sa.func.clock_timestamp(type_=UtcDateTime)) if is_postgres else sa.select(sa.null())
+    started = time.perf_counter()
+    clock: datetime | None = connection.scalar(ask)
+    return time.perf_counter() - started, clock
 
 
 def _state(revision: str | None, *, has_tables: bool) -> SchemaState:

@@ -3,49 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, Self
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from outspool.adapters.sql_engine import (
-    BEGIN,
+from outspool.adapters.sql_line import (
+    FAILURES,
     STATEMENT_SECONDS,
+    CommitInDoubt,
+    Line,
+    T,
+    Work,
     check_address,
-    postgres_engine,
-    sqlite_engine,
 )
+from outspool.adapters.sql_postgres import PostgresLine
+from outspool.adapters.sql_sqlite import SqliteLine
 from outspool.errors import StoreUnavailable
-
-T = TypeVar("T")
-P = ParamSpec("P")
-S = TypeVar("S", bound="OnDatabase")
-
-
-class OnDatabase(Protocol):
-    """Whatever keeps its rows in a database."""
-
-    @property
-    def database(self) -> Database:
-        """The database."""
-        ...
-
-
-def uninterrupted(
-    method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """Let a method of a store, which is one transaction, end even when its caller is canceled."""
-
-    @functools.wraps(method)
-    async def wrapper(store: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await store.database.whole(method(store, *args, **kwargs))
-
-    return wrapper
 
 
 class Database:
@@ -56,9 +33,9 @@ class Database:
         check_address(url)
         self.url = url
         self.is_postgres = url.startswith(("postgresql://", "postgres://"))
-        self.engine = postgres_engine(url, statement_seconds) if self.is_postgres else sqlite_engine(self.sqlite_path)
-        # SQLite has one writer; queueing here is fair and quick, its busy handler sleeps.
-        self._writer = asyncio.Lock()
+        self.line: Line = (
+            PostgresLine(url, statement_seconds=statement_seconds) if self.is_postgres else SqliteLine(self.sqlite_path)
+        )
         self._under_way: set[asyncio.Task[Any]] = set()
 
     @property
@@ -76,43 +53,16 @@ class Database:
         except OSError as error:
             raise _unavailable(error) from error
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection in a transaction that sees one snapshot at most per statement."""
-        try:
-            async with self.engine.connect() as connection, _abandoned_if_silent(connection):
-                yield connection
-        except _BUGS:
-            raise
-        except _FAILURES as error:
-            raise _unavailable(error) from error
+    async def read(self, work: Work[T]) -> T:
+        """Do `work` in a transaction that sees one snapshot at most per statement, and changes nothing."""
+        return await self._whole(self.line.read(work))
 
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection in a write transaction; commit at the end, roll back if the block raises.
+    async def write(self, work: Work[T]) -> T:
+        """Do `work` in one transaction and commit it; roll back if it raises.
 
         A failed commit raises `StoreUnavailable` with `in_doubt` true: the change may have been made.
         """
-        committing = False
-        try:
-            async with self._turn(), self.engine.connect() as connection:
-                await connection.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
-                async with connection.begin() as transaction, _abandoned_if_silent(connection):
-                    yield connection
-                    committing = True
-                    await transaction.commit()
-        except _BUGS:
-            raise
-        except _FAILURES as error:
-            raise _unavailable(error, in_doubt=committing) from error
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        if self.is_postgres:
-            yield
-            return
-        async with self._writer:
-            yield
+        return await self._whole(self.line.write(work))
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Self]:
@@ -122,12 +72,18 @@ class Database:
         finally:
             await self.close()
 
-    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
+    async def close(self) -> None:
+        """Let what is under way end, then close every connection."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=STATEMENT_SECONDS)
+        await self.line.close()
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` to its end, also when the caller is canceled meanwhile.
 
         A statement that is canceled halfway leaves its connection, and the locks on it, to the garbage collector.
         """
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(_in_words(work))
         self._under_way.add(task)
         task.add_done_callback(self._forget)
         return await asyncio.shield(task)
@@ -137,28 +93,24 @@ class Database:
         if not task.cancelled():
             task.exception()  # whoever still waits has it too; whoever was canceled does not care
 
-    async def close(self) -> None:
-        """Let what is under way end, then close every connection."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=STATEMENT_SECONDS)
-        await self.engine.dispose()
-
-
-@asynccontextmanager
-async def _abandoned_if_silent(connection: AsyncConnection) -> AsyncIterator[None]:
-    """Never use a connection again whose statement timed out: its server may still be at work, with our locks."""
-    try:
-        yield
-    except TimeoutError:
-        await connection.invalidate()
-        raise
-
 
 _BUGS = (IntegrityError, DataError)
 """What a statement of ours does wrong; no trouble of the database, so it must be seen."""
 
-_FAILURES = (DBAPIError, PoolTimeout, OSError)
-"""What a database in trouble raises; OSError covers every time-out and failure to connect."""
+
+async def _in_words(work: Coroutine[Any, Any, T]) -> T:
+    """Do `work`; raise `StoreUnavailable` for every failure of the database."""
+    try:
+        return await work
+    except _BUGS:
+        raise
+    except FAILURES as error:
+        raise _unavailable(error) from error
+    except CommitInDoubt as error:
+        cause = error.__cause__
+        if not isinstance(cause, Exception) or isinstance(cause, _BUGS):
+            raise
+        raise _unavailable(cause, in_doubt=True) from cause
 
 
 def _unavailable(error: Exception, *, in_doubt: bool = False) -> StoreUnavailable:

@@ -8,9 +8,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from outspool.adapters.sql_database import uninterrupted
 from outspool.adapters.sql_rows import event_values, problem_values
 from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_store import with_parts
@@ -39,7 +37,6 @@ class SqlQueue:
         self._changes = changes
         self._lane = lane
 
-    @uninterrupted
     async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
         """See `Queue.claim_due`. The CTE is a fence: it is evaluated once, before the rows are locked."""
         due = (
@@ -62,13 +59,15 @@ class SqlQueue:
             )
             .returning(*emails.c)
         )
-        async with self.database.write() as connection:
-            rows = (await connection.execute(claim)).mappings().all()
-            rows = sorted(rows, key=lambda row: (row["rank"], row["due_at"], row["id"]))
-            await _note(connection, rows, Event(at=now, status=EmailStatus.SENDING, code="claimed"))
-            return await with_parts(connection, rows)
 
-    @uninterrupted
+        def take(connection: sa.Connection) -> list[Email]:
+            rows = connection.execute(claim).mappings().all()
+            rows = sorted(rows, key=lambda row: (row["rank"], row["due_at"], row["id"]))
+            _note(connection, rows, Event(at=now, status=EmailStatus.SENDING, code="claimed"))
+            return with_parts(connection, rows)
+
+        return await self.database.write(take)
+
     async def mark(self, email_id: UUID, lease: Lease, *, at: datetime) -> bool:
         """See `Queue.mark`."""
         statement = (
@@ -82,10 +81,8 @@ class SqlQueue:
             .values(marked_at=at)
             .returning(emails.c.id)
         )
-        async with self.database.write() as connection:
-            return await connection.scalar(statement) is not None
+        return await self.database.write(lambda connection: connection.scalar(statement)) is not None
 
-    @uninterrupted
     async def heartbeat(self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime) -> None:
         """See `Queue.heartbeat`."""
         insert = postgresql.insert if self.database.is_postgres else sqlite.insert
@@ -96,68 +93,66 @@ class SqlQueue:
             .where(emails.c.status == EmailStatus.SENDING.value, emails.c.lease.in_(leases))
             .values(lease_until=until)
         )
-        async with self.database.write() as connection:
-            await connection.execute(sighting)
-            await connection.execute(workers.delete().where(workers.c.seen_at < at - _FORGOTTEN))
-            if leases:
-                await connection.execute(extension)
 
-    @uninterrupted
+        def beat(connection: sa.Connection) -> None:
+            connection.execute(sighting)
+            connection.execute(workers.delete().where(workers.c.seen_at < at - _FORGOTTEN))
+            if leases:
+                connection.execute(extension)
+
+        await self.database.write(beat)
+
     async def retire(self, worker: str) -> None:
         """See `Queue.retire`."""
-        async with self.database.write() as connection:
-            await connection.execute(workers.delete().where(workers.c.name == worker))
+        gone = workers.delete().where(workers.c.name == worker)
+        await self.database.write(lambda connection: connection.execute(gone))
 
-    @uninterrupted
     async def rescue(self, *, now: datetime, resend_marked: bool) -> int:
         """See `Queue.rescue`."""
-        freed = {"version": emails.c.version + 1, "lease_until": None}
+        free = {"version": emails.c.version + 1, "lease_until": None}
         requeue = (
             emails.update()
             .where(_of_the_dead(now, emails.c.marked_at.is_(None) if not resend_marked else sa.true()))
-            .values(status=EmailStatus.QUEUED.value, lease=None, marked_at=None, **freed)
+            .values(status=EmailStatus.QUEUED.value, lease=None, marked_at=None, **free)
             .returning(emails.c.id)
         )
         # The lease's token stays: should its worker still live and learn the outcome, it may settle the doubt.
         doubt = (
             emails.update()
             .where(_of_the_dead(now, emails.c.marked_at.is_not(None)))
-            .values(status=EmailStatus.UNKNOWN.value, **problem_values(CLAIM_LOST), **freed)
+            .values(status=EmailStatus.UNKNOWN.value, **problem_values(CLAIM_LOST), **free)
             .returning(emails.c.id)
         )
-        async with self.database.write() as connection:
-            queued = (await connection.execute(requeue)).mappings().all()
-            await _note(connection, queued, Event(at=now, status=EmailStatus.QUEUED, code="rescued"))
-            unknown = (await connection.execute(doubt)).mappings().all()
-            await _note(
-                connection,
-                unknown,
-                Event(at=now, status=EmailStatus.UNKNOWN, code=CLAIM_LOST.code, detail=CLAIM_LOST.message),
-            )
-            await _doubt_recipients(connection, [row["id"] for row in unknown])
-            if queued:
-                await self._changes.notify(connection)
-        if queued or unknown:
-            self._changes.announce(due=True)
-        return len(queued) + len(unknown)
 
-    @uninterrupted
+        def release(connection: sa.Connection) -> int:
+            queued = connection.execute(requeue).mappings().all()
+            _note(connection, queued, Event(at=now, status=EmailStatus.QUEUED, code="rescued"))
+            unknown = connection.execute(doubt).mappings().all()
+            lost = Event(at=now, status=EmailStatus.UNKNOWN, code=CLAIM_LOST.code, detail=CLAIM_LOST.message)
+            _note(connection, unknown, lost)
+            _doubt_recipients(connection, [row["id"] for row in unknown])
+            if queued:
+                self._changes.notify(connection)
+            return len(queued) + len(unknown)
+
+        freed = await self.database.write(release)
+        if freed:
+            self._changes.announce(due=True)
+        return freed
+
     async def next_due(self, *, after: datetime, deferred_too: bool) -> datetime | None:
         """See `Queue.next_due`."""
         statement = sa.select(sa.func.min(emails.c.due_at)).where(
             self._claimable(after, deferred_too=deferred_too), emails.c.due_at > after
         )
-        async with self.database.read() as connection:
-            at: datetime | None = await connection.scalar(statement)
+        at: datetime | None = await self.database.read(lambda connection: connection.scalar(statement))
         return at
 
-    @uninterrupted
     async def workers(self, *, since: datetime) -> Sequence[WorkerSighting]:
         """See `Queue.workers`."""
         statement = sa.select(workers).where(workers.c.seen_at >= since).order_by(workers.c.name)
-        async with self.database.read() as connection:
-            rows = (await connection.execute(statement)).mappings()
-            return [WorkerSighting(name=row["name"], seen_at=row["seen_at"]) for row in rows]
+        rows = await self.database.read(lambda connection: connection.execute(statement).mappings().all())
+        return [WorkerSighting(name=row["name"], seen_at=row["seen_at"]) for row in rows]
 
     def _claimable(self, now: datetime, *, deferred_too: bool) -> sa.ColumnElement[bool]:
         """What a claim may take; with the account at rest, of the deferred only those that are out of time."""
@@ -181,15 +176,15 @@ def _of_the_dead(now: datetime, *also: sa.ColumnElement[bool]) -> sa.ColumnEleme
     return emails.c.id.in_(sa.select(dead.c.id))
 
 
-async def _note(connection: AsyncConnection, rows: Sequence[sa.RowMapping], event: Event) -> None:
+def _note(connection: sa.Connection, rows: Sequence[sa.RowMapping], event: Event) -> None:
     """Add the same event to each of these emails."""
     if rows:
-        await connection.execute(events.insert(), [event_values(row["id"], event) for row in rows])
+        connection.execute(events.insert(), [event_values(row["id"], event) for row in rows])
 
 
-async def _doubt_recipients(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
+def _doubt_recipients(connection: sa.Connection, ids: Sequence[UUID]) -> None:
     """Set every recipient that was still owed to ``unknown``: any of them may have been served."""
     owed = recipients.c.status.in_([RecipientStatus.PENDING.value, RecipientStatus.DEFERRED.value])
-    await connection.execute(
+    connection.execute(
         recipients.update().where(recipients.c.email_id.in_(ids), owed).values(status=RecipientStatus.UNKNOWN.value)
     )

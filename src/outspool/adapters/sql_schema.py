@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 import outspool
 from outspool.adapters.sql_database import Database
+from outspool.adapters.sql_line import T, Work
 from outspool.adapters.sql_tables import SCHEMA_VERSION
 from outspool.errors import MisconfiguredError
 
@@ -26,8 +24,7 @@ _MIGRATION_SECONDS = 3600
 
 async def schema_version(database: Database) -> str | None:
     """Return the Alembic revision the database stands at, None when it is empty."""
-    async with database.read() as connection:
-        return await connection.run_sync(_read_version)
+    return await database.read(_read_version)
 
 
 async def migrate(database: Database) -> bool:
@@ -39,14 +36,7 @@ async def migrate(database: Database) -> bool:
     database.make_file()
     if await schema_version(database) == SCHEMA_VERSION:
         return False
-    async with database.write() as connection:
-        if database.is_postgres:
-            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
-        version = await connection.run_sync(_read_version)
-        if version == SCHEMA_VERSION:
-            return False  # another process was quicker
-        await connection.run_sync(_upgrade)
-    return True
+    return await database.write(_bring_up_to_date)
 
 
 class MigratedDatabase(Database):
@@ -58,19 +48,15 @@ class MigratedDatabase(Database):
         self._migrating = asyncio.Lock()
         self._is_ready = False
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self, work: Work[T]) -> T:
         """See `Database.read`."""
         await self._ready()
-        async with super().read() as connection:
-            yield connection
+        return await super().read(work)
 
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
+    async def write(self, work: Work[T]) -> T:
         """See `Database.write`."""
         await self._ready()
-        async with super().write() as connection:
-            yield connection
+        return await super().write(work)
 
     async def _ready(self) -> None:
         if self._is_ready:
@@ -94,6 +80,15 @@ def _read_version(connection: sa.Connection) -> str | None:
         return None
     version: str | None = connection.scalar(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
     return version
+
+
+def _bring_up_to_date(connection: sa.Connection) -> bool:
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+    if _read_version(connection) == SCHEMA_VERSION:
+        return False  # another process was quicker
+    _upgrade(connection)
+    return True
 
 
 def _upgrade(connection: sa.Connection) -> None:

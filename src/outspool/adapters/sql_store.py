@@ -12,10 +12,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from outspool.adapters import sql_search
-from outspool.adapters.sql_database import uninterrupted
 from outspool.adapters.sql_rows import (
     content_values,
     email_values,
@@ -45,7 +43,6 @@ class SqlEmailStore:
         self._changes = changes
         self._lane = lane
 
-    @uninterrupted
     async def add(self, email: Email, event: Event) -> Email:
         """See `EmailStore.add`. Adding the same id again is harmless, so a doubtful commit is simply repeated."""
         try:
@@ -65,27 +62,28 @@ class SqlEmailStore:
 
     async def _add(self, email: Email, event: Event) -> Email:
         insert = postgresql.insert if self.database.is_postgres else sqlite.insert
-        async with self.database.write() as connection:
-            statement = (
-                insert(emails)
-                .values(lane=self._lane, **email_values(email))
-                .on_conflict_do_nothing()
-                .returning(emails.c.id)
-            )
-            if await connection.scalar(statement) is None:
-                return await self._same(connection, email)
-            await connection.execute(recipients.insert(), recipient_values(email.id, email.recipients))
-            if email.content.tags:
-                await connection.execute(tags.insert(), _tag_values(email))
-            await connection.execute(events.insert().values(event_values(email.id, event)))
-            await self._changes.notify(connection)
-        return email
+        statement = (
+            insert(emails)
+            .values(lane=self._lane, **email_values(email))
+            .on_conflict_do_nothing()
+            .returning(emails.c.id)
+        )
 
-    async def _same(self, connection: AsyncConnection, email: Email) -> Email:
+        def store(connection: sa.Connection) -> Email:
+            if connection.scalar(statement) is None:
+                return self._same(connection, email)
+            _add_parts(connection, email)
+            _note(connection, email.id, event)
+            self._changes.notify(connection)
+            return email
+
+        return await self.database.write(store)
+
+    def _same(self, connection: sa.Connection, email: Email) -> Email:
         """Return what stands where `email` would: itself, stored before, or its twin under the same key."""
         twin = sa.or_(emails.c.id == email.id, self._has_key(email.idempotency_key))
-        rows = (await connection.execute(sa.select(emails).where(twin))).mappings().all()
-        found = (await with_parts(connection, rows))[0]
+        rows = connection.execute(sa.select(emails).where(twin)).mappings().all()
+        found = with_parts(connection, rows)[0]
         if found.fingerprint != email.fingerprint:
             raise IdempotencyConflict(
                 f"The idempotency key {brief(email.idempotency_key)} already stands for another email.",
@@ -99,43 +97,36 @@ class SqlEmailStore:
             return sa.false()
         return sa.and_(emails.c.lane == self._lane, emails.c.idempotency_key == idempotency_key)
 
-    @uninterrupted
     async def get(self, email_id: UUID) -> Email | None:
         """See `EmailStore.get`."""
-        async with self.database.read() as connection:
-            return await load(connection, email_id)
+        return await self.database.read(lambda connection: load(connection, email_id))
 
-    @uninterrupted
     async def settled(self, ids: Collection[UUID]) -> frozenset[UUID]:
         """See `EmailStore.settled`."""
         statement = sa.select(emails.c.id).where(emails.c.id.in_(ids), ~_stands_in(UNSETTLED))
-        async with self.database.read() as connection:
-            return frozenset((await connection.execute(statement)).scalars())
+        return await self.database.read(lambda connection: frozenset(connection.execute(statement).scalars()))
 
-    @uninterrupted
     async def by_key(self, idempotency_key: str) -> Email | None:
         """See `EmailStore.by_key`."""
-        async with self.database.read() as connection:
-            of_key = sa.select(emails).where(self._has_key(idempotency_key))
-            rows = (await connection.execute(of_key)).mappings().all()
-            return next(iter(await with_parts(connection, rows)), None)
+        of_key = sa.select(emails).where(self._has_key(idempotency_key))
+        found = await self.database.read(lambda connection: _emails_of(connection, of_key))
+        return next(iter(found), None)
 
-    @uninterrupted
     async def find(self, search: Search) -> Page:
         """See `EmailStore.find`."""
-        async with self.database.read() as connection:
-            rows = (await connection.execute(sql_search.page(search))).mappings().all()
-            found = await with_parts(connection, rows[: search.limit])
-        return Page(emails=tuple(found), has_more=len(rows) > search.limit)
 
-    @uninterrupted
+        def read_page(connection: sa.Connection) -> Page:
+            rows = connection.execute(sql_search.page(search)).mappings().all()
+            found = with_parts(connection, rows[: search.limit])
+            return Page(emails=tuple(found), has_more=len(rows) > search.limit)
+
+        return await self.database.read(read_page)
+
     async def counts(self) -> Mapping[EmailStatus, int]:
         """See `EmailStore.counts`."""
-        async with self.database.read() as connection:
-            rows = await connection.execute(sql_search.counts())
-            return {EmailStatus(status): number for status, number in rows}
+        rows = await self.database.read(lambda connection: connection.execute(sql_search.counts()).all())
+        return {EmailStatus(status): number for status, number in rows}
 
-    @uninterrupted
     async def revise(self, email: Email, event: Event) -> bool:
         """See `EmailStore.revise`."""
         changes = {
@@ -153,20 +144,22 @@ class SqlEmailStore:
             .values(changes)
             .returning(emails.c.id)
         )
-        async with self.database.write() as connection:
-            if await connection.scalar(statement) is None:
+
+        def replace(connection: sa.Connection) -> bool:
+            if connection.scalar(statement) is None:
                 return False
             for part in (recipients, tags):
-                await connection.execute(part.delete().where(part.c.email_id == email.id))
-            await connection.execute(recipients.insert(), recipient_values(email.id, email.recipients))
-            if email.content.tags:
-                await connection.execute(tags.insert(), _tag_values(email))
-            await connection.execute(events.insert().values(event_values(email.id, event)))
-            await self._changes.notify(connection)
-        self._changes.announce(due=True)
-        return True
+                connection.execute(part.delete().where(part.c.email_id == email.id))
+            _add_parts(connection, email)
+            _note(connection, email.id, event)
+            self._changes.notify(connection)
+            return True
 
-    @uninterrupted
+        is_revised = await self.database.write(replace)
+        if is_revised:
+            self._changes.announce(due=True)
+        return is_revised
+
     async def record(
         self, email_id: UUID, change: Transition, *, lease: UUID | None = None, version: int | None = None
     ) -> bool:
@@ -177,25 +170,36 @@ class SqlEmailStore:
         if version is not None:
             guard.append(emails.c.version == version)
         statement = emails.update().where(*guard).values(_change_values(change)).returning(emails.c.id)
-        async with self.database.write() as connection:
-            if await connection.scalar(statement) is None:
+        event = Event(at=change.at, status=change.target, code=change.code, detail=change.detail)
+
+        def apply(connection: sa.Connection) -> bool:
+            if connection.scalar(statement) is None:
                 return False
             if change.recipients is not None:
-                await _update_recipients(connection, email_id, change.recipients)
-            event = Event(at=change.at, status=change.target, code=change.code, detail=change.detail)
-            await connection.execute(events.insert().values(event_values(email_id, event)))
+                _update_recipients(connection, email_id, change.recipients)
+            _note(connection, email_id, event)
             if change.target is EmailStatus.QUEUED:
-                await self._changes.notify(connection)
-        self._changes.announce(due=change.target is EmailStatus.QUEUED)
-        return True
+                self._changes.notify(connection)
+            return True
+
+        is_applied = await self.database.write(apply)
+        if is_applied:
+            self._changes.announce(due=change.target is EmailStatus.QUEUED)
+        return is_applied
 
 
 def _stands_in(statuses: Collection[EmailStatus]) -> sa.ColumnElement[bool]:
     return emails.c.status.in_(sorted(statuses))
 
 
-def _tag_values(email: Email) -> list[dict[str, Any]]:
-    return [{"tag": tag, "email_id": email.id} for tag in email.content.tags]
+def _add_parts(connection: sa.Connection, email: Email) -> None:
+    connection.execute(recipients.insert(), recipient_values(email.id, email.recipients))
+    if email.content.tags:
+        connection.execute(tags.insert(), [{"tag": tag, "email_id": email.id} for tag in email.content.tags])
+
+
+def _note(connection: sa.Connection, email_id: UUID, event: Event) -> None:
+    connection.execute(events.insert().values(event_values(email_id, event)))
 
 
 def _change_values(change: Transition) -> dict[str, Any]:
@@ -216,7 +220,7 @@ def _change_values(change: Transition) -> dict[str, Any]:
     return values
 
 
-async def _update_recipients(connection: AsyncConnection, email_id: UUID, now: Sequence[Recipient]) -> None:
+def _update_recipients(connection: sa.Connection, email_id: UUID, now: Sequence[Recipient]) -> None:
     statement = (
         recipients.update()
         .where(recipients.c.email_id == email_id, recipients.c.position == sa.bindparam("b_position"))
@@ -224,27 +228,31 @@ async def _update_recipients(connection: AsyncConnection, email_id: UUID, now: S
     )
     names = ("position", "status", "code", "enhanced_code", "reply")
     rows = [{f"b_{name}": row[name] for name in names} for row in recipient_values(email_id, now)]
-    await connection.execute(statement, rows)
+    connection.execute(statement, rows)
 
 
-async def load(connection: AsyncConnection, email_id: UUID) -> Email | None:
+def load(connection: sa.Connection, email_id: UUID) -> Email | None:
     """Return the whole email, with its events, or None."""
-    row = (await connection.execute(sa.select(emails).where(emails.c.id == email_id))).mappings().one_or_none()
+    row = connection.execute(sa.select(emails).where(emails.c.id == email_id)).mappings().one_or_none()
     if row is None:
         return None
     history = sa.select(events).where(events.c.email_id == email_id).order_by(events.c.id)
-    past = tuple(read_event(e) for e in (await connection.execute(history)).mappings())
-    to = await _recipients_of(connection, [email_id])
+    past = tuple(read_event(e) for e in connection.execute(history).mappings())
+    to = _recipients_of(connection, [email_id])
     return read_email(row, to[email_id], past)
 
 
-async def with_parts(connection: AsyncConnection, rows: Sequence[sa.RowMapping]) -> list[Email]:
+def _emails_of(connection: sa.Connection, statement: sa.Select[Any]) -> list[Email]:
+    return with_parts(connection, connection.execute(statement).mappings().all())
+
+
+def with_parts(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> list[Email]:
     """Return the emails of these rows, in their order, with recipients and without events."""
-    to = await _recipients_of(connection, [row["id"] for row in rows])
+    to = _recipients_of(connection, [row["id"] for row in rows])
     return [read_email(row, to[row["id"]]) for row in rows]
 
 
-async def _recipients_of(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, tuple[Recipient, ...]]:
+def _recipients_of(connection: sa.Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[Recipient, ...]]:
     found: dict[UUID, list[Recipient]] = {email_id: [] for email_id in ids}
     if ids:
         statement = (
@@ -252,6 +260,6 @@ async def _recipients_of(connection: AsyncConnection, ids: Sequence[UUID]) -> di
             .where(recipients.c.email_id.in_(ids))
             .order_by(recipients.c.email_id, recipients.c.position)
         )
-        for row in (await connection.execute(statement)).mappings():
+        for row in connection.execute(statement).mappings():
             found[row["email_id"]].append(read_recipient(row))
     return {email_id: tuple(of) for email_id, of in found.items()}

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from outspool.adapters.sql_database import Database
-from outspool.adapters.sql_engine import BEGIN, CONNECT_SECONDS
+from outspool.adapters.sql_line import CONNECT_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +31,10 @@ class ChangeWatch:
         self._watchers: dict[Callable[[], None], bool] = {}  # with whether it cares for what is due alone
         self._listener: asyncio.Task[None] | None = None
 
-    async def notify(self, connection: AsyncConnection) -> None:
+    def notify(self, connection: sa.Connection) -> None:
         """Tell other processes, when the transaction of `connection` commits. SQLite's see the file change."""
         if self._database.is_postgres:
-            await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
+            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
 
     def announce(self, *, due: bool) -> None:
         """Tell the watchers in this process; `due`: something may have become due sooner than before."""
@@ -88,11 +88,14 @@ class ChangeWatch:
             connection.terminate()
 
     async def _follow_sqlite(self) -> None:
-        async with self._database.read() as connection:
-            await connection.execution_options(**{BEGIN: None})  # inside a transaction the version stands still
+        # A connection of its own: inside a transaction the version stands still.
+        connection = await asyncio.to_thread(
+            sqlite3.connect, self._database.sqlite_path, isolation_level=None, check_same_thread=False
+        )
+        with contextlib.closing(connection):
             seen: int | None = None
             while True:
-                version = await connection.scalar(sa.text("PRAGMA data_version"))
+                version = (await asyncio.to_thread(connection.execute, "PRAGMA data_version")).fetchone()[0]
                 if version != seen:
                     self.announce(due=True)
                 seen = version

@@ -1,0 +1,97 @@
+"""The line to a Postgres database: a pool of connections, and what limits each of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from outspool.adapters.sql_line import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
+
+_TRANSACTION_TIMEOUT_SINCE = (17,)
+"""The Postgres that can end a transaction whose client stopped between the messages of one statement."""
+
+_SILENCE_SECONDS = 5
+"""How much longer than a statement may take we wait for its answer before we give the line up."""
+
+
+class PostgresLine:
+    """See `Line`; `statement_seconds` is how long a statement may take."""
+
+    def __init__(self, url: str, *, statement_seconds: float) -> None:
+        """Open nothing yet."""
+        self._engine = _engine(url, statement_seconds)
+
+    async def read(self, work: Work[T]) -> T:
+        """See `Line.read`."""
+        async with self._connection() as connection:
+            return await connection.run_sync(work)
+
+    async def write(self, work: Work[T]) -> T:
+        """See `Line.write`."""
+        async with self._connection() as connection:
+            transaction = await connection.begin()
+            result = await connection.run_sync(work)
+            try:
+                await transaction.commit()
+            except FAILURES as error:
+                raise CommitInDoubt from error
+            return result
+
+    async def close(self) -> None:
+        """See `Line.close`."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        async with self._engine.connect() as connection:
+            try:
+                yield connection
+            except (TimeoutError, CommitInDoubt):
+                # Its server may still be at work, with our locks: never use this connection again.
+                await connection.invalidate()
+                raise
+
+
+def _engine(url: str, statement_seconds: float) -> AsyncEngine:
+    async def connect() -> Any:
+        import asyncpg
+
+        # The URL goes to asyncpg as it is, so that sslmode and its kin mean what they mean to libpq.
+        try:
+            connection = await asyncpg.connect(
+                url,
+                timeout=CONNECT_SECONDS,
+                command_timeout=statement_seconds + _SILENCE_SECONDS,
+                server_settings={"application_name": "outspool"},
+            )
+            await connection.execute(_session(connection.get_server_version(), statement_seconds))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise ConnectionError(str(error)) from error
+        except ValueError:
+            raise ConnectionError("DATABASE_URL is not a valid address") from None
+        return connection
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=10,
+        pool_timeout=CONNECT_SECONDS,
+    )
+
+
+def _session(version: tuple[int, ...], statement_seconds: float) -> str:
+    """Return the statements that limit a session. As parameters of the connection a pgbouncer would refuse them."""
+    limits = {
+        # The server gives up before we do: then both know it, and no lock is left behind.
+        "statement_timeout": statement_seconds,
+        # A worker that is stopped in the middle of a transaction must not hold its rows for ever.
+        "idle_in_transaction_session_timeout": 1.5 * statement_seconds,
+    }
+    if version >= _TRANSACTION_TIMEOUT_SINCE:
+        limits["transaction_timeout"] = 3 * statement_seconds
+    return ";".join(f"SET {name} = '{seconds:.0f}s'" for name, seconds in limits.items())
