@@ -36,6 +36,7 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
         breaker=outspool.breaker(),
         log_in=None if offline or account is None else SmtpTransport(account, timeouts=_IMPATIENT).check,
         clock=outspool.clock,
+        pace=outspool.pace,
     )
 
 

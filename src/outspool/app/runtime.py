@@ -28,33 +28,26 @@ from outspool.ports import Clock, Transport
 from outspool.services.breaker import Breaker
 from outspool.services.composer import composed
 from outspool.services.delivery_agent import DeliveryAgent
-from outspool.services.dispatcher import BEAT_SECONDS, Dispatcher, Limits
+from outspool.services.dispatcher import Dispatcher, Limits
 from outspool.services.outbox import Outbox
+from outspool.services.pace import Pace
 from outspool.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-POLL_SECONDS = 5.0
-"""How long a notice that went missing can delay an email."""
-
-GRACE_SECONDS = 10.0
-"""How long a stop waits for what is on the wire."""
-
-LAST_CLAIM_SECONDS = 2.0
-"""How long a stop waits for a claim under way; a database that answers needs a fraction of it."""
 
 
 class Outspool:
     """Everything of one process, built and not yet started: `outbox` for the faces, `running` for the runtime."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
-        """Build it; nothing is opened. `clock` is the machine's unless given.
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, pace: Pace | None = None) -> None:
+        """Build it; nothing is opened. `clock` is the machine's unless given, `pace` the usual.
 
         Raises `MisconfiguredError` when the settings contradict themselves.
         """
         self.settings = settings
         self.smtp = None if settings.sandbox else configuration.smtp_account(settings)
         self.clock = clock or SystemClock()
+        self.pace = pace or Pace()
         self.database = MigratedDatabase(settings.store_url)
         self.changes = ChangeWatch(self.database)
         self.lane = configuration.lane(settings, self.smtp)
@@ -102,21 +95,21 @@ class Outspool:
     async def _dispatching(self, transport: Transport) -> AsyncIterator[None]:
         dispatcher = self._dispatcher(transport, self.breaker())
         ticker = Ticker(dispatcher.wake)
-        ticker.every(BEAT_SECONDS, dispatcher.beat)
-        ticker.every(BEAT_SECONDS, dispatcher.rescue)
-        ticker.every(POLL_SECONDS, dispatcher.poll)
+        ticker.every(self.pace.beat_seconds, dispatcher.beat)
+        ticker.every(self.pace.beat_seconds, dispatcher.rescue)
+        ticker.every(self.pace.poll_seconds, dispatcher.poll)
         async with self.changes.watch(dispatcher.wake, due_only=True):
             ticker.start()
             loop = asyncio.create_task(dispatcher.run(ticker), name="dispatcher")
             try:
                 yield
             finally:
-                await dispatcher.stop(grace=GRACE_SECONDS)
+                await dispatcher.stop()
                 # It ends by itself. Canceled within a claim it would leave emails behind that nobody carries.
-                await asyncio.wait({loop}, timeout=LAST_CLAIM_SECONDS)
+                await asyncio.wait({loop}, timeout=self.pace.last_claim_seconds)
                 loop.cancel()
                 await asyncio.gather(loop, return_exceptions=True)
-                await dispatcher.stop(grace=GRACE_SECONDS)  # for what that last claim began
+                await dispatcher.stop()  # for what that last claim began
                 ticker.stop()
                 await transport.close()
 
@@ -127,6 +120,7 @@ class Outspool:
             clock=self.clock,
             pause=partial(account_pause, random=random.random),
             credential=partial(configuration.credential, self.smtp),
+            pace=self.pace,
         )
 
     def _dispatcher(self, transport: Transport, breaker: Breaker) -> Dispatcher:
@@ -142,11 +136,19 @@ class Outspool:
             next_delay=partial(retries.next_delay, random=random.random),
             resend_doubtful=resend,
             clock=self.clock,
+            pace=self.pace,
         )
         limits = Limits(batch=settings.batch_size, connections=settings.smtp_connections)
         name = f"{socket.gethostname()}:{os.getpid()}"
         return Dispatcher(
-            self.queue, agent, breaker, name=name, limits=limits, resend_doubtful=resend, clock=self.clock
+            self.queue,
+            agent,
+            breaker,
+            name=name,
+            limits=limits,
+            resend_doubtful=resend,
+            clock=self.clock,
+            pace=self.pace,
         )
 
     async def _transport(self, stack: AsyncExitStack) -> Transport:

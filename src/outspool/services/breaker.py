@@ -11,11 +11,9 @@ from enum import Enum, auto
 
 from outspool.errors import AccountTrouble, StoreUnavailable, TroubleKind
 from outspool.ports import Account, AccountState, Clock
+from outspool.services.pace import Pace
 
 logger = logging.getLogger(__name__)
-
-PROBE_TIME = timedelta(seconds=60)
-"""How long a probe may take before another process may try."""
 
 
 class _Trial(Enum):
@@ -34,12 +32,14 @@ class Breaker:
         clock: Clock,
         pause: Callable[[TroubleKind, int], timedelta],
         credential: Callable[[], str],
+        pace: Pace,
     ) -> None:
         """`pause` says how long to rest after so many failures in a row; `credential` is a hash of the login."""
         self._account = account
         self._clock = clock
         self._pause = pause
         self._credential = credential
+        self._pace = pace
         self._state = AccountState()
         self._tripping = asyncio.Lock()
         self._trial = _Trial.SILENT
@@ -59,7 +59,7 @@ class Breaker:
         """Take the one trial after a pause; False when another process has it."""
         self._trial = _Trial.SILENT
         now = self._clock.now()
-        return await self._account.take_probe(now=now, until=now + PROBE_TIME)
+        return await self._account.take_probe(now=now, until=now + self._pace.probe)
 
     async def trip(self, trouble: AccountTrouble, *, probing: bool) -> None:
         """Rest the account; of several deliveries that fail at once only the first counts."""

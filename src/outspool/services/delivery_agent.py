@@ -17,13 +17,12 @@ from outspool.domain.transition import Transition
 from outspool.errors import AccountTrouble, LeaseLost, OutspoolError, Refusal, StoreUnavailable
 from outspool.ports import Clock, EmailStore, Lease, Queue, Transport
 from outspool.services.breaker import Breaker
+from outspool.services.pace import Pace
 
 logger = logging.getLogger(__name__)
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 """Seconds between attempts to record an outcome while the database is away."""
-_LAST_WORDS = 5.0
-"""Seconds to record the outcome of what a stop interrupts."""
 
 _INTERRUPTED = Problem(
     code="in_doubt",
@@ -46,6 +45,7 @@ class DeliveryAgent:
         next_delay: Callable[[int], timedelta | None],
         resend_doubtful: bool,
         clock: Clock,
+        pace: Pace,
     ) -> None:
         """`next_delay` says how long to wait after so many attempts, None to give up."""
         self._store = store
@@ -56,6 +56,7 @@ class DeliveryAgent:
         self._next_delay = next_delay
         self._resend_doubtful = resend_doubtful
         self._clock = clock
+        self._pace = pace
 
     async def carry(self, email: Email, lease: Lease, *, probing: bool = False) -> None:
         """Make one attempt at `email`, held under `lease`, and record what came of it.
@@ -67,7 +68,8 @@ class DeliveryAgent:
         try:
             change = await self._attempt(email, mark, probing=probing)
         except asyncio.CancelledError:
-            await asyncio.wait_for(self._record(email, self._interrupted(email, mark), lease), _LAST_WORDS)
+            last_words = self._record(email, self._interrupted(email, mark), lease)
+            await asyncio.wait_for(last_words, self._pace.last_words_seconds)
             raise
         if change is not None:
             await self._record(email, change, lease)

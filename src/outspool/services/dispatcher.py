@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID, uuid4
 
 from outspool.domain.email import Email
@@ -16,16 +16,9 @@ from outspool.errors import OutspoolError
 from outspool.ports import Alarm, Clock, Lease, Queue
 from outspool.services.breaker import Breaker
 from outspool.services.delivery_agent import DeliveryAgent
+from outspool.services.pace import Pace
 
 logger = logging.getLogger(__name__)
-
-LEASE = timedelta(seconds=30)
-"""How long a claim holds without a heartbeat; a dead worker's emails are free again after this."""
-
-BEAT_SECONDS = 10.0
-"""Three heartbeats fit into a lease, so that one may be missed."""
-
-_STORE_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +42,7 @@ class Dispatcher:
         limits: Limits,
         resend_doubtful: bool,
         clock: Clock,
+        pace: Pace,
     ) -> None:
         """`name` is what `doctor` calls this worker."""
         self._queue = queue
@@ -58,6 +52,7 @@ class Dispatcher:
         self._limits = limits
         self._resend_doubtful = resend_doubtful
         self._clock = clock
+        self._pace = pace
         self._woken = asyncio.Event()
         self._slots = asyncio.Semaphore(limits.connections)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,7 +78,7 @@ class Dispatcher:
                 alarm.set(await self._dispatch_due())
             except Exception as error:  # noqa: BLE001 - no fault of ours may end the worker
                 self._note_outage(error)
-                await asyncio.sleep(_STORE_RETRY_SECONDS)
+                await asyncio.sleep(self._pace.store_retry_seconds)
                 continue
             self._note_outage(None)
             await self._woken.wait()
@@ -117,7 +112,7 @@ class Dispatcher:
         resting = state.is_paused(now)
         probing = state.failures > 0 and not resting
         limit = 1 if probing else room
-        lease = Lease(token=uuid4(), until=now + LEASE)
+        lease = Lease(token=uuid4(), until=now + self._pace.lease)
         emails = await self._queue.claim_due(lease, now=now, limit=limit, deferred_too=not resting)
         if probing and emails and not await self._breaker.take_probe():
             await self._breaker.refresh()  # another process probes: these wait for what it finds
@@ -179,7 +174,7 @@ class Dispatcher:
             return
         now = self._clock.now()
         try:
-            await self._queue.heartbeat(tuple(self._leases), until=now + LEASE, worker=self._name, at=now)
+            await self._queue.heartbeat(tuple(self._leases), until=now + self._pace.lease, worker=self._name, at=now)
         except Exception as error:  # noqa: BLE001 - the next beat comes
             logger.debug("no heartbeat: %s", error)
 
@@ -194,12 +189,12 @@ class Dispatcher:
             logger.warning("freed %d emails of a worker that died", freed)
             self.wake()
 
-    async def stop(self, *, grace: float) -> None:
-        """Claim nothing more, let what is on the wire end within `grace` seconds, hand back the rest."""
+    async def stop(self) -> None:
+        """Claim nothing more, let what is on the wire end within the grace period, hand back the rest."""
         self._stopping.set()
         self.wake()
         if self._tasks:
-            _, unfinished = await asyncio.wait(self._tasks, timeout=grace)
+            _, unfinished = await asyncio.wait(self._tasks, timeout=self._pace.grace_seconds)
             for task in unfinished:
                 task.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)

@@ -12,8 +12,8 @@ from outspool.errors import AccountTrouble, StoreUnavailable, TroubleKind
 from outspool.ports import Account, AccountState, Clock, DatabaseProbe, DiskState, Queue, SchemaState, Vitals
 from outspool.services.breaker import Breaker
 from outspool.services.configuration_checks import Setup, check_configuration
-from outspool.services.dispatcher import LEASE
 from outspool.services.findings import Finding, Level, fail, ok, warn
+from outspool.services.pace import Pace
 from outspool.services.queue_checks import check_database, check_disk, check_dispatching, check_queue
 
 
@@ -31,6 +31,7 @@ class Doctor:
         breaker: Breaker,
         log_in: Callable[[], Awaitable[None]] | None,
         clock: Clock,
+        pace: Pace,
     ) -> None:
         """`log_in` tries the SMTP account and raises `AccountTrouble`; None: do not try."""
         self._setup = setup
@@ -41,6 +42,7 @@ class Doctor:
         self._breaker = breaker
         self._log_in = log_in
         self._clock = clock
+        self._pace = pace
 
     async def examine(self) -> AsyncIterator[Finding]:
         """Yield each finding as soon as it is made. Raises nothing that a database or a mail server causes."""
@@ -81,7 +83,7 @@ class Doctor:
         if state.is_paused(now):
             yield await self._paused(state, now, logged_in=logged_in)
         backlog = await self._probe.backlog(now=now)
-        workers = await self._queue.workers(since=now - LEASE)
+        workers = await self._queue.workers(since=now - self._pace.lease)
         yield check_dispatching(workers, backlog, now=now)
         for finding in check_queue(backlog, now=now):
             yield finding
