@@ -19,6 +19,7 @@ def test_a_stop_at_any_moment_of_the_start_leaves_no_email_claimed(tmp_path: Pat
         async with app.running(worker=True):
             email = await app.outbox.accept(draft)
             await asyncio.sleep(milliseconds / 1000)
+        app = Outspool(settings)
         async with app.running(worker=False):
             return (await app.outbox.get(str(email.id))).status
 
