@@ -17,10 +17,14 @@ from outspool.domain.transition import Transition
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """Tells the time, which a person or NTP may set at any moment, and how much time has passed, which nobody can."""
 
     def now(self) -> datetime:
         """Return the current time, aware, in UTC."""
+        ...
+
+    def elapsed(self) -> float:
+        """Return the seconds since some fixed moment; they pass evenly, also while the machine sleeps."""
         ...
 
 

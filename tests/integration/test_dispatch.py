@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.smtp_sink import SmtpSink
 
+from outspool.adapters.system_clock import SystemClock
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Email, Event
 from outspool.domain.schedule import When
@@ -25,7 +26,7 @@ S, R = EmailStatus, RecipientStatus
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
 
 
-class AnHourLater:
+class AnHourLater(SystemClock):
     def now(self) -> datetime:
         return datetime.now(UTC) + timedelta(hours=1)
 

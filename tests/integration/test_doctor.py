@@ -17,6 +17,7 @@ from support.smtp_sink import SmtpSink
 from outspool.adapters.disk_check import disk_state
 from outspool.adapters.sql_database import Database
 from outspool.adapters.sql_tables import emails
+from outspool.adapters.system_clock import SystemClock
 from outspool.app.examination import doctor_for
 from outspool.app.runtime import Outspool
 from outspool.domain.schedule import When
@@ -32,7 +33,7 @@ SECRET = "hunter2-hunter2"
 ADA = Draft(to=["ada@example.com"], subject="s", body="b")
 
 
-class TenSecondsAhead:
+class TenSecondsAhead(SystemClock):
     def now(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=10)
 

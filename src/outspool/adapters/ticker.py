@@ -1,36 +1,63 @@
-"""APScheduler as the clock of a dispatcher, never its store: jobs live in memory, the emails table is the truth."""
+"""What makes a dispatcher look: an alarm by the time of day, and chores by time that has passed.
+
+APScheduler is the clock of the alarm, never a store: the emails table is the truth. It is not the clock of the
+chores: its intervals are times of day too, so that a clock set back by an hour would stop every heartbeat for an hour.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.date import DateTrigger
-from apscheduler.triggers.interval import IntervalTrigger
+
+from outspool.adapters.system_clock import time_since_start
+from outspool.ports import Clock
+
+logger = logging.getLogger(__name__)
 
 _ALARM = "alarm"
 
+_LONGEST_NAP = 1.0
+"""Seconds after which a chore notices that the machine slept, and is made up for."""
+
 
 class Ticker:
-    """Rings one alarm at a time (the `Alarm` port) and repeats chores. Must be used on a running event loop."""
+    """Rings one alarm at a time (the `Alarm` port) and repeats chores. Must be used on a running event loop.
 
-    def __init__(self, ring: Callable[[], None]) -> None:
-        """Call `ring` when the alarm goes off."""
+    When the time of day is set back, an alarm waits for its time; when it is set forward, or the machine slept, the
+    alarm may be late, so let a chore look too.
+    """
+
+    def __init__(
+        self, ring: Callable[[], None], *, clock: Clock, elapsed: Callable[[], float] = time_since_start
+    ) -> None:
+        """Call `ring` when the alarm goes off by `clock`. `elapsed` counts the seconds between chores."""
         # The default grace of one second would drop an alarm that is late: late is better than never.
         defaults = {"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
         self._scheduler = AsyncIOScheduler(timezone="UTC", job_defaults=defaults)
         self._ring = ring
+        self._clock = clock
+        self._elapsed = elapsed
+        self._chores: list[tuple[float, Callable[[], Awaitable[Any]]]] = []
+        self._under_way: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to tick."""
         self._scheduler.start()
+        self._under_way = [asyncio.create_task(self._repeat(seconds, chore)) for seconds, chore in self._chores]
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Tick no more. A chore under way is canceled; what it began in the database still ends whole."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
+        for chore in self._under_way:
+            chore.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
 
     def set(self, at: datetime | None) -> None:
         """See `Alarm.set`."""
@@ -38,11 +65,27 @@ class Ticker:
             if self._scheduler.get_job(_ALARM):
                 self._scheduler.remove_job(_ALARM)
             return
-        self._scheduler.add_job(self._ring_async, DateTrigger(at), id=_ALARM, replace_existing=True)
+        machines_at = datetime.now(UTC) + (at - self._clock.now())
+        self._scheduler.add_job(self._ring_async, DateTrigger(machines_at), id=_ALARM, replace_existing=True)
 
     def every(self, seconds: float, chore: Callable[[], Awaitable[Any]]) -> None:
-        """Run `chore` every so many seconds; a slow one is not started twice."""
-        self._scheduler.add_job(chore, IntervalTrigger(seconds=seconds))
+        """Run `chore` every so many seconds once started; a slow one is not begun twice."""
+        self._chores.append((seconds, chore))
+
+    async def _repeat(self, seconds: float, chore: Callable[[], Awaitable[Any]]) -> None:
+        begun = self._elapsed()
+        while True:
+            await self._until(begun + seconds)
+            begun = self._elapsed()
+            try:
+                await chore()
+            except Exception:
+                logger.exception("a chore failed unexpectedly; it is done again")
+
+    async def _until(self, moment: float) -> None:
+        # In naps: the event loop's own clock stands still while the machine sleeps.
+        while (wait := moment - self._elapsed()) > 0:  # noqa: ASYNC110 - nothing tells that the machine slept
+            await asyncio.sleep(min(wait, _LONGEST_NAP))
 
     async def _ring_async(self) -> None:  # a coroutine runs on the loop, a function would go to a thread
         self._ring()

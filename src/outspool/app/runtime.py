@@ -94,7 +94,7 @@ class Outspool:
     @asynccontextmanager
     async def _dispatching(self, transport: Transport) -> AsyncIterator[None]:
         dispatcher = self._dispatcher(transport, self.breaker())
-        ticker = Ticker(dispatcher.wake)
+        ticker = Ticker(dispatcher.wake, clock=self.clock)
         ticker.every(self.pace.beat_seconds, dispatcher.beat)
         ticker.every(self.pace.beat_seconds, dispatcher.rescue)
         ticker.every(self.pace.poll_seconds, dispatcher.poll)
@@ -110,7 +110,7 @@ class Outspool:
                 loop.cancel()
                 await asyncio.gather(loop, return_exceptions=True)
                 await dispatcher.stop()  # for what that last claim began
-                ticker.stop()
+                await ticker.stop()
                 await transport.close()
 
     def breaker(self) -> Breaker:
