@@ -12,9 +12,11 @@
     │   ├── IdempotencyConflict       idempotency_conflict
     │   ├── RecipientRefused          recipient_refused (by the operator's policy)
     │   ├── TooLarge                  too_large
+    │   ├── RateLimited               rate_limited: the sender's hour is full
     │   └── NotConfigured             not_configured
     ├── StoreUnavailable              store_unavailable: the database cannot be used now
     ├── AccountTrouble                the SMTP account, not the email, is at fault
+    ├── QuotaReached                  the SMTP account's day is full
     ├── LeaseLost                     another worker may own the email now: do not send it
     └── MisconfiguredError            the process cannot start like this
 
@@ -24,6 +26,7 @@ It never holds a secret, a stack, or a stranger's input at length (see `brief`).
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
@@ -103,6 +106,18 @@ class TooLarge(Refusal):
     code = "too_large"
 
 
+class RateLimited(Refusal):
+    """So many emails were accepted lately that the operator wants no more now."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, hint: str = "", *, retry_after: float, retry_at: datetime) -> None:
+        """Say beside the two sentences when it may be asked again: in `retry_after` seconds, at `retry_at` (UTC)."""
+        super().__init__(message, hint)
+        self.retry_after = retry_after
+        self.retry_at = retry_at
+
+
 class NotConfigured(Refusal):
     """No SMTP account is set, so nothing could ever be sent."""
 
@@ -138,6 +153,17 @@ class AccountTrouble(OutspoolError):
         """Say which kind of trouble it is beside the two sentences."""
         super().__init__(message, hint)
         self.kind = kind
+
+
+class QuotaReached(OutspoolError):
+    """The account has handed over as many recipients as it may in a day; the email waits, its attempts unburnt."""
+
+    code = "daily_quota"
+
+    def __init__(self, message: str, hint: str = "", *, until: datetime) -> None:
+        """Say beside the two sentences when there will be room (UTC)."""
+        super().__init__(message, hint)
+        self.until = until
 
 
 class LeaseLost(OutspoolError):

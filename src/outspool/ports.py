@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
@@ -14,6 +14,7 @@ from outspool.domain.delivery import Delivery
 from outspool.domain.email import Email, Event
 from outspool.domain.status import EmailStatus
 from outspool.domain.transition import Transition
+from outspool.errors import QuotaReached
 
 
 class Clock(Protocol):
@@ -80,11 +81,23 @@ class AccountState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How many `recipients` the daily quota still lets pass (None: there is no quota); `reached` if none."""
+
+    recipients: int | None = None
+    reached: QuotaReached | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSighting:
-    """A dispatcher that reported itself: who it is and when it was last alive (UTC)."""
+    """A dispatcher that reported itself: who it is and when it was last alive (UTC).
+
+    `skew` is how far its clock was ahead of the database's, None where both are one.
+    """
 
     name: str
     seen_at: datetime
+    skew: timedelta | None = None
 
 
 class SchemaState(StrEnum):
@@ -160,7 +173,8 @@ class EmailStore(Protocol):
         """Commit a new email and its first event; what is returned survives any crash.
 
         An email with the same idempotency key and fingerprint is returned instead of a second being stored.
-        Raises `IdempotencyConflict` when the key stands for another fingerprint.
+        Raises `IdempotencyConflict` when the key stands for another fingerprint, and `RateLimited` when the sender
+        had as many emails accepted lately, by all processes together, as it may.
         """
         ...
 
@@ -214,12 +228,24 @@ class Queue(Protocol):
         """
         ...
 
-    async def mark(self, email_id: UUID, lease: Lease, *, at: datetime) -> bool:
-        """Commit that the message is about to go on the wire; False when the lease no longer holds it."""
+    async def mark(self, email_id: UUID, lease: Lease, *, at: datetime, recipients: int) -> bool:
+        """Commit that the message is about to go on the wire; False when the lease no longer holds it.
+
+        Raises `QuotaReached`, and marks nothing, when the account's daily quota has no room for so many `recipients`.
+        """
         ...
 
-    async def heartbeat(self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime) -> None:
-        """Extend what these leases hold to `until`, and note that `worker` lives."""
+    async def room(self, *, now: datetime) -> Room:
+        """Return how much the account's daily quota leaves, over all processes."""
+        ...
+
+    async def heartbeat(
+        self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime
+    ) -> timedelta | None:
+        """Extend what these leases hold to `until`, and note that `worker` lives.
+
+        Return how far the clock that gave `at` is ahead of the database's, None where both are one.
+        """
         ...
 
     async def retire(self, worker: str) -> None:

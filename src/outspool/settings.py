@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     max_retries: int = Field(3, alias="EMAIL_MAX_RETRIES", ge=0, le=50)
     expire_after_hours: float = Field(120, alias="EMAIL_EXPIRE_AFTER_HOURS", gt=0, le=24 * 365)
     on_unknown: Literal["hold", "resend"] = Field("hold", alias="EMAIL_ON_UNKNOWN")
+    rate_limit_per_hour: int = Field(100, alias="EMAIL_RATE_LIMIT_PER_HOUR", ge=1)
+    daily_quota: int | None = Field(None, alias="EMAIL_DAILY_QUOTA", ge=1)
     batch_size: int = Field(50, alias="EMAIL_BATCH_SIZE", ge=1, le=1000)
     allowed_recipients: CommaSeparated | None = Field(None, alias="EMAIL_ALLOWED_RECIPIENTS")
     denied_recipients: CommaSeparated = Field((), alias="EMAIL_DENIED_RECIPIENTS")

@@ -47,9 +47,9 @@ async def test_a_mark_needs_a_lease_that_holds(box: Outlet) -> None:
     lease = a_lease()
     email = await box.accept(an_email())
     await box.claim(lease=lease)
-    assert not await box.queue.mark(email.id, a_lease(), at=NOW)
-    assert not await box.queue.mark(email.id, lease, at=AFTER_LEASE)
-    assert await box.queue.mark(email.id, lease, at=SOON)
+    assert not await box.queue.mark(email.id, a_lease(), at=NOW, recipients=1)
+    assert not await box.queue.mark(email.id, lease, at=AFTER_LEASE, recipients=1)
+    assert await box.queue.mark(email.id, lease, at=SOON, recipients=1)
 
 
 async def test_a_heartbeat_keeps_a_lease(box: Outlet) -> None:
@@ -59,7 +59,7 @@ async def test_a_heartbeat_keeps_a_lease(box: Outlet) -> None:
     until = AFTER_LEASE + timedelta(seconds=30)
     await box.queue.heartbeat([lease.token], until=until, worker="w1", at=SOON)
     assert await box.queue.rescue(now=AFTER_LEASE, resend_marked=False) == 0
-    assert await box.queue.mark(email.id, lease, at=AFTER_LEASE)
+    assert await box.queue.mark(email.id, lease, at=AFTER_LEASE, recipients=1)
 
 
 async def test_workers_that_beat_are_seen_while_they_do(box: Outlet) -> None:
@@ -75,7 +75,7 @@ async def test_the_dead_workers_unmarked_email_is_due_again_and_its_marked_one_i
     unmarked = await box.accept(an_email())
     marked = await box.accept(an_email("a@example.com", "b@example.com"))
     await box.claim(lease=lease)
-    assert await box.queue.mark(marked.id, lease, at=SOON)
+    assert await box.queue.mark(marked.id, lease, at=SOON, recipients=1)
     assert await box.queue.rescue(now=SOON, resend_marked=False) == 0
     assert await box.queue.rescue(now=AFTER_LEASE, resend_marked=False) == 2
     freed, doubtful = await box.store.get(unmarked.id), await box.store.get(marked.id)
@@ -108,7 +108,7 @@ async def test_a_marked_email_is_sent_again_where_the_operator_prefers_that(box:
     lease = a_lease()
     email = await box.accept(an_email())
     await box.claim(lease=lease)
-    await box.queue.mark(email.id, lease, at=SOON)
+    await box.queue.mark(email.id, lease, at=SOON, recipients=1)
     assert await box.queue.rescue(now=AFTER_LEASE, resend_marked=True) == 1
     assert [again.id for again in await box.claim(at=AFTER_LEASE)] == [email.id]
 
@@ -117,7 +117,7 @@ async def test_a_worker_that_was_thought_dead_settles_the_doubt_it_left(box: Out
     lease = a_lease()
     email = await box.accept(an_email())
     await box.claim(lease=lease)
-    await box.queue.mark(email.id, lease, at=SOON)
+    await box.queue.mark(email.id, lease, at=SOON, recipients=1)
     await box.queue.rescue(now=AFTER_LEASE, resend_marked=False)
     settled = await box.record(email.id, as_sent(email, at=AFTER_LEASE), lease=lease.token)
     assert settled is not None
@@ -131,16 +131,16 @@ async def test_a_worker_that_was_thought_dead_cannot_touch_what_another_has_clai
     await box.queue.rescue(now=AFTER_LEASE, resend_marked=False)
     new = a_lease(AFTER_LEASE)
     await box.claim(at=AFTER_LEASE, lease=new)
-    assert not await box.queue.mark(email.id, old, at=AFTER_LEASE)
+    assert not await box.queue.mark(email.id, old, at=AFTER_LEASE, recipients=1)
     assert await box.record(email.id, as_sent(email), lease=old.token) is None
-    assert await box.queue.mark(email.id, new, at=AFTER_LEASE)
+    assert await box.queue.mark(email.id, new, at=AFTER_LEASE, recipients=1)
 
 
 async def test_a_retried_doubt_can_no_longer_be_settled_by_its_old_worker(box: Outlet) -> None:
     lease = a_lease()
     email = await box.accept(an_email())
     await box.claim(lease=lease)
-    await box.queue.mark(email.id, lease, at=SOON)
+    await box.queue.mark(email.id, lease, at=SOON, recipients=1)
     await box.queue.rescue(now=AFTER_LEASE, resend_marked=False)
     again = Transition.retried(at=AFTER_LEASE, recipients=email.recipients, expires_at=email.expires_at)
     assert await box.record(email.id, again) is not None

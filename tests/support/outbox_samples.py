@@ -15,6 +15,7 @@ from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_store import SqlEmailStore
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.adapters.uuid7 import new_id
+from outspool.domain.cap import HOUR, Cap
 from outspool.domain.email import Content, Email, Event, Mailbox, Recipient, Reply
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
@@ -22,6 +23,9 @@ from outspool.ports import Lease
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 OK = Reply(code=250, enhanced_code="2.0.0", text="ok")
+
+
+UNLIMITED = Cap(most=10**9, window=HOUR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,9 @@ class Outlet:
 
 
 @asynccontextmanager
-async def outlet(url: str, *, lane: str = "smtp") -> AsyncIterator[Outlet]:
+async def outlet(
+    url: str, *, lane: str = "smtp", rate: Cap = UNLIMITED, quota: Cap | None = None
+) -> AsyncIterator[Outlet]:
     """Open a database as one more process would."""
     database = MigratedDatabase(url)
     changes = ChangeWatch(database)
@@ -60,8 +66,8 @@ async def outlet(url: str, *, lane: str = "smtp") -> AsyncIterator[Outlet]:
         yield Outlet(
             database=database,
             changes=changes,
-            store=SqlEmailStore(database, changes, lane=lane),
-            queue=SqlQueue(database, changes, lane=lane),
+            store=SqlEmailStore(database, changes, lane=lane, rate=rate),
+            queue=SqlQueue(database, changes, lane=lane, account="test", quota=quota),
             account=SqlAccount(database, changes, name="test"),
         )
     finally:

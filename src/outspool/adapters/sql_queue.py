@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -9,14 +10,16 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from outspool.adapters import sql_meter
 from outspool.adapters.sql_rows import event_values, problem_values
 from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_store import with_parts
-from outspool.adapters.sql_tables import emails, events, recipients, workers
+from outspool.adapters.sql_tables import UtcDateTime, emails, events, recipients, workers
 from outspool.adapters.sql_watch import ChangeWatch
+from outspool.domain.cap import Cap, quota_reached
 from outspool.domain.email import Email, Event, Problem
 from outspool.domain.status import CLAIMABLE, EmailStatus, RecipientStatus
-from outspool.ports import Lease, WorkerSighting
+from outspool.ports import Lease, Room, WorkerSighting
 
 _FORGOTTEN = timedelta(days=1)
 """After this nobody asks any more when a worker that was killed was last seen."""
@@ -31,11 +34,18 @@ CLAIM_LOST = Problem(
 class SqlQueue:
     """The waiting emails of one database."""
 
-    def __init__(self, database: MigratedDatabase, changes: ChangeWatch, *, lane: str) -> None:
-        """Share the database with the store; announce what changes. Only emails of `lane` are claimed."""
+    def __init__(
+        self, database: MigratedDatabase, changes: ChangeWatch, *, lane: str, account: str, quota: Cap | None
+    ) -> None:
+        """Share the database with the store; announce what changes. Only emails of `lane` are claimed.
+
+        `account` names the SMTP account whose recipients `quota` limits, if it does.
+        """
         self.database = database
         self._changes = changes
         self._lane = lane
+        self._quota = quota
+        self._meter = f"handed over {account}"
 
     async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
         """See `Queue.claim_due`. The CTE is a fence: it is evaluated once, before the rows are locked."""
@@ -68,7 +78,7 @@ class SqlQueue:
 
         return await self.database.write(take)
 
-    async def mark(self, email_id: UUID, lease: Lease, *, at: datetime) -> bool:
+    async def mark(self, email_id: UUID, lease: Lease, *, at: datetime, recipients: int) -> bool:
         """See `Queue.mark`."""
         statement = (
             emails.update()
@@ -81,26 +91,52 @@ class SqlQueue:
             .values(marked_at=at)
             .returning(emails.c.id)
         )
-        return await self.database.write(lambda connection: connection.scalar(statement)) is not None
 
-    async def heartbeat(self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime) -> None:
+        def set_mark(connection: sa.Connection) -> bool:
+            if connection.scalar(statement) is None:
+                return False
+            if self._quota is not None:
+                sql_meter.take(connection, self._meter, recipients, self._quota, now=at)
+            return True
+
+        try:
+            return await self.database.write(set_mark)
+        except sql_meter.CapReached as reached:
+            await sql_meter.mend(self.database, self._meter, reached, now=at)
+            assert self._quota is not None
+            raise quota_reached(self._quota, until=reached.at) from None
+
+    async def room(self, *, now: datetime) -> Room:
+        """See `Queue.room`."""
+        quota = self._quota
+        if quota is None:
+            return Room()
+        free, until = await self.database.read(
+            lambda connection: sql_meter.room(connection, self._meter, quota, now=now)
+        )
+        return Room(recipients=free, reached=None if until is None else quota_reached(quota, until=until))
+
+    async def heartbeat(
+        self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime
+    ) -> timedelta | None:
         """See `Queue.heartbeat`."""
-        insert = postgresql.insert if self.database.is_postgres else sqlite.insert
-        sighting = insert(workers).values(name=worker, seen_at=at)
-        sighting = sighting.on_conflict_do_update(index_elements=["name"], set_={"seen_at": at})
+        asked = time.monotonic()
         extension = (
             emails.update()
             .where(emails.c.status == EmailStatus.SENDING.value, emails.c.lease.in_(leases))
             .values(lease_until=until)
         )
 
-        def beat(connection: sa.Connection) -> None:
-            connection.execute(sighting)
-            connection.execute(workers.delete().where(workers.c.seen_at < at - _FORGOTTEN))
+        def beat(connection: sa.Connection) -> timedelta | None:
             if leases:
                 connection.execute(extension)
+            clock = _clock_of(connection)
+            skew = None if clock is None else at + timedelta(seconds=time.monotonic() - asked) - clock
+            _sight(connection, worker, at, skew)
+            connection.execute(workers.delete().where(workers.c.seen_at < at - _FORGOTTEN))
+            return skew
 
-        await self.database.write(beat)
+        return await self.database.write(beat)
 
     async def retire(self, worker: str) -> None:
         """See `Queue.retire`."""
@@ -152,7 +188,14 @@ class SqlQueue:
         """See `Queue.workers`."""
         statement = sa.select(workers).where(workers.c.seen_at >= since).order_by(workers.c.name)
         rows = await self.database.read(lambda connection: connection.execute(statement).mappings().all())
-        return [WorkerSighting(name=row["name"], seen_at=row["seen_at"]) for row in rows]
+        return [
+            WorkerSighting(
+                name=row["name"],
+                seen_at=row["seen_at"],
+                skew=None if row["skew_seconds"] is None else timedelta(seconds=row["skew_seconds"]),
+            )
+            for row in rows
+        ]
 
     def _claimable(self, now: datetime, *, deferred_too: bool) -> sa.ColumnElement[bool]:
         """What a claim may take; with the account at rest, of the deferred only those that are out of time."""
@@ -174,6 +217,21 @@ def _of_the_dead(now: datetime, *also: sa.ColumnElement[bool]) -> sa.ColumnEleme
         .cte("dead")
     )
     return emails.c.id.in_(sa.select(dead.c.id))
+
+
+def _clock_of(connection: sa.Connection) -> datetime | None:
+    """Return what the database's own clock says; SQLite has none but ours."""
+    if connection.dialect.name != "postgresql":
+        return None
+    clock: datetime = connection.execute(sa.select(sa.func.clock_timestamp(type_=UtcDateTime))).scalar_one()
+    return clock
+
+
+def _sight(connection: sa.Connection, worker: str, at: datetime, skew: timedelta | None) -> None:
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    seen = {"seen_at": at, "skew_seconds": None if skew is None else skew.total_seconds()}
+    sighting = insert(workers).values(name=worker, **seen)
+    connection.execute(sighting.on_conflict_do_update(index_elements=["name"], set_=seen))
 
 
 def _note(connection: sa.Connection, rows: Sequence[sa.RowMapping], event: Event) -> None:

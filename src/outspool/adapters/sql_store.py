@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from outspool.adapters import sql_search
+from outspool.adapters import sql_meter, sql_search
 from outspool.adapters.sql_rows import (
     content_values,
     email_values,
@@ -27,6 +27,7 @@ from outspool.adapters.sql_rows import (
 from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_tables import emails, events, recipients, tags
 from outspool.adapters.sql_watch import ChangeWatch
+from outspool.domain.cap import Cap, rate_limited
 from outspool.domain.email import Email, Event, Recipient
 from outspool.domain.status import UNSETTLED, WAITING, EmailStatus
 from outspool.domain.transition import Transition
@@ -37,11 +38,13 @@ from outspool.ports import Page, Search
 class SqlEmailStore:
     """The emails of one database."""
 
-    def __init__(self, database: MigratedDatabase, changes: ChangeWatch, *, lane: str) -> None:
-        """Share the database with the queue; announce what changes. New emails go into `lane`."""
+    def __init__(self, database: MigratedDatabase, changes: ChangeWatch, *, lane: str, rate: Cap) -> None:
+        """Share the database with the queue; announce what changes. New emails go into `lane`, no more than `rate`."""
         self.database = database
         self._changes = changes
         self._lane = lane
+        self._rate = rate
+        self._meter = f"accepted {lane}"
 
     async def add(self, email: Email, event: Event) -> Email:
         """See `EmailStore.add`. Adding the same id again is harmless, so a doubtful commit is simply repeated."""
@@ -72,12 +75,17 @@ class SqlEmailStore:
         def store(connection: sa.Connection) -> Email:
             if connection.scalar(statement) is None:
                 return self._same(connection, email)
+            sql_meter.take(connection, self._meter, 1, self._rate, now=email.created_at)
             _add_parts(connection, email)
             _note(connection, email.id, event)
             self._changes.notify(connection)
             return email
 
-        return await self.database.write(store)
+        try:
+            return await self.database.write(store)
+        except sql_meter.CapReached as reached:
+            await sql_meter.mend(self.database, self._meter, reached, now=email.created_at)
+            raise rate_limited(self._rate, now=email.created_at, again_at=reached.at) from None
 
     def _same(self, connection: sa.Connection, email: Email) -> Email:
         """Return what stands where `email` would: itself, stored before, or its twin under the same key."""

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Dialect
 
 from outspool.domain.status import CLAIMABLE, EmailStatus
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The Alembic revision this code was written for."""
 
 
@@ -140,4 +140,21 @@ workers = sa.Table(
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("seen_at", UtcDateTime, nullable=False),
+    sa.Column("skew_seconds", sa.Float),
+)
+
+meters = sa.Table(
+    "meters",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("total", sa.BigInteger, nullable=False),
+    sa.Column("last_at", UtcDateTime, nullable=False),
+)
+
+readings = sa.Table(
+    "readings",
+    metadata,
+    sa.Column("meter", sa.Text, primary_key=True),
+    sa.Column("total", sa.BigInteger, primary_key=True),
+    sa.Column("at", UtcDateTime, nullable=False),
 )

@@ -6,6 +6,7 @@ import hashlib
 from datetime import timedelta
 
 from outspool.adapters.smtp import Security, SmtpAccount
+from outspool.domain.cap import DAY, HOUR, Cap
 from outspool.domain.email import Mailbox
 from outspool.domain.mailbox_parser import parse_mailbox
 from outspool.domain.policy import Policy
@@ -16,6 +17,14 @@ from outspool.settings import GMAIL_HOST, Settings
 
 _TLS_PORT = 465
 """Where TLS begins with the first byte (RFC 8314 §3.3), so that it need not be said twice."""
+
+_GMAIL_QUOTA, _WORKSPACE_QUOTA = 500, 2000
+"""Recipients in any 24 hours, of an account of Gmail's own domains and of a company's (Workspace)."""
+
+_GMAIL_DOMAINS = frozenset({"gmail.com", "googlemail.com"})
+
+_MOST_RECIPIENTS = 100
+"""Of one email: what Gmail takes, and what every server must (RFC 5321 §4.5.3.1.8)."""
 
 _SANDBOX_SENDER = Mailbox(address="sandbox@outspool.test", name="outspool sandbox")
 _SANDBOX_DELAYS = (timedelta(seconds=2), timedelta(seconds=5), timedelta(seconds=10))
@@ -84,9 +93,11 @@ def sender(settings: Settings, account: SmtpAccount | None) -> Mailbox | None:
 def terms(settings: Settings, account: SmtpAccount | None) -> Acceptance:
     """Return on what terms emails are accepted."""
     username = account.username if account else None
+    quota = daily_quota(settings, account)
     policy = Policy(
         allowed=settings.allowed_recipients,
         denied=settings.denied_recipients,
+        max_recipients=min(_MOST_RECIPIENTS, quota.most if quota else _MOST_RECIPIENTS),
         max_message_bytes=int(settings.max_message_mb * 1024 * 1024),
         sender=sender(settings, account),
         account=username if username and "@" in username else None,
@@ -96,6 +107,20 @@ def terms(settings: Settings, account: SmtpAccount | None) -> Acceptance:
         expire_after=timedelta(hours=settings.expire_after_hours),
         refusal=lack_of_account(settings, account),
     )
+
+
+def rate(settings: Settings) -> Cap:
+    """Return how many emails of one sender are accepted."""
+    return Cap(most=settings.rate_limit_per_hour, window=HOUR)
+
+
+def daily_quota(settings: Settings, account: SmtpAccount | None) -> Cap | None:
+    """Return how many recipients the account may hand over a day: as set, or what Gmail is known to allow."""
+    most = settings.daily_quota
+    if most is None and account is not None and account.is_gmail:
+        domain = (account.username or "").rpartition("@")[2].lower()
+        most = _GMAIL_QUOTA if domain in _GMAIL_DOMAINS else _WORKSPACE_QUOTA
+    return None if most is None else Cap(most=most, window=DAY)
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

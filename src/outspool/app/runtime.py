@@ -51,9 +51,10 @@ class Outspool:
         self.database = MigratedDatabase(settings.store_url)
         self.changes = ChangeWatch(self.database)
         self.lane = configuration.lane(settings, self.smtp)
-        self.store = SqlEmailStore(self.database, self.changes, lane=self.lane)
-        self.queue = SqlQueue(self.database, self.changes, lane=self.lane)
-        self.account = SqlAccount(self.database, self.changes, name=configuration.account_name(self.smtp))
+        account, quota = configuration.account_name(self.smtp), configuration.daily_quota(settings, self.smtp)
+        self.store = SqlEmailStore(self.database, self.changes, lane=self.lane, rate=configuration.rate(settings))
+        self.queue = SqlQueue(self.database, self.changes, lane=self.lane, account=account, quota=quota)
+        self.account = SqlAccount(self.database, self.changes, name=account)
         terms = configuration.terms(settings, self.smtp)
         self.outbox = Outbox(self.store, self.account, self.changes, terms=terms, new_id=new_id, clock=self.clock)
 

@@ -10,7 +10,7 @@ from outspool.domain.delivery import Delivery, Outcome, Verdict
 from outspool.domain.email import Email, Problem, Recipient
 from outspool.domain.status import RecipientStatus
 from outspool.domain.transition import Transition
-from outspool.errors import AccountTrouble
+from outspool.errors import AccountTrouble, QuotaReached
 
 _STATUS_OF = {
     Verdict.TAKEN: RecipientStatus.SENT,
@@ -74,6 +74,15 @@ def account_resting(email: Email, trouble: AccountTrouble, *, now: datetime, fou
     """
     due_at = now if found_it else email.due_at
     problem = Problem(code=trouble.code, message=trouble.message, hint=trouble.hint)
+    return Transition.deferred(
+        at=now, recipients=email.recipients, attempts=email.attempts, due_at=due_at, problem=problem
+    )
+
+
+def quota_full(email: Email, reached: QuotaReached, *, now: datetime) -> Transition:
+    """Return the deferral of an email for which the account's day has no room: no attempt is burnt."""
+    problem = Problem(code=reached.code, message=reached.message, hint=reached.hint)
+    due_at = max(email.due_at, reached.until)
     return Transition.deferred(
         at=now, recipients=email.recipients, attempts=email.attempts, due_at=due_at, problem=problem
     )

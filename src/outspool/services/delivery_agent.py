@@ -11,10 +11,10 @@ from datetime import timedelta
 
 from outspool.domain.delivery import Delivery, Outcome, Verdict
 from outspool.domain.email import Email, Problem
-from outspool.domain.settlement import account_resting, after_delivery, out_of_time, unsendable
+from outspool.domain.settlement import account_resting, after_delivery, out_of_time, quota_full, unsendable
 from outspool.domain.status import RecipientStatus
 from outspool.domain.transition import Transition
-from outspool.errors import AccountTrouble, LeaseLost, OutspoolError, Refusal, StoreUnavailable
+from outspool.errors import AccountTrouble, LeaseLost, OutspoolError, QuotaReached, Refusal, StoreUnavailable
 from outspool.ports import Clock, EmailStore, Lease, Queue, Transport
 from outspool.services.breaker import Breaker
 from outspool.services.pace import Pace
@@ -58,15 +58,18 @@ class DeliveryAgent:
         self._clock = clock
         self._pace = pace
 
-    async def carry(self, email: Email, lease: Lease, *, probing: bool = False) -> None:
+    async def carry(
+        self, email: Email, lease: Lease, *, probing: bool = False, full: QuotaReached | None = None
+    ) -> None:
         """Make one attempt at `email`, held under `lease`, and record what came of it.
 
-        `probing`: the account is in trouble and this email is the trial whether it still is. When canceled midway the
+        `probing`: the account is in trouble and this email is the trial whether it still is. `full`: the day's quota
+        is used up, so the email waits for that. When canceled midway the
         email is handed back, or becomes ``unknown`` if it was marked.
         """
         mark = _Mark(self._queue, email, lease, self._clock)
         try:
-            change = await self._attempt(email, mark, probing=probing)
+            change = await self._attempt(email, mark, probing=probing, full=full)
         except asyncio.CancelledError:
             last_words = self._record(email, self._interrupted(email, mark), lease)
             await asyncio.wait_for(last_words, self._pace.last_words_seconds)
@@ -82,7 +85,9 @@ class DeliveryAgent:
         change = Transition.handed_back(at=self._clock.now(), code="handed_back", detail=why)
         await self._record(email, change, lease)
 
-    async def _attempt(self, email: Email, mark: _Mark, *, probing: bool) -> Transition | None:
+    async def _attempt(
+        self, email: Email, mark: _Mark, *, probing: bool, full: QuotaReached | None
+    ) -> Transition | None:
         """Return what becomes of the email; None when it is no longer ours to say."""
         now = self._clock.now()
         if email.expires_at <= now:
@@ -90,6 +95,8 @@ class DeliveryAgent:
         trouble = self._breaker.trouble()
         if trouble is not None and not probing:
             return account_resting(email, trouble, now=now)
+        if full is not None:
+            return quota_full(email, full, now=now)
         try:
             delivery = await self._deliver(email, mark)
         except Refusal as refusal:
@@ -97,6 +104,8 @@ class DeliveryAgent:
         except AccountTrouble as found:
             await self._breaker.trip(found, probing=probing)
             return account_resting(email, found, now=self._clock.now(), found_it=True)
+        except QuotaReached as reached:
+            return quota_full(email, reached, now=self._clock.now())
         except LeaseLost:
             logger.warning("email %s was claimed by another worker before it left; left to it", email.id)
             return None
@@ -158,7 +167,9 @@ class _Mark:
         self.is_made = False
 
     async def __call__(self) -> None:
-        """Raise `LeaseLost` when the email is no longer ours, `StoreUnavailable` when nobody can tell."""
-        if not await self._queue.mark(self._email.id, self._lease, at=self._clock.now()):
+        """Raise `LeaseLost` when the email is no longer ours, `QuotaReached`, or `StoreUnavailable` (nobody knows)."""
+        if not await self._queue.mark(
+            self._email.id, self._lease, at=self._clock.now(), recipients=len(self._email.owed)
+        ):
             raise LeaseLost("Another worker may own this email by now.")
         self.is_made = True

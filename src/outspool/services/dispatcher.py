@@ -12,7 +12,7 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from outspool.domain.email import Email
-from outspool.errors import OutspoolError
+from outspool.errors import OutspoolError, QuotaReached
 from outspool.ports import Alarm, Clock, Lease, Queue
 from outspool.services.breaker import Breaker
 from outspool.services.delivery_agent import DeliveryAgent
@@ -109,32 +109,34 @@ class Dispatcher:
             return None
         state = await self._breaker.refresh()
         now = self._clock.now()
-        resting = state.is_paused(now)
+        quota = await self._queue.room(now=now)
+        resting = state.is_paused(now) or quota.reached is not None
         probing = state.failures > 0 and not resting
-        limit = 1 if probing else room
+        limit = 1 if probing else min(room, quota.recipients or room)
         lease = Lease(token=uuid4(), until=now + self._pace.lease)
         emails = await self._queue.claim_due(lease, now=now, limit=limit, deferred_too=not resting)
         if probing and emails and not await self._breaker.take_probe():
             await self._breaker.refresh()  # another process probes: these wait for what it finds
             probing = False
-        self._begin(emails, lease, probing=probing)
+        self._begin(emails, lease, probing=probing, full=quota.reached)
         self._more_is_due = len(emails) == limit
         upcoming = await self._queue.next_due(after=now, deferred_too=not resting)
-        resumes = state.paused_until if resting else None
-        return min((at for at in (upcoming, resumes) if at), default=None)
+        resumes = state.paused_until if state.is_paused(now) else None
+        has_room = quota.reached.until if quota.reached is not None else None
+        return min((at for at in (upcoming, resumes, has_room) if at), default=None)
 
-    def _begin(self, emails: Sequence[Email], lease: Lease, *, probing: bool) -> None:
+    def _begin(self, emails: Sequence[Email], lease: Lease, *, probing: bool, full: QuotaReached | None) -> None:
         for email in emails:
             self._leases[lease.token] += 1
-            task = asyncio.create_task(self._carry(email, lease, probing=probing), name=f"email-{email.id}")
+            task = asyncio.create_task(self._carry(email, lease, probing=probing, full=full), name=f"email-{email.id}")
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
-    async def _carry(self, email: Email, lease: Lease, *, probing: bool) -> None:
+    async def _carry(self, email: Email, lease: Lease, *, probing: bool, full: QuotaReached | None) -> None:
         try:
             if await self._has_slot():
                 try:
-                    await self._agent.carry(email, lease, probing=probing)
+                    await self._agent.carry(email, lease, probing=probing, full=full)
                 finally:
                     self._slots.release()
             else:
