@@ -39,6 +39,7 @@ def outspool(sink: SmtpSink, database_url: str, tmp_path: Path) -> OpenOutspool:
                 "SMTP_PORT": sink.port,
                 "SMTP_SECURITY": "none",
                 "EMAIL_FROM": "me@example.com",
+                "EMAIL_RATE_LIMIT_PER_HOUR": "1000000",
                 **variables,
             }
         )

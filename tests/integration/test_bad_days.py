@@ -36,6 +36,7 @@ async def running(sink: SmtpSink, url: str, folder: Path, *, worker: bool = True
         "SMTP_PORT": sink.port,
         "SMTP_SECURITY": "none",
         "EMAIL_FROM": "me@example.com",
+        "EMAIL_RATE_LIMIT_PER_HOUR": "1000000",
     }
     app = Outspool(Settings.load(variables))
     async with app.running(worker=worker):

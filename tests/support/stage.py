@@ -143,6 +143,7 @@ def open_stage(folder: Path, database_url: str, *, serves_http: bool) -> Iterato
             "SMTP_PORT": str(sink.port),
             "SMTP_SECURITY": "none",
             "EMAIL_FROM": "Outspool Test <me@example.com>",
+            "EMAIL_RATE_LIMIT_PER_HOUR": "1000000",
         }
         stage = Stage(sink=sink, folder=folder, environment=environment)
         if serves_http:

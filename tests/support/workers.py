@@ -23,6 +23,7 @@ def environment(sink: SmtpSink, database_url: str, folder: Path, **more: str) ->
         "SMTP_PORT": str(sink.port),
         "SMTP_SECURITY": "none",
         "EMAIL_FROM": "me@example.com",
+        "EMAIL_RATE_LIMIT_PER_HOUR": "1000000",
         **more,
     }
 
