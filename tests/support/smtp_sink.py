@@ -31,8 +31,9 @@ A **sender** ``dropmail*`` drops the connection at MAIL.
 
 Faults for everybody, from the next command on, also in open connections: ``sink.fail(mail="452 4.3.1 Disk full")``;
 steps are ``greeting``, ``ehlo``, ``starttls``, ``auth``, ``mail``, ``rcpt``, ``data``, ``message`` (the final dot) and
-``taken`` (after the message is in the spool); a fault is a reply, ``drop``, ``stall`` or ``wait SECONDS``. A reply that
-begins with 421 closes the connection too. ``sink.fail()`` heals all.
+``taken`` (after the message is in the spool); a fault is a reply, ``drop``, ``reset`` (RST instead of FIN), ``stall``,
+``stall SECONDS`` (then a drop) or ``wait SECONDS`` (then all is well). A reply that begins with 421 closes the
+connection too. With ``share="0.3"`` each step fails three times of ten. ``sink.fail()`` heals all.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ class SmtpSink:
         self._folder = folder
         self._spool = folder / "spool.jsonl"
         self._connections = folder / "connections"
+        self._silences = folder / "silences.jsonl"
         self._control = folder / "control.json"
         self._certificate = folder / "server.pem"
         self._settings = {
@@ -111,6 +113,7 @@ class SmtpSink:
             "size_limit": size_limit,
             "spool": str(self._spool),
             "connections": str(self._connections),
+            "silences": str(self._silences),
             "control": str(self._control),
             "certificate": str(self._certificate),
         }
@@ -167,6 +170,11 @@ class SmtpSink:
                     self._read_to += len(line)
                     self._received.append(_received(json.loads(line)))
         return list(self._received)
+
+    def silences(self) -> list[str | None]:
+        """Return the Message-ID of each message that got no reply, by a drop, reset or stall after its final dot."""
+        lines = self._silences.read_text().splitlines() if self._silences.exists() else []
+        return [json.loads(line)["message_id"] for line in lines]
 
     async def wait_for(self, count: int, timeout: float = 10.0) -> list[Received]:
         """Return what was taken as soon as that is at least `count` messages; fail after `timeout` seconds."""

@@ -1,6 +1,7 @@
 """The process behind `support.smtp_sink.SmtpSink`: an aiosmtpd server that spools what it takes and errs on request.
 
-Run with one argument, its settings as JSON; prints its port when it listens, and ends when its stdin does.
+Run with one argument, its settings as JSON; prints its port when it listens, and ends when its stdin does. Or call
+`listen` in a process that exists already.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import base64
 import json
 import logging
 import os
+import random
 import re
+import socket
 import ssl
+import struct
 import sys
 import time
 import warnings
@@ -34,6 +38,8 @@ RECIPIENT_FAULTS = {
     "takedrop-": ("taken", "drop"),
 }
 ONCE = "451 4.7.1 Greylisted, try again later"
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER: on, and for no time at all."""
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[^>\r\n]+>)", re.IGNORECASE | re.MULTILINE)
 _PLAIN_ADDRESS = re.compile(r"<([\w.+=-]+@[\w.-]+)>\s*(.*)", re.ASCII)
 
@@ -56,7 +62,10 @@ class Faults:
             raw = b"{}"
         if raw != self._raw:
             self._raw, self._faults = raw, json.loads(raw)
-        return self._faults.get(step) or next(filter(None, (self._of(step, a) for a in addresses)), None)
+        general = self._faults.get(step)
+        if general and random.random() < float(self._faults.get("share", "1")):
+            return general
+        return next(filter(None, (self._of(step, a) for a in addresses)), None)
 
     def _of(self, step: str, address: str) -> str | None:
         if step == "mail":
@@ -106,17 +115,28 @@ class SinkSession(SMTP):
         fault = self.event_handler.faults.at(step, *addresses)
         if fault is None:
             return None
-        if fault.startswith("wait "):
-            await asyncio.sleep(float(fault[5:]))
+        how, _, seconds = fault.partition(" ")
+        if how == "wait":
+            await asyncio.sleep(float(seconds))
             return None
-        if fault in ("drop", "stall") or fault.startswith("421"):
-            if fault == "drop":
-                self._writer.transport.abort()
-            elif fault != "stall":
-                await self.push(fault)
-                self._writer.close()
-            await asyncio.Event().wait()  # until the connection is gone, which cancels this session
-        return fault
+        if how not in ("drop", "reset", "stall", "421"):
+            return fault
+        if step in ("message", "taken") and how != "421":
+            self.event_handler.note_silence(step, fault, self.envelope)
+        if how == "421":
+            await self.push(fault)
+            self._writer.close()
+        elif how != "stall" or seconds:
+            await asyncio.sleep(float(seconds or 0))
+            self._cut(reset=how == "reset")
+        await asyncio.Event().wait()  # until the connection is gone, which cancels this session
+        return None
+
+    def _cut(self, *, reset: bool) -> None:
+        if reset:
+            plain: socket.socket = self._writer.get_extra_info("socket")
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._writer.transport.abort()
 
 
 class Handler:
@@ -129,11 +149,17 @@ class Handler:
         append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         self._spool = os.open(settings["spool"], append)
         self._connections = os.open(settings["connections"], append)
+        self._silences = os.open(settings["silences"], append)
         self._taken = 0
 
     def count_connection(self) -> None:
         """Note that somebody connected."""
         os.write(self._connections, b".")
+
+    def note_silence(self, step: str, fault: str, envelope: Envelope | None) -> None:
+        """Note whose message is about to get no reply: its sender will be in doubt (a 421 is a reply)."""
+        line = {"step": step, "fault": fault, "message_id": _message_id(_content(envelope))}
+        os.write(self._silences, json.dumps(line).encode() + b"\n")
 
     def authenticate(
         self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, login: Any
@@ -186,8 +212,7 @@ class Handler:
         return reply or f"250 2.0.0 Ok: queued as {self._taken}"
 
     def _append(self, server: SinkSession, session: Session, envelope: Envelope) -> None:
-        raw = envelope.original_content or b""
-        found = _MESSAGE_ID.search(raw.partition(b"\r\n\r\n")[0])
+        raw = _content(envelope)
         login: Any = session.auth_data
         tls = server.transport is not None and server.transport.get_extra_info("sslcontext") is not None
         line = {
@@ -196,7 +221,7 @@ class Handler:
             "mail_options": envelope.mail_options,
             "rcpt_to": envelope.rcpt_tos,
             "message": base64.b64encode(raw).decode(),
-            "message_id": found[1].decode("ascii", "replace") if found else None,
+            "message_id": _message_id(raw),
             "peer": list(session.peer or ()),
             "tls": tls,
             "user": login.login.decode() if session.authenticated else None,
@@ -205,8 +230,23 @@ class Handler:
         self._taken += 1
 
 
-async def serve(settings: dict[str, Any]) -> None:
-    """Listen until the stdin that the parent holds is closed."""
+def _content(envelope: Envelope | None) -> bytes:
+    return (envelope.original_content if envelope else None) or b""
+
+
+def _message_id(raw: bytes) -> str | None:
+    found = _MESSAGE_ID.search(raw.partition(b"\r\n\r\n")[0])
+    return found[1].decode("ascii", "replace") if found else None
+
+
+def quieten() -> None:
+    """Keep what aiosmtpd says of broken connections, and its warnings of what tests need, to ourselves."""
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+
+
+async def listen(settings: dict[str, Any]) -> asyncio.Server:
+    """Listen, and keep what comes."""
     handler = Handler(settings)
     security = settings["security"]
     tls = None
@@ -227,9 +267,14 @@ async def serve(settings: dict[str, Any]) -> None:
             authenticator=handler.authenticate,
         )
 
-    server = await asyncio.get_running_loop().create_server(
+    return await asyncio.get_running_loop().create_server(
         session, settings["host"], settings["port"], ssl=tls if security == "tls" else None, backlog=512
     )
+
+
+async def serve(settings: dict[str, Any]) -> None:
+    """Listen until the stdin that the parent holds is closed."""
+    server = await listen(settings)
     print(server.sockets[0].getsockname()[1], flush=True)
     orphaned = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), orphaned.set)
@@ -238,6 +283,5 @@ async def serve(settings: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    logging.disable(logging.CRITICAL)
-    warnings.simplefilter("ignore")
+    quieten()
     asyncio.run(serve(json.loads(sys.argv[1])))

@@ -67,8 +67,8 @@ class TcpProxy:
         for writer in self._writers:
             writer.transport.abort()
 
-    def cut_after(self, count: int) -> None:
-        """Pass on `count` more bytes from clients, then reset the connection that exceeds them; once."""
+    def cut_after(self, count: int | None) -> None:
+        """Pass on `count` more bytes from clients, then reset the connection that exceeds them; once. None: do not."""
         self._budget = count
 
     def die_after(self, words: bytes) -> None:

@@ -1,0 +1,101 @@
+"""One trial: lets a scenario's processes work and its faults strike, heals all, waits for the end, and judges."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from chaos.checker import check
+from chaos.evidence import gather
+from chaos.outbox_reader import OutboxReader
+from chaos.place import Place
+from chaos.records import Evidence, Violation
+from chaos.scenario import Scenario
+from chaos.staging import staged
+from chaos.strikes import Scene, strike
+
+HORIZON = timedelta(hours=24)
+"""What is due later than this after the last fault legitimately waits."""
+
+_CALLING = 15.0
+_ENDING = 25.0
+"""Real seconds in which every caller must have its answers, and then every email its end, once all is healed."""
+
+_LOOK_SECONDS = 0.08
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of a trial: after real `seconds`, with so many `crashes`."""
+
+    scenario: Scenario
+    evidence: Evidence
+    violations: tuple[Violation, ...]
+    crashes: int
+    seconds: float
+
+
+async def run_trial(scenario: Scenario, place: Place, *, keep: Path | None = None) -> Result:
+    """Run `scenario` and judge it. `keep`: where to copy what is left of a trial with a violation."""
+    began = time.monotonic()
+    async with place.trial_folder() as folder:
+        async with staged(scenario, place, folder) as scene:
+            await asyncio.gather(*(actor.start() for actor in scene.actors.values()))
+            await asyncio.gather(*(strike(scene, fault) for fault in scenario.faults))
+            unsettled = await _end(scene)
+            evidence = await gather(scenario, scene, unsettled)
+        violations = tuple(check(evidence))
+        if violations and keep is not None:
+            await asyncio.to_thread(shutil.copytree, folder, keep / f"seed-{scenario.seed}", dirs_exist_ok=True)
+    return Result(
+        scenario=scenario,
+        evidence=evidence,
+        violations=violations,
+        crashes=scene.crashes,
+        seconds=time.monotonic() - began,
+    )
+
+
+async def _end(scene: Scene) -> str:
+    """Wait until every caller has its answers and every email its end, then stop all; return what did not end."""
+    scene.dial.right_all()
+    for actor in scene.actors.values():
+        if not actor.process.is_alive:
+            await actor.start()
+    unsettled = await _answered(scene) or await _settled(scene)
+    scene.exits += await asyncio.gather(*(actor.terminate() for actor in scene.actors.values()))
+    return unsettled
+
+
+async def _answered(scene: Scene) -> str:
+    for actor in scene.actors.values():
+        if actor.role == "accepter":
+            try:
+                async with asyncio.timeout(_CALLING):
+                    if not await actor.process.says("done"):
+                        return f"{actor.name} ended by itself"
+            except TimeoutError:
+                return f"{actor.name} still waits for answers after {_CALLING:g} s"
+    return ""
+
+
+async def _settled(scene: Scene) -> str:
+    """Let time pass, quickly where nothing is to be done, until nothing is due any more before the horizon."""
+    reader = OutboxReader(scene.database_url)
+    horizon = scene.dial.now() + HORIZON
+    deadline = time.monotonic() + _ENDING
+    nudges = 0
+    while time.monotonic() < deadline:
+        progress = await reader.progress(scene.dial.now())
+        if progress.is_idle and (progress.next is None or progress.next > horizon):
+            return ""
+        if progress.is_idle and progress.next is not None:
+            scene.dial.warp(progress.next - scene.dial.now() + timedelta(seconds=1))
+            nudges += 1
+            await reader.nudge(nudges)
+        await asyncio.sleep(_LOOK_SECONDS)
+    return f"{await reader.progress(scene.dial.now())} after {_ENDING:g} s"
