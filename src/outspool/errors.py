@@ -149,10 +149,17 @@ class AccountTrouble(OutspoolError):
 
     code = "account_trouble"
 
-    def __init__(self, kind: TroubleKind, message: str, hint: str = "") -> None:
-        """Say which kind of trouble it is beside the two sentences."""
+    def __init__(
+        self, kind: TroubleKind, message: str, hint: str = "", *, phase: str = "", reply_code: int | None = None
+    ) -> None:
+        """Say beside the two sentences which kind of trouble it is, at which command, and the reply's basic code.
+
+        Without a reply the code is None; `phase` may be empty, when nobody tried.
+        """
         super().__init__(message, hint)
         self.kind = kind
+        self.phase = phase
+        self.reply_code = reply_code
 
 
 class QuotaReached(OutspoolError):

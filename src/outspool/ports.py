@@ -63,6 +63,10 @@ class Lease:
     until: datetime
 
 
+LONGEST_PAUSE = timedelta(hours=2)
+"""No pause comes near it (`outspool.domain.retry.account_pause`)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountState:
     """How the SMTP account fares: `paused_until` (UTC) and why, after so many `failures` in a row."""
@@ -76,8 +80,8 @@ class AccountState:
     """Hash of the login that was refused, when one was."""
 
     def is_paused(self, now: datetime) -> bool:
-        """Whether nothing should be tried at `now`."""
-        return self.paused_until is not None and now < self.paused_until
+        """Whether nothing should be tried at `now`. What seems longer than any pause was set by a wrong clock."""
+        return self.paused_until is not None and now < self.paused_until < now + LONGEST_PAUSE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +233,9 @@ class Queue(Protocol):
         ...
 
     async def mark(self, email_id: UUID, lease: Lease, *, at: datetime, recipients: int) -> bool:
-        """Commit that the message is about to go on the wire; False when the lease no longer holds it.
+        """Commit that the message is about to go on the wire, and hold it until `lease.until` at least.
+
+        False, and no change, when the lease no longer holds it.
 
         Raises `QuotaReached`, and marks nothing, when the account's daily quota has no room for so many `recipients`.
         """
@@ -272,15 +278,8 @@ class Account(Protocol):
         """Return how it fares."""
         ...
 
-    async def set_state(self, state: AccountState) -> None:
-        """Record how it fares, for all processes."""
-        ...
-
-    async def take_probe(self, *, now: datetime, until: datetime) -> bool:
-        """Claim the one trial of a troubled account whose pause is over; False when another process has it.
-
-        Until `until` the account counts as paused for everybody else.
-        """
+    async def swap(self, seen: AccountState, state: AccountState) -> bool:
+        """Record how it fares, for all processes, unless that changed since it was `seen`; False then."""
         ...
 
 

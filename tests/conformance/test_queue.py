@@ -16,7 +16,6 @@ from outspool.domain.settlement import account_resting
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.errors import AccountTrouble, TroubleKind
-from outspool.ports import AccountState
 
 S = EmailStatus
 SOON = NOW + timedelta(seconds=10)
@@ -175,26 +174,6 @@ async def test_the_next_due_time_is_the_earliest_to_come(box: Outlet) -> None:
         await box.accept(an_email(due=NOW + timedelta(minutes=minutes)))
     await box.accept(an_email())
     assert await box.queue.next_due(after=NOW, deferred_too=True) == NOW + timedelta(minutes=2)
-
-
-async def test_the_accounts_state_is_shared(box: Outlet, other: Outlet) -> None:
-    assert await other.account.state() == AccountState()
-    state = AccountState(paused_until=SOON, failures=2, kind="network", message="refused", hint="wait")
-    await box.account.set_state(state)
-    assert await other.account.state() == state
-
-
-async def test_one_process_alone_probes_a_troubled_account(box: Outlet, other: Outlet) -> None:
-    await box.account.set_state(AccountState(paused_until=NOW, failures=1, kind="network", message="refused"))
-    until = SOON + timedelta(minutes=1)
-    tries = [(box, other)[n % 2].account.take_probe(now=SOON, until=until) for n in range(8)]
-    assert sum(await asyncio.gather(*tries)) == 1
-    assert (await other.account.state()).paused_until == until
-
-
-async def test_a_healthy_account_needs_no_probe(box: Outlet) -> None:
-    await box.account.set_state(AccountState())
-    assert not await box.account.take_probe(now=NOW, until=SOON)
 
 
 async def test_what_is_out_of_time_is_anybodys_to_end(box: Outlet, database_url: str) -> None:

@@ -207,8 +207,9 @@ async def test_a_pause_that_the_servers_limit_made_is_left_alone(outspool: OpenO
 
 async def rest(app: Outspool, kind: TroubleKind) -> None:
     until = datetime.now(UTC) + timedelta(minutes=10)
-    await app.account.set_state(
-        AccountState(paused_until=until, failures=1, kind=kind, message="It is ill.", hint="Mend it.")
+    await app.account.swap(
+        await app.account.state(),
+        AccountState(paused_until=until, failures=1, kind=kind, message="It is ill.", hint="Mend it."),
     )
 
 

@@ -67,7 +67,7 @@ def test_recipients_a_server_had_no_room_for_follow_at_once_and_cost_no_attempt(
 
 def test_the_email_that_found_the_trouble_goes_to_the_end_of_the_line() -> None:
     email = an_email(at=NOW - timedelta(hours=1))
-    change = account_resting(email, AccountTrouble(TroubleKind.THROTTLED, "421"), now=NOW, found_it=True)
+    change = account_resting(email, AccountTrouble(TroubleKind.THROTTLED, "421"), now=NOW, due_at=NOW)
     assert (change.due_at, change.attempts) == (NOW, 0)
 
 

@@ -51,20 +51,21 @@ def refused(account: SmtpAccount, phase: Phase, reply: Reply) -> AccountTrouble:
     """Return the trouble that `reply` to the command of `phase` tells of."""
     means = classify(phase, reply)
     kind = means if isinstance(means, TroubleKind) else TroubleKind.NETWORK
+    message, hint = _in_words(kind, account, phase, reply)
+    return AccountTrouble(kind, message, hint, phase=phase, reply_code=reply.code)
+
+
+def _in_words(kind: TroubleKind, account: SmtpAccount, phase: Phase, reply: Reply) -> tuple[str, str]:
     said = f'"{_scrubbed(str(reply), account)}"'
     match kind:
         case TroubleKind.LOGIN:
-            return AccountTrouble(kind, f"{account} refused the login with {said}.", _login_hint(account, reply))
+            return f"{account} refused the login with {said}.", _login_hint(account, reply)
         case TroubleKind.THROTTLED:
-            return AccountTrouble(kind, f"{account} limits this account for now: {said}.", "Sending resumes by itself.")
+            return f"{account} limits this account for now: {said}.", "Sending resumes by itself."
         case TroubleKind.TLS:
-            return AccountTrouble(
-                kind, f"{account} refused to start TLS with {said}.", _OTHER_SECURITY[account.security]
-            )
+            return f"{account} refused to start TLS with {said}.", _OTHER_SECURITY[account.security]
         case TroubleKind.NETWORK:
-            return AccountTrouble(
-                kind, f"{account} refused to serve when {_DOING[phase]}: {said}.", "Sending resumes by itself."
-            )
+            return f"{account} refused to serve when {_DOING[phase]}: {said}.", "Sending resumes by itself."
 
 
 def unreachable(account: SmtpAccount, phase: Phase, failure: BaseException) -> AccountTrouble:

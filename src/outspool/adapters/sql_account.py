@@ -1,8 +1,8 @@
-"""`Account` on SQLAlchemy Core: one row that all processes read and write."""
+"""`Account` on SQLAlchemy Core: one row that all processes read, and change only from what they read."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -37,37 +37,47 @@ class SqlAccount:
             credential=row["credential"],
         )
 
-    async def set_state(self, state: AccountState) -> None:
-        """See `Account.set_state`."""
-        insert = postgresql.insert if self.database.is_postgres else sqlite.insert
-        values = {
-            "paused_until": state.paused_until,
-            "failures": state.failures,
-            "kind": state.kind,
-            "message": state.message,
-            "hint": state.hint,
-            "credential": state.credential,
-        }
-        statement = insert(accounts).values(name=self._name, **values)
-        statement = statement.on_conflict_do_update(index_elements=["name"], set_=values)
+    async def swap(self, seen: AccountState, state: AccountState) -> bool:
+        """See `Account.swap`."""
+        statement = self._upsert(seen, state) if seen == AccountState() else self._update(seen, state)
 
-        def save(connection: sa.Connection) -> None:
-            connection.execute(statement)
+        def save(connection: sa.Connection) -> bool:
+            if connection.scalar(statement) is None:
+                return False
             self._changes.notify(connection)
+            return True
 
-        await self.database.write(save)
-        self._changes.announce(due=True)
+        is_saved = await self.database.write(save)
+        if is_saved:
+            self._changes.announce(due=True)
+        return is_saved
 
-    async def take_probe(self, *, now: datetime, until: datetime) -> bool:
-        """See `Account.take_probe`."""
-        statement = (
-            accounts.update()
-            .where(
-                accounts.c.name == self._name,
-                accounts.c.failures > 0,
-                sa.or_(accounts.c.paused_until.is_(None), accounts.c.paused_until <= now),
-            )
-            .values(paused_until=until)
-            .returning(accounts.c.name)
-        )
-        return await self.database.write(lambda connection: connection.scalar(statement)) is not None
+    def _update(self, seen: AccountState, state: AccountState) -> sa.Executable:
+        own = accounts.c.name == self._name
+        return accounts.update().where(own, _unchanged(seen)).values(_values(state)).returning(accounts.c.name)
+
+    def _upsert(self, seen: AccountState, state: AccountState) -> sa.Executable:
+        """Of an account that was never in trouble there may be no row."""
+        insert = postgresql.insert if self.database.is_postgres else sqlite.insert
+        statement = insert(accounts).values(name=self._name, **_values(state))
+        return statement.on_conflict_do_update(
+            index_elements=["name"], set_=_values(state), where=_unchanged(seen)
+        ).returning(accounts.c.name)
+
+
+def _unchanged(seen: AccountState) -> sa.ColumnElement[bool]:
+    """Each change moves one of the two: a failure counts, a pause has an end of its own."""
+    return sa.and_(
+        accounts.c.failures == seen.failures, accounts.c.paused_until.is_not_distinct_from(seen.paused_until)
+    )
+
+
+def _values(state: AccountState) -> dict[str, Any]:
+    return {
+        "paused_until": state.paused_until,
+        "failures": state.failures,
+        "kind": state.kind,
+        "message": state.message,
+        "hint": state.hint,
+        "credential": state.credential,
+    }

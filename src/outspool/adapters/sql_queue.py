@@ -88,7 +88,7 @@ class SqlQueue:
                 emails.c.lease == lease.token,
                 emails.c.lease_until > at,
             )
-            .values(marked_at=at)
+            .values(marked_at=at, lease_until=lease.until)
             .returning(emails.c.id)
         )
 

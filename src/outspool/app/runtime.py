@@ -31,6 +31,7 @@ from outspool.services.delivery_agent import DeliveryAgent
 from outspool.services.dispatcher import Dispatcher, Limits
 from outspool.services.outbox import Outbox
 from outspool.services.pace import Pace
+from outspool.services.recorder import Recorder
 from outspool.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -96,8 +97,7 @@ class Outspool:
     async def _dispatching(self, transport: Transport) -> AsyncIterator[None]:
         dispatcher = self._dispatcher(transport, self.breaker())
         ticker = Ticker(dispatcher.wake, clock=self.clock)
-        ticker.every(self.pace.beat_seconds, dispatcher.beat)
-        ticker.every(self.pace.beat_seconds, dispatcher.rescue)
+        ticker.every(self.pace.beat_seconds, dispatcher.keeper.pulse)
         ticker.every(self.pace.poll_seconds, dispatcher.poll)
         async with self.changes.watch(dispatcher.wake, due_only=True):
             ticker.start()
@@ -122,6 +122,7 @@ class Outspool:
             pause=partial(account_pause, random=random.random),
             credential=partial(configuration.credential, self.smtp),
             pace=self.pace,
+            connections=self.settings.smtp_connections,
         )
 
     def _dispatcher(self, transport: Transport, breaker: Breaker) -> Dispatcher:
@@ -129,7 +130,7 @@ class Outspool:
         retries = configuration.retry_policy(settings)
         resend = settings.on_unknown == "resend"
         agent = DeliveryAgent(
-            self.store,
+            Recorder(self.store, pace=self.pace),
             self.queue,
             transport,
             breaker,

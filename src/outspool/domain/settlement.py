@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from outspool.domain.blame import SUSPECTED, is_suspected, may_be_provoked
 from outspool.domain.delivery import Delivery, Outcome, Verdict
 from outspool.domain.email import Email, Problem, Recipient
-from outspool.domain.status import RecipientStatus
+from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.errors import AccountTrouble, QuotaReached
 
@@ -67,16 +68,29 @@ def out_of_time(email: Email, *, now: datetime) -> Transition:
     return _ended(email.recipients, now=now, attempts=email.attempts, problem=problem)
 
 
-def account_resting(email: Email, trouble: AccountTrouble, *, now: datetime, found_it: bool = False) -> Transition:
+def account_resting(
+    email: Email, trouble: AccountTrouble, *, now: datetime, due_at: datetime | None = None
+) -> Transition:
     """Return the deferral of an email whose account is in trouble: no attempt is burnt, its turn is kept.
 
-    The one that `found_it` goes to the end of the line: should it be the cause, the others get past it.
+    Whoever found it comes again at `due_at`, behind the others: should it be the cause, they get past it. If it may
+    be, that is kept on record (`outspool.domain.blame`).
     """
-    due_at = now if found_it else email.due_at
-    problem = Problem(code=trouble.code, message=trouble.message, hint=trouble.hint)
+    suspected = is_suspected(email) or (due_at is not None and may_be_provoked(trouble))
+    problem = Problem(code=SUSPECTED if suspected else trouble.code, message=trouble.message, hint=trouble.hint)
     return Transition.deferred(
-        at=now, recipients=email.recipients, attempts=email.attempts, due_at=due_at, problem=problem
+        at=now, recipients=email.recipients, attempts=email.attempts, due_at=due_at or email.due_at, problem=problem
     )
+
+
+def refused_for_itself(email: Email, trouble: AccountTrouble, *, now: datetime, delay: timedelta | None) -> Transition:
+    """Return what becomes of an email that the server, which serves others, refuses to serve: an attempt is burnt."""
+    outcome = Outcome(verdict=Verdict.RETRY, why=trouble.message)
+    delivery = Delivery(outcomes=dict.fromkeys((r.address for r in email.owed), outcome))
+    change = after_delivery(email, delivery, now=now, delay=delay, resend_doubtful=False)
+    if change.target is not EmailStatus.DEFERRED or change.problem is None:
+        return change
+    return replace(change, problem=replace(change.problem, code=SUSPECTED))
 
 
 def quota_full(email: Email, reached: QuotaReached, *, now: datetime) -> Transition:

@@ -113,9 +113,14 @@ class Transition:
         )
 
     @classmethod
-    def handed_back(cls, *, at: datetime, code: str, detail: str) -> Transition:
-        """A claim ended before the mark: nothing was sent, the email is due as before."""
-        return cls(target=S.QUEUED, sources=frozenset({S.SENDING}), code=code, detail=detail, at=at)
+    def handed_back(
+        cls, *, at: datetime, code: str, detail: str, recipients: tuple[Recipient, ...] | None = None
+    ) -> Transition:
+        """A claim ended before the message left: nothing was sent, the email is due as before.
+
+        Only for the claim's own worker, under its lease: it knows that, also when others are in doubt already.
+        """
+        return cls(target=S.QUEUED, sources=_SETTLES, code=code, detail=detail, at=at, recipients=recipients)
 
     @classmethod
     def canceled(cls, *, at: datetime) -> Transition:

@@ -7,23 +7,26 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from enum import Enum, auto
 
 from outspool.errors import AccountTrouble, StoreUnavailable, TroubleKind
 from outspool.ports import Account, AccountState, Clock
 from outspool.services.pace import Pace
+from outspool.services.slots import Slots
 
 logger = logging.getLogger(__name__)
 
 
-class _Trial(Enum):
-    SILENT = auto()
-    PASSED = auto()
-    FAILED = auto()
-
-
 class Breaker:
-    """What this process knows of the account's state, kept in step with what all processes share."""
+    """What this process knows of the account's state, kept in step with what all processes share.
+
+    Every write is conditional on the state it was made from (`Account.swap`): of several processes that meet the same
+    trouble one counts it, nobody shortens another's pause, and a success over a connection that was opened before
+    the trouble ends none. Whoever tries the account after a pause writes down beforehand that it failed, and alone
+    may take that back (`Probe`): a process that dies while it tries has tried.
+
+    After a trouble each process begins with one connection again (`slots`), so that the backlog does not fall upon
+    the server at once; when the server asked for patience, with half as many at most.
+    """
 
     def __init__(
         self,
@@ -33,6 +36,7 @@ class Breaker:
         pause: Callable[[TroubleKind, int], timedelta],
         credential: Callable[[], str],
         pace: Pace,
+        connections: int = 1,
     ) -> None:
         """`pause` says how long to rest after so many failures in a row; `credential` is a hash of the login."""
         self._account = account
@@ -40,13 +44,19 @@ class Breaker:
         self._pause = pause
         self._credential = credential
         self._pace = pace
+        self.slots = Slots(connections, elapsed=clock.elapsed)
         self._state = AccountState()
+        self._served_at = -1.0
         self._tripping = asyncio.Lock()
-        self._trial = _Trial.SILENT
+
+    @property
+    def state(self) -> AccountState:
+        """The account's state as this process last saw it."""
+        return self._state
 
     async def refresh(self) -> AccountState:
         """Return the shared state, and remember it."""
-        self._state = await self._account.state()
+        self._learn(await self._account.state())
         return self._state
 
     def trouble(self) -> AccountTrouble | None:
@@ -55,48 +65,45 @@ class Breaker:
             return None
         return AccountTrouble(TroubleKind(self._state.kind), self._state.message, self._state.hint)
 
-    async def take_probe(self) -> bool:
-        """Take the one trial after a pause; False when another process has it."""
-        self._trial = _Trial.SILENT
-        now = self._clock.now()
-        return await self._account.take_probe(now=now, until=now + self._pace.probe)
+    def served(self) -> None:
+        """Note that the server served an email: one more may go at a time."""
+        self._served_at = self._clock.elapsed()
+        self.slots.widen()
 
-    async def trip(self, trouble: AccountTrouble, *, probing: bool) -> None:
-        """Rest the account; of several deliveries that fail at once only the first counts."""
-        async with self._tripping:
-            self._trial = _Trial.FAILED
-            now = self._clock.now()
-            if self._state.is_paused(now) and not probing:
-                return
-            failures = self._state.failures + 1
-            rest = self._pause(trouble.kind, failures)
-            self._state = AccountState(
-                paused_until=now + rest,
-                failures=failures,
-                kind=trouble.kind.value,
-                message=trouble.message,
-                hint=trouble.hint,
-                credential=self._credential() if trouble.kind is TroubleKind.LOGIN else "",
-            )
-            logger.warning("%s Resting the account for %.0f s.", trouble, rest.total_seconds())
-            await self._save()
+    def has_served_since(self, moment: float) -> bool:
+        """Whether an email was served after `moment` (by `Clock.elapsed`)."""
+        return self._served_at > moment
 
-    def answered(self, *, probing: bool) -> None:
-        """Note that the server served an email.
+    async def trip(self, trouble: AccountTrouble) -> None:
+        """Rest the account; of several deliveries that fail at once, in whatever process, only the first counts.
 
-        Only a trial counts: success over a connection that was opened before the trouble says nothing about a new one.
+        While the database is away this process alone rests it.
         """
-        if probing:
-            self._trial = _Trial.PASSED
+        async with self._tripping:
+            if self._state.failures:
+                return  # it rests already, or waits for its trial
+            await self._change(self._state, self._after(trouble, failures=0))
 
-    async def end_trial(self) -> None:
-        """Draw the conclusion of the trial, once its email's own outcome is safe."""
-        if self._trial is _Trial.PASSED:
-            self._state = AccountState()
-            logger.info("The SMTP account works again.")
-            await self._save()
-        elif self._trial is _Trial.SILENT:
-            await self.end_pause()  # it never reached the server: the next email may try
+    async def take_probe(self) -> Probe | None:
+        """Take the one trial after a pause; None when another process has it."""
+        before = self._state
+        failures = before.failures + 1
+        rest = max(self._pace.probe, self._pause(TroubleKind(before.kind), failures))
+        hold = replace(before, failures=failures, paused_until=self._clock.now() + rest)
+        if not await self._account.swap(before, hold):
+            await self.refresh()
+            return None
+        self._learn(hold)
+        return Probe(self, before=before, hold=hold)
+
+    async def end_trial(self, before: AccountState, hold: AccountState, found: AccountTrouble | None) -> None:
+        """Put what a trial `found` in place of its `hold`, unless it took so long that another process tries by now."""
+        state = AccountState() if found is None else self._after(found, failures=before.failures)
+        await self._change(hold, state)
+
+    async def give_up_trial(self, before: AccountState, hold: AccountState) -> None:
+        """Let another email be the trial: this one never reached the server."""
+        await self._change(hold, before)
 
     async def allow_probe(self) -> None:
         """End a pause early, if whoever starts a process may just have mended what ails the account.
@@ -111,17 +118,70 @@ class Breaker:
     async def end_pause(self) -> None:
         """Let the next email be the trial, now."""
         state = await self.refresh()
-        if state.failures:
-            self._state = replace(state, paused_until=self._clock.now())
-            await self._account.set_state(self._state)
+        if state.failures and await self._account.swap(state, replace(state, paused_until=self._clock.now())):
+            await self.refresh()
+
+    async def _change(self, seen: AccountState, state: AccountState) -> None:
+        try:
+            if await self._account.swap(seen, state):
+                self._learn(state)
+            else:
+                await self.refresh()
+        except StoreUnavailable:
+            self._learn(state)  # better than to try again at once; the shared state is read before the next claim
+
+    def _after(self, trouble: AccountTrouble, *, failures: int) -> AccountState:
+        # Another kind of trouble is a new one: a limit met after a day without network need not cost an hour.
+        failures = failures + 1 if trouble.kind.value == self._state.kind else 1
+        return AccountState(
+            paused_until=self._clock.now() + self._pause(trouble.kind, failures),
+            failures=failures,
+            kind=trouble.kind.value,
+            message=trouble.message,
+            hint=trouble.hint,
+            credential=self._credential() if trouble.kind is TroubleKind.LOGIN else "",
+        )
 
     def _may_be_mended(self, state: AccountState) -> bool:
         if state.kind == TroubleKind.LOGIN:
             return state.credential != self._credential()
         return state.kind != TroubleKind.THROTTLED
 
-    async def _save(self) -> None:
-        try:
-            await self._account.set_state(self._state)
-        except StoreUnavailable:
-            logger.debug("the account's state could not be stored")
+    def _learn(self, state: AccountState) -> None:
+        """Remember a state; log that a trouble begins, changes or ends, whoever found it, but no trial in between."""
+        before, self._state = self._state, state
+        if state.failures and not before.failures:
+            self.slots.restart()
+            if state.kind == TroubleKind.THROTTLED:
+                self.slots.narrow(self.slots.most // 2)
+        if state.failures and (not before.failures or state.kind != before.kind):
+            logger.warning("%s Sending rests, and is tried again by itself. %s", state.message, state.hint)
+        elif before.failures and not state.failures:
+            logger.warning("The SMTP account works again.")
+
+
+class Probe:
+    """The one trial of an account in trouble: only whoever holds it may say what came of it."""
+
+    def __init__(self, breaker: Breaker, *, before: AccountState, hold: AccountState) -> None:
+        """`before` was the account's state; `hold` is what keeps everybody else from trying meanwhile."""
+        self._breaker = breaker
+        self._before = before
+        self._hold = hold
+        self._has_passed = False
+        self._found: AccountTrouble | None = None
+
+    def passes(self) -> None:
+        """Note that the server served the email."""
+        self._has_passed = True
+
+    def fails(self, trouble: AccountTrouble) -> None:
+        """Note that the account still is in trouble, perhaps another."""
+        self._found = trouble
+
+    async def conclude(self) -> None:
+        """Share what was noted; nothing noted means nothing tried. Once, when the email's own outcome is safe."""
+        if self._has_passed or self._found is not None:
+            await self._breaker.end_trial(self._before, self._hold, self._found)
+        else:
+            await self._breaker.give_up_trial(self._before, self._hold)

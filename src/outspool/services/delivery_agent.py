@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 
+from outspool.domain.blame import Blame, blame, hung_up, is_crowded, may_be_provoked
 from outspool.domain.delivery import Delivery, Outcome, Verdict
 from outspool.domain.email import Email, Problem
-from outspool.domain.settlement import account_resting, after_delivery, out_of_time, quota_full, unsendable
+from outspool.domain.settlement import (
+    account_resting,
+    after_delivery,
+    out_of_time,
+    quota_full,
+    refused_for_itself,
+    unsendable,
+)
 from outspool.domain.status import RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.errors import AccountTrouble, LeaseLost, OutspoolError, QuotaReached, Refusal, StoreUnavailable
-from outspool.ports import Clock, EmailStore, Lease, Queue, Transport
-from outspool.services.breaker import Breaker
+from outspool.ports import Clock, Lease, Queue, Transport
+from outspool.services.breaker import Breaker, Probe
+from outspool.services.mark import Mark
 from outspool.services.pace import Pace
+from outspool.services.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
-"""Seconds between attempts to record an outcome while the database is away."""
+_ASIDE = timedelta(seconds=5)
+"""How long an email steps aside that the server refused to serve, so that others go first."""
 
 _INTERRUPTED = Problem(
     code="in_doubt",
@@ -36,7 +45,7 @@ class DeliveryAgent:
 
     def __init__(
         self,
-        store: EmailStore,
+        recorder: Recorder,
         queue: Queue,
         transport: Transport,
         breaker: Breaker,
@@ -48,7 +57,7 @@ class DeliveryAgent:
         pace: Pace,
     ) -> None:
         """`next_delay` says how long to wait after so many attempts, None to give up."""
-        self._store = store
+        self._recorder = recorder
         self._queue = queue
         self._transport = transport
         self._breaker = breaker
@@ -59,73 +68,58 @@ class DeliveryAgent:
         self._pace = pace
 
     async def carry(
-        self, email: Email, lease: Lease, *, probing: bool = False, full: QuotaReached | None = None
+        self, email: Email, lease: Lease, *, probe: Probe | None = None, full: QuotaReached | None = None
     ) -> None:
         """Make one attempt at `email`, held under `lease`, and record what came of it.
 
-        `probing`: the account is in trouble and this email is the trial whether it still is. `full`: the day's quota
-        is used up, so the email waits for that. When canceled midway the
-        email is handed back, or becomes ``unknown`` if it was marked.
+        `probe`: the account is in trouble and this email is the trial whether it still is. `full`: the day's quota is
+        used up, so the email waits for that. When canceled midway the email is handed back, or becomes ``unknown`` if
+        it was marked.
         """
-        mark = _Mark(self._queue, email, lease, self._clock)
+        mark = Mark(self._queue, email, lease, clock=self._clock, pace=self._pace)
         try:
-            change = await self._attempt(email, mark, probing=probing, full=full)
+            change = await self._attempt(email, mark, probe=probe, full=full)
         except asyncio.CancelledError:
-            last_words = self._record(email, self._interrupted(email, mark), lease)
-            await asyncio.wait_for(last_words, self._pace.last_words_seconds)
+            await self._recorder.record_last(email, self._interrupted(email, mark), lease)
             raise
-        if change is not None:
-            await self._record(email, change, lease)
-        if probing:
-            with contextlib.suppress(OutspoolError):
-                await self._breaker.end_trial()
+        await self._recorder.record(email, change, lease)
+        if probe is not None:
+            await probe.conclude()
 
     async def hand_back(self, email: Email, lease: Lease, why: str) -> None:
         """Return an email that was claimed and not begun to the queue."""
-        change = Transition.handed_back(at=self._clock.now(), code="handed_back", detail=why)
-        await self._record(email, change, lease)
+        await self._recorder.record(email, self._nothing_sent(email, "handed_back", why), lease)
 
-    async def _attempt(
-        self, email: Email, mark: _Mark, *, probing: bool, full: QuotaReached | None
-    ) -> Transition | None:
-        """Return what becomes of the email; None when it is no longer ours to say."""
+    async def _attempt(self, email: Email, mark: Mark, *, probe: Probe | None, full: QuotaReached | None) -> Transition:
+        """Return what becomes of the email."""
         now = self._clock.now()
         if email.expires_at <= now:
             return out_of_time(email, now=now)
         trouble = self._breaker.trouble()
-        if trouble is not None and not probing:
+        if trouble is not None and probe is None:
             return account_resting(email, trouble, now=now)
         if full is not None:
             return quota_full(email, full, now=now)
+        began = self._clock.elapsed()
         try:
             delivery = await self._deliver(email, mark)
         except Refusal as refusal:
             return unsendable(email, now=now, code=refusal.code, why=refusal.message)
         except AccountTrouble as found:
-            await self._breaker.trip(found, probing=probing)
-            return account_resting(email, found, now=self._clock.now(), found_it=True)
+            return await self._in_trouble(email, found, probe, began)
         except QuotaReached as reached:
             return quota_full(email, reached, now=self._clock.now())
-        except LeaseLost:
-            logger.warning("email %s was claimed by another worker before it left; left to it", email.id)
-            return None
-        except StoreUnavailable as error:
-            return Transition.handed_back(at=self._clock.now(), code=error.code, detail=error.message)
-        self._breaker.answered(probing=probing)
-        return after_delivery(
-            email,
-            delivery,
-            now=self._clock.now(),
-            delay=self._next_delay(email.attempts + 1),
-            resend_doubtful=self._resend_doubtful,
-        )
+        except (LeaseLost, StoreUnavailable) as error:
+            return self._nothing_sent(email, error.code, error.message)
+        return self._after(email, delivery, probe)
 
-    async def _deliver(self, email: Email, mark: _Mark) -> Delivery:
+    async def _deliver(self, email: Email, mark: Mark) -> Delivery:
+        """Return what the server said; raise what ails the email, the account, the database or the lease."""
         addresses = [r.address for r in email.owed]
         sender = email.content.sender.address
         try:
             message = await self._compose(email)
-            return await self._transport.deliver(message, sender=sender, recipients=addresses, before_data=mark)
+            delivery = await self._transport.deliver(message, sender=sender, recipients=addresses, before_data=mark)
         except OutspoolError:
             raise
         except Exception:
@@ -134,42 +128,52 @@ class DeliveryAgent:
             verdict = Verdict.IN_DOUBT if mark.is_made else Verdict.RETRY
             outcome = Outcome(verdict=verdict, why="outspool failed unexpectedly; its log says how.")
             return Delivery(outcomes=dict.fromkeys(addresses, outcome))
+        if (silence := hung_up(delivery)) is not None:
+            raise silence
+        return delivery
 
-    def _interrupted(self, email: Email, mark: _Mark) -> Transition:
-        now = self._clock.now()
+    def _after(self, email: Email, delivery: Delivery, probe: Probe | None) -> Transition:
+        if any(outcome.reply is not None for outcome in delivery.outcomes.values()):
+            self._breaker.served()
+            if probe is not None:
+                probe.passes()
+        return after_delivery(
+            email,
+            delivery,
+            now=self._clock.now(),
+            delay=self._next_delay(email.attempts + 1),
+            resend_doubtful=self._resend_doubtful,
+        )
+
+    async def _in_trouble(self, email: Email, found: AccountTrouble, probe: Probe | None, began: float) -> Transition:
+        """Return what becomes of an email that met trouble in an attempt which began then, and draw the conclusion."""
+        breaker, is_trial = self._breaker, probe is not None
+        others_pass = not is_trial and breaker.has_served_since(began)
+        match blame(found, email, others_pass=others_pass, account_is_well=not breaker.state.failures):
+            case Blame.EMAIL:
+                delay = self._next_delay(email.attempts + 1)
+                return refused_for_itself(email, found, now=self._clock.now(), delay=delay)
+            case Blame.CROWD:
+                if is_crowded(found):
+                    breaker.slots.narrow(breaker.slots.taken - 1)
+                now = self._clock.now()
+                return account_resting(email, found, now=now, due_at=now + _ASIDE)
+            case Blame.ACCOUNT:
+                if probe is not None:
+                    probe.fails(found)
+                else:
+                    await breaker.trip(found)
+                now = self._clock.now()
+                resumes = max(now, breaker.state.paused_until or now) + _ASIDE
+                return account_resting(email, found, now=now, due_at=resumes if may_be_provoked(found) else now)
+
+    def _nothing_sent(self, email: Email, code: str, why: str) -> Transition:
+        return Transition.handed_back(at=self._clock.now(), code=code, detail=why, recipients=email.recipients)
+
+    def _interrupted(self, email: Email, mark: Mark) -> Transition:
         if not mark.is_made:
-            return Transition.handed_back(at=now, code="handed_back", detail="outspool was stopped.")
+            return self._nothing_sent(email, "handed_back", "outspool was stopped.")
         recipients = tuple(replace(r, status=RecipientStatus.UNKNOWN) if r.is_owed else r for r in email.recipients)
-        return Transition.unknown(at=now, recipients=recipients, attempts=email.attempts + 1, problem=_INTERRUPTED)
-
-    async def _record(self, email: Email, change: Transition, lease: Lease) -> None:
-        """Record, however long the database is away: what the server said is known nowhere else."""
-        wait = _FIRST_WAIT
-        while True:
-            try:
-                if not await self._store.record(email.id, change, lease=lease.token):
-                    logger.warning("email %s was no longer ours; its outcome (%s) is dropped", email.id, change.target)
-                return
-            except StoreUnavailable as error:
-                logger.warning("the outcome of email %s waits for the database: %s", email.id, error)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, _LONGEST_WAIT)
-
-
-class _Mark:
-    """Commits, when called, that a message is about to leave; from then on only a reply can say where it is."""
-
-    def __init__(self, queue: Queue, email: Email, lease: Lease, clock: Clock) -> None:
-        self._queue = queue
-        self._email = email
-        self._lease = lease
-        self._clock = clock
-        self.is_made = False
-
-    async def __call__(self) -> None:
-        """Raise `LeaseLost` when the email is no longer ours, `QuotaReached`, or `StoreUnavailable` (nobody knows)."""
-        if not await self._queue.mark(
-            self._email.id, self._lease, at=self._clock.now(), recipients=len(self._email.owed)
-        ):
-            raise LeaseLost("Another worker may own this email by now.")
-        self.is_made = True
+        return Transition.unknown(
+            at=self._clock.now(), recipients=recipients, attempts=email.attempts + 1, problem=_INTERRUPTED
+        )

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from uuid import UUID, uuid4
+from datetime import UTC, datetime
 
 from outspool.domain.email import Email
 from outspool.errors import OutspoolError, QuotaReached
 from outspool.ports import Alarm, Clock, Lease, Queue
-from outspool.services.breaker import Breaker
+from outspool.services.breaker import Breaker, Probe
 from outspool.services.delivery_agent import DeliveryAgent
+from outspool.services.lease_keeper import LeaseKeeper
 from outspool.services.pace import Pace
 
 logger = logging.getLogger(__name__)
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_READ_AHEAD = 3
+"""So many emails a connection are claimed: one on the wire, and enough that no connection waits for the next claim.
+
+What is claimed nobody else can send, nor can it be canceled, so it is no more than that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,31 +52,30 @@ class Dispatcher:
         self._queue = queue
         self._agent = agent
         self._breaker = breaker
-        self._name = name
-        self._limits = limits
-        self._resend_doubtful = resend_doubtful
         self._clock = clock
         self._pace = pace
+        self._most = min(limits.batch, limits.connections * _READ_AHEAD)
         self._woken = asyncio.Event()
-        self._slots = asyncio.Semaphore(limits.connections)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._leases: Counter[UUID] = Counter()
         self._more_is_due = False
-        self._stopping = asyncio.Event()
+        self._is_stopping = False
         self._outage = ""
+        self.keeper = LeaseKeeper(
+            queue, name=name, resend_doubtful=resend_doubtful, freed=self.wake, clock=clock, pace=pace
+        )
 
     def wake(self) -> None:
         """Look at the queue now: something may have become due."""
         self._woken.set()
 
     async def poll(self) -> None:
-        """Wake, should a notice have gone missing."""
+        """Wake, should a notice have gone missing or the clock have been set."""
         self.wake()
 
     async def run(self, alarm: Alarm) -> None:
         """Dispatch until `stop`; `alarm` is set to when the next email comes due. Outlives every outage."""
         await self._begin_well()
-        while not self._stopping.is_set():
+        while not self._is_stopping:
             self._woken.clear()
             try:
                 alarm.set(await self._dispatch_due())
@@ -85,8 +88,7 @@ class Dispatcher:
 
     async def _begin_well(self) -> None:
         """Show that we live, free what died since, and give a resting account a chance if it may be mended."""
-        await self.beat()
-        await self.rescue()
+        await self.keeper.pulse()
         try:
             await self._breaker.allow_probe()
         except Exception as error:  # noqa: BLE001 - a start amid trouble is a start
@@ -104,101 +106,84 @@ class Dispatcher:
 
     async def _dispatch_due(self) -> datetime | None:
         """Claim and begin what is due and fits; return when to look again."""
-        room = self._limits.batch - len(self._tasks)
-        if room <= 0 or self._stopping.is_set():
+        room = self._most - len(self._tasks)
+        if room <= 0 or self._is_stopping:
             return None
         state = await self._breaker.refresh()
         now = self._clock.now()
         quota = await self._queue.room(now=now)
-        resting = state.is_paused(now) or quota.reached is not None
-        probing = state.failures > 0 and not resting
-        limit = 1 if probing else min(room, quota.recipients or room)
-        lease = Lease(token=uuid4(), until=now + self._pace.lease)
-        emails = await self._queue.claim_due(lease, now=now, limit=limit, deferred_too=not resting)
-        if probing and emails and not await self._breaker.take_probe():
-            await self._breaker.refresh()  # another process probes: these wait for what it finds
-            probing = False
-        self._begin(emails, lease, probing=probing, full=quota.reached)
+        is_paused = state.is_paused(now)
+        if state.failures and not is_paused and quota.reached is None:
+            return await self._try_account(now)
+        resting = is_paused or quota.reached is not None
+        limit = min(room, quota.recipients or room)
+        emails, lease = await self._claim(limit, now, deferred_too=not resting)
+        self._begin(emails, lease, full=quota.reached)
         self._more_is_due = len(emails) == limit
         upcoming = await self._queue.next_due(after=now, deferred_too=not resting)
-        resumes = state.paused_until if state.is_paused(now) else None
+        resumes = state.paused_until if is_paused else None
         has_room = quota.reached.until if quota.reached is not None else None
         return min((at for at in (upcoming, resumes, has_room) if at), default=None)
 
-    def _begin(self, emails: Sequence[Email], lease: Lease, *, probing: bool, full: QuotaReached | None) -> None:
+    async def _try_account(self, now: datetime) -> datetime | None:
+        """Offer one due email to an account whose pause is over, unless another process does already."""
+        due = await self._queue.next_due(after=_LONG_AGO, deferred_too=True)
+        if due is None or due > now:
+            return due
+        probe = await self._breaker.take_probe()
+        if probe is not None:
+            emails, lease = await self._claim(1, now, deferred_too=True)
+            if emails:
+                self._begin(emails, lease, probe=probe)
+            else:
+                await probe.conclude()
+        return self._breaker.state.paused_until
+
+    async def _claim(self, limit: int, now: datetime, *, deferred_too: bool) -> tuple[Sequence[Email], Lease]:
+        lease = self.keeper.new()
+        return await self._queue.claim_due(lease, now=now, limit=limit, deferred_too=deferred_too), lease
+
+    def _begin(
+        self, emails: Sequence[Email], lease: Lease, *, probe: Probe | None = None, full: QuotaReached | None = None
+    ) -> None:
         for email in emails:
-            self._leases[lease.token] += 1
-            task = asyncio.create_task(self._carry(email, lease, probing=probing, full=full), name=f"email-{email.id}")
+            self.keeper.hold(lease)
+            task = asyncio.create_task(self._carry(email, lease, probe=probe, full=full), name=f"email-{email.id}")
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
-    async def _carry(self, email: Email, lease: Lease, *, probing: bool, full: QuotaReached | None) -> None:
+    async def _carry(self, email: Email, lease: Lease, *, probe: Probe | None, full: QuotaReached | None) -> None:
+        """Have one email delivered when its turn comes, or hand it back when we stop first. A trial waits for none."""
+        slots = self._breaker.slots
+        turn = None
         try:
-            if await self._has_slot():
-                try:
-                    await self._agent.carry(email, lease, probing=probing, full=full)
-                finally:
-                    self._slots.release()
-            else:
+            if probe is None:
+                turn = await slots.take()
+            if self._is_stopping or (turn is None and probe is None):
                 await self._agent.hand_back(email, lease, "outspool was stopped.")
+            else:
+                await self._agent.carry(email, lease, probe=probe, full=full)
         finally:
-            self._leases[lease.token] -= 1
-            self._leases += Counter()  # forget leases that hold nothing more
-
-    async def _has_slot(self) -> bool:
-        """Wait for a connection's turn; False when the dispatcher stops first."""
-        turn = asyncio.ensure_future(self._slots.acquire())
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait((turn, stopping), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopping.cancel()
-            if not turn.done():
-                turn.cancel()
-        if turn.cancelled() or not turn.done():
-            return False
-        if self._stopping.is_set():
-            self._slots.release()
-            return False
-        return True
+            if turn is not None:
+                slots.give_back(turn)
+            self.keeper.let_go(lease)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a delivery ended unexpectedly", exc_info=error)
         # A claim for each email that ends would cost more than the emails: refill when half are through.
-        if self._more_is_due and len(self._tasks) <= self._limits.batch // 2:
-            self.wake()
-
-    async def beat(self) -> None:
-        """Keep the leases of what is under way, and show that this worker lives; not once it stops."""
-        if self._stopping.is_set():
-            return
-        now = self._clock.now()
-        try:
-            await self._queue.heartbeat(tuple(self._leases), until=now + self._pace.lease, worker=self._name, at=now)
-        except Exception as error:  # noqa: BLE001 - the next beat comes
-            logger.debug("no heartbeat: %s", error)
-
-    async def rescue(self) -> None:
-        """Free what dead workers hold."""
-        try:
-            freed = await self._queue.rescue(now=self._clock.now(), resend_marked=self._resend_doubtful)
-        except Exception as error:  # noqa: BLE001 - the next round comes
-            logger.debug("no rescue: %s", error)
-            return
-        if freed:
-            logger.warning("freed %d emails of a worker that died", freed)
+        if self._more_is_due and len(self._tasks) <= self._most // 2:
             self.wake()
 
     async def stop(self) -> None:
         """Claim nothing more, let what is on the wire end within the grace period, hand back the rest."""
-        self._stopping.set()
+        self._is_stopping = True
+        self._breaker.slots.close()
         self.wake()
         if self._tasks:
             _, unfinished = await asyncio.wait(self._tasks, timeout=self._pace.grace_seconds)
             for task in unfinished:
                 task.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
-        with contextlib.suppress(OutspoolError):
-            await self._queue.retire(self._name)
+        await self.keeper.retire()

@@ -1,0 +1,114 @@
+"""How many emails may be on the wire at a time, and in which order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from outspool.services.slots import Slots
+
+
+class Crowd:
+    """So many who want a turn; `going` are those who got one, in order."""
+
+    def __init__(self, slots: Slots, count: int) -> None:
+        self.slots = slots
+        self.going: list[int] = []
+        self.turns: dict[int, int | None] = {}
+        self.tasks = [asyncio.create_task(self._go(n)) for n in range(count)]
+
+    async def _go(self, n: int) -> None:
+        self.turns[n] = await self.slots.take()
+        self.going.append(n)
+
+    async def settle(self) -> list[int]:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return list(self.going)
+
+
+class Time:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+async def ended(crowd: Crowd) -> None:
+    crowd.slots.close()
+    await asyncio.gather(*crowd.tasks, return_exceptions=True)
+
+
+async def test_one_goes_first_and_each_that_is_served_makes_room_for_another() -> None:
+    slots = Slots(3, elapsed=Time())
+    crowd = Crowd(slots, 10)
+    assert await crowd.settle() == [0]
+    slots.widen()
+    slots.give_back(0)
+    assert await crowd.settle() == [0, 1, 2]
+    for _ in range(5):
+        slots.widen()
+    assert await crowd.settle() == [0, 1, 2, 3]  # three at most
+    await ended(crowd)
+
+
+async def test_turns_come_in_the_order_in_which_they_were_asked_for_and_the_canceled_are_skipped() -> None:
+    slots = Slots(1, elapsed=Time())
+    crowd = Crowd(slots, 5)
+    await crowd.settle()
+    crowd.tasks[1].cancel()
+    slots.give_back(0)
+    slots.give_back(0) if await crowd.settle() == [0, 2] else pytest.fail("not in order")
+    assert await crowd.settle() == [0, 2, 3]
+    await ended(crowd)
+
+
+async def test_a_turn_granted_to_whoever_was_just_canceled_goes_to_the_next() -> None:
+    slots = Slots(1, elapsed=Time())
+    crowd = Crowd(slots, 3)
+    await crowd.settle()
+    slots.give_back(0)  # to the second, who has not run yet
+    crowd.tasks[1].cancel()
+    assert await crowd.settle() == [0, 2]
+    await ended(crowd)
+
+
+async def test_after_trouble_one_goes_although_others_still_hang() -> None:
+    slots = Slots(4, elapsed=Time())
+    for _ in range(3):
+        slots.widen()
+    crowd = Crowd(slots, 8)
+    assert await crowd.settle() == [0, 1, 2, 3]
+    slots.restart()
+    slots.give_back(0)  # of the time before
+    assert await crowd.settle() == [0, 1, 2, 3, 4]
+    slots.give_back(1)
+    assert await crowd.settle() == [0, 1, 2, 3, 4, 5]
+    await ended(crowd)
+
+
+async def test_what_the_server_has_no_room_for_is_asked_for_again_one_by_one_after_half_an_hour() -> None:
+    time = Time()
+    slots = Slots(8, elapsed=time)
+    slots.narrow(2)
+    for _ in range(20):
+        slots.widen()
+    assert slots.most == 2
+    time.seconds = 1800.0
+    for _ in range(20):
+        slots.widen()
+    assert slots.most == 3
+    slots.narrow(0)
+    assert slots.most == 1
+
+
+async def test_a_close_sends_everybody_home() -> None:
+    slots = Slots(1, elapsed=Time())
+    crowd = Crowd(slots, 4)
+    await crowd.settle()
+    slots.close()
+    assert await crowd.settle() == [0, 1, 2, 3]
+    assert crowd.turns == {0: 0, 1: None, 2: None, 3: None}
+    assert await slots.take() is None
