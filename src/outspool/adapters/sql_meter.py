@@ -8,12 +8,13 @@ the first statement to the commit, so totals and times grow together and two pro
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from outspool.adapters.sql_database import Database
-from outspool.adapters.sql_tables import meters, readings
+from outspool.adapters.sql_tables import UtcDateTime, meters, readings
 from outspool.domain.cap import Cap
 
 _CLOCKS_DIFFER = timedelta(minutes=1)
@@ -32,6 +33,30 @@ class CapReached(Exception):
         self.is_ahead = is_ahead
 
 
+def _advancing(insert: Any) -> Any:
+    new = insert(meters)
+    last_at = sa.case(
+        (meters.c.last_at > sa.bindparam("far_ahead", type_=UtcDateTime), new.excluded.last_at),
+        (meters.c.last_at > new.excluded.last_at, meters.c.last_at),
+        else_=new.excluded.last_at,
+    )
+    advanced = {"total": meters.c.total + new.excluded.total, "last_at": last_at}
+    columns: dict[str, Any] = {name: sa.bindparam(name) for name in ("name", "total", "last_at")}
+    on_conflict = new.values(columns).on_conflict_do_update(index_elements=["name"], set_=advanced)
+    return on_conflict.returning(meters.c.total, meters.c.last_at)
+
+
+# Built once: to build a statement, and look up what it compiles to, costs more than to run it.
+_ADVANCE = {"postgresql": _advancing(postgresql.insert), "sqlite": _advancing(sqlite.insert)}
+_READ_OFF = readings.insert()
+_FIRST_READING = (
+    sa.select(readings.c.total, readings.c.at)
+    .where(readings.c.meter == sa.bindparam("name"), readings.c.total >= sa.bindparam("ordinal"))
+    .order_by(readings.c.total)
+    .limit(1)
+)
+
+
 def take(connection: sa.Connection, name: str, count: int, cap: Cap, *, now: datetime) -> None:
     """Let `count` (at most `cap.most`) pass through the meter; raises `CapReached` when they do not fit."""
     total, at = _advance(connection, name, count, now)
@@ -44,7 +69,7 @@ def take(connection: sa.Connection, name: str, count: int, cap: Cap, *, now: dat
         if total % _SWEEP_EVERY < count:
             # What is older than one that is past its window tells nothing, whatever the cap will be.
             connection.execute(readings.delete().where(readings.c.meter == name, readings.c.total < ordinal))
-    connection.execute(readings.insert().values(meter=name, total=total, at=at))
+    connection.execute(_READ_OFF, {"meter": name, "total": total, "at": at})
 
 
 def room(connection: sa.Connection, name: str, cap: Cap, *, now: datetime) -> tuple[int, datetime | None]:
@@ -68,19 +93,8 @@ async def mend(database: Database, name: str, reached: CapReached, *, now: datet
 
 def _advance(connection: sa.Connection, name: str, count: int, now: datetime) -> tuple[int, datetime]:
     """Lock the meter and count on; return its total and a time that is never before its last one."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    last = sa.case(
-        (meters.c.last_at > now + _CLOCKS_DIFFER, sa.literal(now, meters.c.last_at.type)),
-        (meters.c.last_at > now, meters.c.last_at),
-        else_=sa.literal(now, meters.c.last_at.type),
-    )
-    statement = (
-        insert(meters)
-        .values(name=name, total=count, last_at=now)
-        .on_conflict_do_update(index_elements=["name"], set_={"total": meters.c.total + count, "last_at": last})
-        .returning(meters.c.total, meters.c.last_at)
-    )
-    total, at = connection.execute(statement).one()
+    values = {"name": name, "total": count, "last_at": now, "far_ahead": now + _CLOCKS_DIFFER}
+    total, at = connection.execute(_ADVANCE[connection.dialect.name], values).one()
     return total, at
 
 
@@ -88,11 +102,5 @@ def _first_reading(connection: sa.Connection, name: str, ordinal: int) -> tuple[
     """Return the reading that number `ordinal` is part of; None when there is no such number, or it is long past."""
     if ordinal <= 0:
         return None
-    statement = (
-        sa.select(readings.c.total, readings.c.at)
-        .where(readings.c.meter == name, readings.c.total >= ordinal)
-        .order_by(readings.c.total)
-        .limit(1)
-    )
-    row = connection.execute(statement).one_or_none()
+    row = connection.execute(_FIRST_READING, {"name": name, "ordinal": ordinal}).one_or_none()
     return None if row is None else (row.total, row.at)

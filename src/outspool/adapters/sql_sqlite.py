@@ -48,8 +48,7 @@ class SqliteLine:
     def __init__(self, path: Path) -> None:
         """Open nothing yet."""
         self.engine = _engine(path)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="outspool-writer")
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="outspool-reader")
+        self._open_threads()
         self._waiting: list[_Job] = []
         self._writing: asyncio.Task[None] | None = None
 
@@ -70,6 +69,12 @@ class SqliteLine:
         self._writer.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=False, cancel_futures=True)
         self.engine.dispose()
+        self._open_threads()
+
+    def _open_threads(self) -> None:
+        """Have threads, which start with the first work for them: also after `close`, if somebody comes late."""
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="outspool-writer")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="outspool-reader")
 
     def _read(self, work: Work[T]) -> T:
         with self.engine.connect() as connection:

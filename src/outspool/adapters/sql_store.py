@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from outspool.adapters import sql_meter, sql_search
+from outspool.adapters.sql_recording import Recording, record_all
 from outspool.adapters.sql_rows import (
     content_values,
     email_values,
     event_values,
-    problem_values,
     read_email,
     read_event,
     read_recipient,
@@ -26,6 +26,7 @@ from outspool.adapters.sql_rows import (
 )
 from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_tables import emails, events, recipients, tags
+from outspool.adapters.sql_together import Together
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.domain.cap import Cap, rate_limited
 from outspool.domain.email import Email, Event, Recipient
@@ -33,6 +34,17 @@ from outspool.domain.status import UNSETTLED, WAITING, EmailStatus
 from outspool.domain.transition import Transition
 from outspool.errors import IdempotencyConflict, StoreUnavailable, brief
 from outspool.ports import Page, Search
+
+
+def _adding(insert: Any) -> Any:
+    return insert(emails).on_conflict_do_nothing().returning(emails.c.id)
+
+
+# Built once: to build a statement, and look up what it compiles to, costs more than to run it.
+_ADD = {"postgresql": _adding(postgresql.insert), "sqlite": _adding(sqlite.insert)}
+_ADD_RECIPIENTS = recipients.insert()
+_ADD_TAGS = tags.insert()
+_ADD_EVENT = events.insert()
 
 
 class SqlEmailStore:
@@ -45,6 +57,7 @@ class SqlEmailStore:
         self._lane = lane
         self._rate = rate
         self._meter = f"accepted {lane}"
+        self._record_together = Together(self._record_all)
 
     async def add(self, email: Email, event: Event) -> Email:
         """See `EmailStore.add`. Adding the same id again is harmless, so a doubtful commit is simply repeated."""
@@ -64,16 +77,10 @@ class SqlEmailStore:
             raise doubt from None  # the first try may have been committed, whatever became of the second
 
     async def _add(self, email: Email, event: Event) -> Email:
-        insert = postgresql.insert if self.database.is_postgres else sqlite.insert
-        statement = (
-            insert(emails)
-            .values(lane=self._lane, **email_values(email))
-            .on_conflict_do_nothing()
-            .returning(emails.c.id)
-        )
+        values = {"lane": self._lane, **email_values(email)}
 
         def store(connection: sa.Connection) -> Email:
-            if connection.scalar(statement) is None:
+            if connection.scalar(_ADD[connection.dialect.name], values) is None:
                 return self._same(connection, email)
             sql_meter.take(connection, self._meter, 1, self._rate, now=email.created_at)
             _add_parts(connection, email)
@@ -172,28 +179,19 @@ class SqlEmailStore:
         self, email_id: UUID, change: Transition, *, lease: UUID | None = None, version: int | None = None
     ) -> bool:
         """See `EmailStore.record`."""
-        guard = [emails.c.id == email_id, _stands_in(change.sources)]
-        if lease is not None:
-            guard.append(emails.c.lease == lease)
-        if version is not None:
-            guard.append(emails.c.version == version)
-        statement = emails.update().where(*guard).values(_change_values(change)).returning(emails.c.id)
-        event = Event(at=change.at, status=change.target, code=change.code, detail=change.detail)
-
-        def apply(connection: sa.Connection) -> bool:
-            if connection.scalar(statement) is None:
-                return False
-            if change.recipients is not None:
-                _update_recipients(connection, email_id, change.recipients)
-            _note(connection, email_id, event)
-            if change.target is EmailStatus.QUEUED:
-                self._changes.notify(connection)
-            return True
-
-        is_applied = await self.database.write(apply)
+        is_applied = await self._record_together(Recording(email_id, change, lease, version))
         if is_applied:
             self._changes.announce(due=change.target is EmailStatus.QUEUED)
         return is_applied
+
+    async def _record_all(self, asked: Sequence[Recording]) -> list[bool]:
+        def apply(connection: sa.Connection) -> list[bool]:
+            answers = record_all(connection, asked)
+            if any(one.change.target is EmailStatus.QUEUED for one in asked):
+                self._changes.notify(connection)
+            return answers
+
+        return await self.database.write(apply)
 
 
 def _stands_in(statuses: Collection[EmailStatus]) -> sa.ColumnElement[bool]:
@@ -201,42 +199,13 @@ def _stands_in(statuses: Collection[EmailStatus]) -> sa.ColumnElement[bool]:
 
 
 def _add_parts(connection: sa.Connection, email: Email) -> None:
-    connection.execute(recipients.insert(), recipient_values(email.id, email.recipients))
+    connection.execute(_ADD_RECIPIENTS, recipient_values(email.id, email.recipients))
     if email.content.tags:
-        connection.execute(tags.insert(), [{"tag": tag, "email_id": email.id} for tag in email.content.tags])
+        connection.execute(_ADD_TAGS, [{"tag": tag, "email_id": email.id} for tag in email.content.tags])
 
 
 def _note(connection: sa.Connection, email_id: UUID, event: Event) -> None:
-    connection.execute(events.insert().values(event_values(email_id, event)))
-
-
-def _change_values(change: Transition) -> dict[str, Any]:
-    """Return the columns of `emails` that a transition sets."""
-    values: dict[str, Any] = {
-        "status": change.target.value,
-        "version": emails.c.version + 1,
-        "lease_until": None,
-        **problem_values(change.problem),
-    }
-    if not change.keeps_lease:
-        values |= {"lease": None, "marked_at": None}
-    for name in ("attempts", "due_at", "expires_at"):
-        if (value := getattr(change, name)) is not None:
-            values[name] = value
-    if change.target in (EmailStatus.SENT, EmailStatus.PARTIAL):
-        values["sent_at"] = sa.func.coalesce(emails.c.sent_at, sa.literal(change.at, emails.c.sent_at.type))
-    return values
-
-
-def _update_recipients(connection: sa.Connection, email_id: UUID, now: Sequence[Recipient]) -> None:
-    statement = (
-        recipients.update()
-        .where(recipients.c.email_id == email_id, recipients.c.position == sa.bindparam("b_position"))
-        .values({name: sa.bindparam(f"b_{name}") for name in ("status", "code", "enhanced_code", "reply")})
-    )
-    names = ("position", "status", "code", "enhanced_code", "reply")
-    rows = [{f"b_{name}": row[name] for name in names} for row in recipient_values(email_id, now)]
-    connection.execute(statement, rows)
+    connection.execute(_ADD_EVENT, event_values(email_id, event))
 
 
 def load(connection: sa.Connection, email_id: UUID) -> Email | None:

@@ -1,0 +1,135 @@
+"""The statements of the queue: claim, mark, rescue, and when to look again.
+
+Built once: to build a statement, and look up what it compiles to, costs more than to run it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from outspool.adapters.sql_rows import problem_values
+from outspool.adapters.sql_tables import UtcDateTime, emails, recipients
+from outspool.domain.email import Problem
+from outspool.domain.status import CLAIMABLE, EmailStatus, RecipientStatus
+
+CLAIM_LOST = Problem(
+    code="worker_lost",
+    message="The worker died after it began to hand the message over, so the server may or may not have it.",
+    hint="Ask the recipient, or look into the account's sent mail, before you retry.",
+)
+
+_NOW = sa.bindparam("now", type_=UtcDateTime)
+_TOKEN: sa.BindParameter[Any] = sa.bindparam("token", type_=emails.c.lease.type)
+# A literal, so that Postgres sees the partial index fit.
+_SENDING: sa.ColumnElement[str] = sa.literal_column(f"'{EmailStatus.SENDING}'")
+_VERSION = {"version": emails.c.version + 1}
+
+
+def _claimable(*, deferred_too: bool) -> sa.ColumnElement[bool]:
+    """What a claim may take; with the account at rest, of the deferred only those that are out of time."""
+    waiting = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAIMABLE)])
+    # Whose own outspool never comes must still end some day, so what is out of time is anybody's to end.
+    ours = sa.and_(waiting, sa.or_(emails.c.lane == sa.bindparam("lane"), emails.c.expires_at <= _NOW))
+    if deferred_too:
+        return ours
+    return sa.and_(ours, sa.or_(emails.c.status != EmailStatus.DEFERRED.value, emails.c.expires_at <= _NOW))
+
+
+def _claim(*, deferred_too: bool) -> ReturningUpdate[Any]:
+    """Return the claim. The CTE is a fence: it is evaluated once, before the rows are locked."""
+    due = (
+        sa.select(emails.c.id)
+        .where(_claimable(deferred_too=deferred_too), emails.c.due_at <= _NOW)
+        .order_by(emails.c.rank, emails.c.due_at, emails.c.id)
+        .limit(sa.bindparam("most", type_=sa.Integer))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    return (
+        emails.update()
+        .where(emails.c.id.in_(sa.select(due.c.id)))
+        .values(
+            status=EmailStatus.SENDING.value,
+            lease=_TOKEN,
+            lease_until=sa.bindparam("until", type_=UtcDateTime),
+            marked_at=None,
+            **_VERSION,
+        )
+        .returning(*emails.c)
+    )
+
+
+def _next_due(*, deferred_too: bool) -> sa.Select[datetime | None]:
+    claimable = _claimable(deferred_too=deferred_too)
+    return sa.select(sa.func.min(emails.c.due_at)).where(claimable, emails.c.due_at > _NOW)
+
+
+CLAIM = {flag: _claim(deferred_too=flag) for flag in (True, False)}
+"""By whether the deferred are claimed too; parameters lane, now, most, token, until."""
+
+NEXT_DUE = {flag: _next_due(deferred_too=flag) for flag in (True, False)}
+"""By whether the deferred are claimed too; parameters lane, now."""
+
+MARK = (
+    emails.update()
+    .where(
+        emails.c.id.in_(sa.bindparam("ids", expanding=True)),
+        emails.c.lease.in_(sa.bindparam("tokens", expanding=True)),
+        emails.c.status == _SENDING,
+        emails.c.lease_until > _NOW,
+    )
+    .values(marked_at=_NOW)
+    .returning(emails.c.id, emails.c.lease)
+)
+"""Parameters ids, tokens, now. It returns which lease holds which email: the caller compares."""
+
+EXTEND = (
+    emails.update()
+    .where(emails.c.status == _SENDING, emails.c.lease.in_(sa.bindparam("tokens", expanding=True)))
+    .values(lease_until=sa.bindparam("until", type_=UtcDateTime))
+)
+"""Parameters tokens, until."""
+
+
+def _of_the_dead(*also: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """What nobody holds any more. A row that its worker is at this moment writing is left for the next time."""
+    dead = (
+        sa.select(emails.c.id)
+        .where(emails.c.status == _SENDING, emails.c.lease_until <= _NOW, *also)
+        .with_for_update(skip_locked=True)
+        .cte("dead")
+    )
+    return emails.c.id.in_(sa.select(dead.c.id))
+
+
+def _requeue(*, marked_too: bool) -> ReturningUpdate[Any]:
+    which = sa.true() if marked_too else emails.c.marked_at.is_(None)
+    freed = {"status": EmailStatus.QUEUED.value, "lease": None, "lease_until": None, "marked_at": None, **_VERSION}
+    return emails.update().where(_of_the_dead(which)).values(freed).returning(emails.c.id)
+
+
+REQUEUE = {flag: _requeue(marked_too=flag) for flag in (True, False)}
+"""Frees what dead workers had not marked, or by flag all of it; parameter now."""
+
+# The lease's token stays: should its worker still live and learn the outcome, it may settle the doubt.
+DOUBT = (
+    emails.update()
+    .where(_of_the_dead(emails.c.marked_at.is_not(None)))
+    .values(status=EmailStatus.UNKNOWN.value, lease_until=None, **problem_values(CLAIM_LOST), **_VERSION)
+    .returning(emails.c.id)
+)
+"""Leaves what dead workers had marked in doubt; parameter now."""
+
+DOUBT_RECIPIENTS = (
+    recipients.update()
+    .where(
+        recipients.c.email_id.in_(sa.bindparam("ids", expanding=True)),
+        recipients.c.status.in_([RecipientStatus.PENDING.value, RecipientStatus.DEFERRED.value]),
+    )
+    .values(status=RecipientStatus.UNKNOWN.value)
+)
+"""Sets every recipient that was still owed to ``unknown``, for any may have been served; parameter ids."""
