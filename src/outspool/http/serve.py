@@ -88,7 +88,7 @@ def _is_loopback(address: str) -> bool:
 def _listen(address: str, port: int) -> socket.socket:
     """Bind before uvicorn does, which would log a traceback's worth and exit the process."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         # Without this a restart fails for a minute; on Windows it would let two servers share the port.
         if hasattr(socket, "AF_UNIX"):
