@@ -1,76 +1,93 @@
-"""What outspool costs, beside the least it could cost: run every measure in turn and print what it found.
+"""The command line: run parts, show what they found, and keep it in RESULTS.md.
 
-Programs in processes of their own, real files, a real SMTP server. Not a test: a slow machine fails nothing.
+::
+
+    python -m bench                     every part, in full (an hour)
+    python -m bench accept start        some parts
+    python -m bench --smoke             every part in miniature, nothing kept: does it run?
+    python -m bench report              RESULTS.md again from the figures of the last runs
+
+Not a test: a slow machine fails nothing. The exit status is 1 when a contender of ours broke down.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import os
-import platform
-import sqlite3
 import sys
-import tempfile
 import time
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from bench.figures import Row, percentile, readable, table
-from bench.measures import ALL
-from bench.place import Place, since
-from support.smtp_sink import SmtpSink
+from bench import report
+from bench.ground import SMOKE, Ground, Scale, ground
+from bench.machine import load, machine
+from bench.parts import PARTS
+from bench.results import Run, keep, read_runs
 
-NOTES = """\
-Medians (least to greatest); both sides of a ratio took turns. Where these lie far apart the machine was busy.
-Start: the queue is opened after the handshake; the first answer is what a client waits for in all.
-Queue: on SQLite. The SMTP server is a Python program too (aiosmtpd), and the limit of what aiosmtplib reaches; where
-outspool stays far below, the limit is outspool. Its budget is set on Postgres beside other queues: not measured here.
-Due: until the server has the whole message, a little after MAIL FROM. Of 20 emails, p99 is the latest."""
+_SIZES = (10_000, 1_000_000, 10_000_000)
+"""Rows of history: the smallest is what others are compared with."""
+_REMEMBERED = 1000
 
 
-def main() -> None:
-    """Print the machine, then the table."""
+def main() -> int:
+    """Do what the command line says."""
+    options = _options()
+    if options.parts == ["report"]:
+        print(report.write(read_runs(), tuple(PARTS)))
+        return 0
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="outspool-bench-") as name:
-        print(_machine(Path(name)), flush=True)
-        rows = asyncio.run(_measure(Path(name)))
-    print(f"\n{table(rows)}\n\n{NOTES}\nTook {since(began) / 1000:.0f} s; {_load()}.")
+    runs = asyncio.run(_run(options.parts or list(PARTS), _scale(options), shows_only=options.smoke))
+    failed = [f"{table.title}: {name}" for run in runs for table in run.tables for name in table.failed]
+    sys.stderr.write(f"Took {time.perf_counter() - began:.0f} s; {len(failed)} failed.\n")
+    return 1 if failed else 0
 
 
-async def _measure(folder: Path) -> list[Row]:
-    rows: list[Row] = []
-    for name in ("smtp", *(measure.__name__ for measure in ALL)):
-        (folder / name).mkdir()
-    with SmtpSink(folder / "smtp") as sink:
-        for measure in ALL:
-            sys.stderr.write(f"{measure.__name__.replace('_', ' ')} ...\n")
-            rows += await measure(Place(folder / measure.__name__, sink))
-    return rows
+async def _run(parts: Sequence[str], scale: Scale, *, shows_only: bool) -> list[Run]:
+    runs = []
+    async with ground(scale) as here:
+        described = await machine(here.postgres.url(), here.folder)
+        for part in parts:
+            sys.stderr.write(f"{part} ...\n")
+            runs.append(await _one(part, here, described))
+            print("\n\n".join(map(report.text, runs[-1].tables)), end="\n\n", flush=True)
+            if not shows_only:
+                report.write(keep(runs), tuple(PARTS))
+    return runs
 
 
-def _machine(folder: Path) -> str:
-    """Say on what the figures were taken, and how busy that was."""
-    versions = [f"{name} {version(name)}" for name in ("outspool", "mcp", "sqlalchemy", "aiosmtplib")]
-    where = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_load()}, fsync {_fsync(folder)}"
-    return ", ".join([*versions, f"Python {platform.python_version()}", f"SQLite {sqlite3.sqlite_version}", where])
+async def _one(part: str, here: Ground, described: dict[str, str]) -> Run:
+    busy, began = load(), time.perf_counter()
+    tables = await PARTS[part](here)
+    return Run(
+        part=part,
+        date=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        seconds=time.perf_counter() - began,
+        load=busy,
+        machine=described,
+        tables=tuple(tables),
+    )
 
 
-def _load() -> str:
-    """Say how busy the machine is: more runnable programs than cores spoil every figure."""
-    return f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "load not known"
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="What outspool costs, beside its rivals.")
+    parser.add_argument("parts", nargs="*", metavar="PART", choices=[*PARTS, "report", []], help=", ".join(PARTS))
+    parser.add_argument("--smoke", action="store_true", help="every part in miniature; nothing is kept")
+    parser.add_argument("--rows", type=int, help="the largest history, up to 10,000,000 (some 10 GB of disk)")
+    parser.add_argument("--emails", type=int, help="emails sent before memory is looked at the last time")
+    return parser.parse_args()
 
 
-def _fsync(folder: Path) -> str:
-    """Measure how fast the disk confirms 4 KB: a durable commit cannot be faster."""
-    times = []
-    with (folder / "fsync").open("wb", buffering=0) as file:
-        for _ in range(50):
-            began = time.perf_counter()
-            file.write(bytes(4096))
-            os.fsync(file.fileno())
-            times.append(since(began))
-    return f"{readable(percentile(times, 0.5))} ms"
+def _scale(options: argparse.Namespace) -> Scale:
+    scale = SMOKE if options.smoke else Scale()
+    if options.rows:
+        sizes = [size for size in _SIZES if size < options.rows]
+        scale = replace(scale, history=(*sizes, options.rows))
+    if options.emails:
+        scale = replace(scale, remembered=tuple(sorted({min(_REMEMBERED, options.emails), options.emails})))
+    return scale
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Where it happens: a sink, a Postgres that syncs to the disk, folders, and the environment of an outspool there."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support.postgres import PostgresServer, fresh_database
+
+from bench.sink import Sink, running_sink
+from outspool.app.runtime import Outspool
+from outspool.settings import Settings
+
+BODY = f"{'A line of text. ' * 4}.\n" * 57
+"""4 KB on the wire, headers and all."""
+EMAIL: dict[str, Any] = {"to": ["ada@example.com"], "subject": "A figure", "body": BODY}
+OUTSPOOL = (sys.executable, "-m", "outspool")
+
+SQLITE, POSTGRES = "SQLite", "Postgres"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much of everything: the defaults are a full run, `SMOKE` the same in miniature."""
+
+    is_smoke: bool = False
+    rounds: int = 3
+    warm_ups: int = 1
+    """Turns that do not count: the first fill caches, and open connections."""
+    starts: int = 10
+    """Rounds of what takes a second."""
+    calls: int = 100
+    calls_at_once: int = 500
+    emails: int = 2000
+    """Of 4 KB, in the queue when a worker begins."""
+    large_emails: int = 40
+    """Of 1 MB."""
+    connections: tuple[int, ...] = (1, 4, 16)
+    workers: tuple[int, ...] = (1, 2, 4)
+    batches: tuple[int, ...] = (1, 50, 200)
+    history: tuple[int, ...] = (10_000, 1_000_000)
+    """Rows of old mail, the first size the one that others are compared with."""
+    looks: int = 30
+    """Times that each query is asked in a turn."""
+    timed: int = 1000
+    """Emails with a time of their own."""
+    per_second: int = 20
+    """How many of those come due in a second, when they are spread out."""
+    remembered: tuple[int, ...] = (1000, 10_000)
+    """Emails accepted and sent before memory is looked at."""
+    settling: float = 3.0
+    """Seconds until a server that was started, or has sent its last, does nothing more."""
+
+
+SMOKE = Scale(
+    is_smoke=True,
+    rounds=1,
+    warm_ups=0,
+    starts=1,
+    calls=20,
+    calls_at_once=50,
+    emails=60,
+    large_emails=2,
+    connections=(4,),
+    workers=(1,),
+    batches=(1, 50),
+    history=(500, 2000),
+    looks=2,
+    timed=40,
+    remembered=(50,),
+    settling=0.5,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """See the module; everything is gone when `ground` ends."""
+
+    scale: Scale
+    folder: Path
+    sink: Sink
+    postgres: PostgresServer
+
+    def new_folder(self) -> Path:
+        """Return an empty folder."""
+        return Path(tempfile.mkdtemp(dir=self.folder))
+
+    @contextmanager
+    def database(self, kind: str) -> Iterator[str]:
+        """Yield the URL of an empty database, `SQLITE` or `POSTGRES`."""
+        if kind == POSTGRES:
+            with fresh_database(self.postgres.url()) as url:
+                yield url
+        else:
+            yield f"sqlite:///{self.new_folder() / 'outspool.db'}"
+
+    def variables(self, database_url: str, **more: object) -> dict[str, str]:
+        """Return the environment of an outspool that delivers to the sink, with no limits in its way."""
+        ours = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        return {
+            **ours,
+            "DATABASE_URL": database_url,
+            "OUTSPOOL_DATA_DIR": str(self.folder / "data"),
+            "SMTP_HOST": self.sink.host,
+            "SMTP_PORT": str(self.sink.port),
+            "SMTP_SECURITY": "none",
+            "EMAIL_FROM": "me@example.com",
+            "EMAIL_RATE_LIMIT_PER_HOUR": "10000000",
+            **{name: str(value) for name, value in more.items()},
+        }
+
+    @asynccontextmanager
+    async def outspool(self, database_url: str) -> AsyncIterator[Outspool]:
+        """Yield an outspool in this process, without a worker."""
+        outspool = Outspool(Settings.load(self.variables(database_url)))
+        async with outspool.running(worker=False):
+            yield outspool
+
+
+@asynccontextmanager
+async def ground(scale: Scale) -> AsyncIterator[Ground]:
+    """Make one, and clear it away."""
+    with (
+        tempfile.TemporaryDirectory(prefix="outspool-bench-") as folder,
+        PostgresServer(fsync=True) as postgres,
+    ):
+        async with running_sink() as sink:
+            yield Ground(scale=scale, folder=Path(folder), sink=sink, postgres=postgres)

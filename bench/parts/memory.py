@@ -1,0 +1,75 @@
+"""What a server holds: idle, and after it has accepted and sent ever more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from bench.ground import EMAIL, OUTSPOOL, POSTGRES, SQLITE, Ground
+from bench.processes import memory_mb
+from bench.rivals.mcp_email_server import McpEmailServer
+from bench.servers import BARE, over_stdio
+from bench.table import Figures, Table, take_turns
+
+_AT_ONCE = 20
+_PATIENCE = 1200.0
+
+
+async def memory(ground: Ground) -> Sequence[Table]:
+    """Look at servers over stdio, each with its worker, as one person runs them."""
+    table = Table(
+        title="Memory",
+        drawn="idle PSS MB",
+        note="PSS: what is the process's own and its share of what it shares; RSS counts shared pages whole.",
+    )
+    rival = McpEmailServer(ground)
+    with ground.database(SQLITE) as sqlite, ground.database(POSTGRES) as postgres:
+        ours = {f"outspool, {kind}": ground.variables(url) for kind, url in ((SQLITE, sqlite), (POSTGRES, postgres))}
+        contenders = {
+            "bare MCPServer": partial(_bare, ground, ground.variables(sqlite)),
+            **{name: partial(_sending, ground, variables) for name, variables in ours.items()},
+            rival.name: partial(_rival, ground, rival),
+        }
+        return [await take_turns(table, contenders, rounds=1)]
+
+
+async def _bare(ground: Ground, variables: Mapping[str, str]) -> Figures:
+    async with over_stdio(BARE, variables, ground.new_folder()) as server:
+        await server.call("nothing", {})
+        await asyncio.sleep(ground.scale.settling)
+        return _named("idle", memory_mb(server.pid))
+
+
+async def _sending(ground: Ground, variables: Mapping[str, str]) -> Figures:
+    figures: dict[str, float] = {}
+    async with over_stdio(OUTSPOOL, variables, ground.new_folder()) as server:
+        await server.call("list_emails", {})
+        await asyncio.sleep(ground.scale.settling)
+        figures |= _named("idle", memory_mb(server.pid))
+        sent = 0
+        for number in ground.scale.remembered:
+            await ground.sink.clear()
+            await server.load("send_email", EMAIL | {"wait": 0}, calls=number - sent, callers=_AT_ONCE)
+            await ground.sink.wait_for(number - sent, within=_PATIENCE)
+            await asyncio.sleep(ground.scale.settling)
+            figures |= _named(f"after {number:,}", memory_mb(server.pid))
+            sent = number
+    return figures
+
+
+async def _rival(ground: Ground, rival: McpEmailServer) -> Figures:
+    command, variables, folder = await rival.ready()
+    figures: dict[str, float] = {}
+    async with over_stdio(command, variables, folder) as server:
+        await server.call(rival.harmless_tool, {})
+        await asyncio.sleep(ground.scale.settling)
+        figures |= _named("idle", memory_mb(server.pid))
+        number = ground.scale.remembered[0]
+        await server.load(rival.sending_tool, rival.email, calls=number, callers=_AT_ONCE)
+        await asyncio.sleep(ground.scale.settling)
+        return figures | _named(f"after {number:,}", memory_mb(server.pid))
+
+
+def _named(when: str, figures: Figures) -> dict[str, float]:
+    return {f"{when} {name}": figure for name, figure in figures.items()}
