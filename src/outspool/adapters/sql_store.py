@@ -47,6 +47,16 @@ _ADD_TAGS = tags.insert()
 _ADD_EVENT = events.insert()
 
 
+_EMAIL_ID: sa.BindParameter[Any] = sa.bindparam("email_id", type_=emails.c.id.type)
+_EMAIL = sa.select(emails).where(emails.c.id == _EMAIL_ID)
+_EVENTS = sa.select(events).where(events.c.email_id == _EMAIL_ID).order_by(events.c.id)
+_RECIPIENTS = (
+    sa.select(recipients)
+    .where(recipients.c.email_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(recipients.c.email_id, recipients.c.position)
+)
+
+
 class SqlEmailStore:
     """The emails of one database."""
 
@@ -57,6 +67,7 @@ class SqlEmailStore:
         self._lane = lane
         self._rate = rate
         self._meter = f"accepted {lane}"
+        self._add_together = Together(self._add_all)
         self._record_together = Together(self._record_all)
 
     async def add(self, email: Email, event: Event) -> Email:
@@ -77,22 +88,28 @@ class SqlEmailStore:
             raise doubt from None  # the first try may have been committed, whatever became of the second
 
     async def _add(self, email: Email, event: Event) -> Email:
-        values = {"lane": self._lane, **email_values(email)}
-
-        def store(connection: sa.Connection) -> Email:
-            if connection.scalar(_ADD[connection.dialect.name], values) is None:
-                return self._same(connection, email)
-            sql_meter.take(connection, self._meter, 1, self._rate, now=email.created_at)
-            _add_parts(connection, email)
-            _note(connection, email.id, event)
-            self._changes.notify(connection)
-            return email
-
         try:
-            return await self.database.write(store)
+            return await self._add_together((email, event))
         except sql_meter.CapReached as reached:
             await sql_meter.mend(self.database, self._meter, reached, now=email.created_at)
             raise rate_limited(self._rate, now=email.created_at, again_at=reached.at) from None
+
+    async def _add_all(self, asked: Sequence[tuple[Email, Event]]) -> list[Email]:
+        def store_all(connection: sa.Connection) -> list[Email]:
+            stored = [self._store(connection, email, event) for email, event in asked]
+            self._changes.notify(connection)
+            return stored
+
+        return await self.database.write(store_all)
+
+    def _store(self, connection: sa.Connection, email: Email, event: Event) -> Email:
+        values = {"lane": self._lane, **email_values(email)}
+        if connection.scalar(_ADD[connection.dialect.name], values) is None:
+            return self._same(connection, email)
+        sql_meter.take(connection, self._meter, 1, self._rate, now=email.created_at)
+        _add_parts(connection, email)
+        _note(connection, email.id, event)
+        return email
 
     def _same(self, connection: sa.Connection, email: Email) -> Email:
         """Return what stands where `email` would: itself, stored before, or its twin under the same key."""
@@ -210,11 +227,10 @@ def _note(connection: sa.Connection, email_id: UUID, event: Event) -> None:
 
 def load(connection: sa.Connection, email_id: UUID) -> Email | None:
     """Return the whole email, with its events, or None."""
-    row = connection.execute(sa.select(emails).where(emails.c.id == email_id)).mappings().one_or_none()
+    row = connection.execute(_EMAIL, {"email_id": email_id}).mappings().one_or_none()
     if row is None:
         return None
-    history = sa.select(events).where(events.c.email_id == email_id).order_by(events.c.id)
-    past = tuple(read_event(e) for e in connection.execute(history).mappings())
+    past = tuple(read_event(e) for e in connection.execute(_EVENTS, {"email_id": email_id}).mappings())
     to = _recipients_of(connection, [email_id])
     return read_email(row, to[email_id], past)
 
@@ -232,11 +248,6 @@ def with_parts(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> list
 def _recipients_of(connection: sa.Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[Recipient, ...]]:
     found: dict[UUID, list[Recipient]] = {email_id: [] for email_id in ids}
     if ids:
-        statement = (
-            sa.select(recipients)
-            .where(recipients.c.email_id.in_(ids))
-            .order_by(recipients.c.email_id, recipients.c.position)
-        )
-        for row in connection.execute(statement).mappings():
+        for row in connection.execute(_RECIPIENTS, {"ids": list(ids)}).mappings():
             found[row["email_id"]].append(read_recipient(row))
     return {email_id: tuple(of) for email_id, of in found.items()}
