@@ -11,6 +11,7 @@ from support.smtp_sink import SmtpSink
 
 from outspool.app.runtime import Outspool
 from outspool.ports import Clock
+from outspool.services.pace import Pace
 from outspool.settings import Settings
 
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
@@ -30,7 +31,9 @@ def outspool(sink: SmtpSink, database_url: str, tmp_path: Path) -> OpenOutspool:
     """Return what runs an outspool that delivers to `sink`; named settings go by their variables."""
 
     @asynccontextmanager
-    async def run(*, worker: bool = True, clock: Clock | None = None, **variables: object) -> AsyncIterator[Outspool]:
+    async def run(
+        *, worker: bool = True, clock: Clock | None = None, pace: Pace | None = None, **variables: object
+    ) -> AsyncIterator[Outspool]:
         settings = Settings.load(
             {
                 "DATABASE_URL": database_url,
@@ -43,7 +46,7 @@ def outspool(sink: SmtpSink, database_url: str, tmp_path: Path) -> OpenOutspool:
                 **variables,
             }
         )
-        app = Outspool(settings, clock=clock)
+        app = Outspool(settings, clock=clock, pace=pace)
         async with app.running(worker=worker):
             yield app
 

@@ -5,28 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+
+from support.set_clock import SetClock
 
 from outspool.adapters.system_clock import SystemClock
 from outspool.adapters.ticker import Ticker
 
 
-class SteppingClock(SystemClock):
-    """The machine's clock, set wrong by `ahead`; `slept` seconds passed while the event loop stood still."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-        self.slept = 0.0
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
-
-    def elapsed(self) -> float:
-        return super().elapsed() + self.slept
-
-
 @asynccontextmanager
-async def ticking(clock: SteppingClock, chore: asyncio.Event, *, seconds: float = 3600) -> AsyncIterator[Ticker]:
+async def ticking(clock: SetClock, chore: asyncio.Event, *, seconds: float = 3600) -> AsyncIterator[Ticker]:
     """Run a ticker whose alarm and whose chore set `chore`."""
 
     async def do() -> None:
@@ -48,19 +36,19 @@ async def again(event: asyncio.Event, *, within: float) -> None:
 
 
 async def test_chores_go_on_when_the_clock_is_set_back_or_forward() -> None:
-    clock, done = SteppingClock(), asyncio.Event()
+    clock, done = SetClock(), asyncio.Event()
     async with ticking(clock, done, seconds=0.05):
-        for step in (timedelta(hours=-3), timedelta(), timedelta(days=2)):
-            clock.ahead = step
+        for step in (timedelta(hours=-3), timedelta(hours=3), timedelta(days=2)):
+            clock.step(step)
             for _ in range(3):
                 await again(done, within=2)
 
 
 async def test_a_chore_is_made_up_for_once_when_the_machine_has_slept() -> None:
-    clock, done = SteppingClock(), asyncio.Event()
+    clock, done = SetClock(), asyncio.Event()
     async with ticking(clock, done):
         await asyncio.sleep(0)
-        clock.slept += 8 * 3600
+        clock.pass_by(timedelta(hours=8))
         await again(done, within=3)
         done.clear()
         await asyncio.sleep(1.2)
@@ -68,8 +56,8 @@ async def test_a_chore_is_made_up_for_once_when_the_machine_has_slept() -> None:
 
 
 async def test_an_alarm_rings_at_its_time_by_a_clock_that_differs_from_the_machines() -> None:
-    clock, rung = SteppingClock(), asyncio.Event()
-    clock.ahead = timedelta(hours=5)
+    clock, rung = SetClock(), asyncio.Event()
+    clock.step(timedelta(hours=5))
     async with ticking(clock, rung) as ticker:
         ticker.set(clock.now() + timedelta(seconds=0.2))
         await again(rung, within=2)
@@ -83,7 +71,7 @@ async def test_an_alarm_rings_at_its_time_by_a_clock_that_differs_from_the_machi
 
 
 async def test_a_chore_that_fails_is_done_again() -> None:
-    clock, done, tries = SteppingClock(), asyncio.Event(), []
+    clock, done, tries = SetClock(), asyncio.Event(), []
 
     async def fail_once() -> None:
         tries.append(1)
