@@ -33,7 +33,7 @@ def _claimable(*, deferred_too: bool) -> sa.ColumnElement[bool]:
     """What a claim may take; with the account at rest, of the deferred only those that are out of time."""
     waiting = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAIMABLE)])
     # Whose own outspool never comes must still end some day, so what is out of time is anybody's to end.
-    ours = sa.and_(waiting, sa.or_(emails.c.lane == sa.bindparam("lane"), emails.c.expires_at <= _NOW))
+    ours = sa.and_(waiting, sa.or_(emails.c.lane == sa.bindparam("own_lane"), emails.c.expires_at <= _NOW))
     if deferred_too:
         return ours
     return sa.and_(ours, sa.or_(emails.c.status != EmailStatus.DEFERRED.value, emails.c.expires_at <= _NOW))
@@ -69,10 +69,10 @@ def _next_due(*, deferred_too: bool) -> sa.Select[datetime | None]:
 
 
 CLAIM = {flag: _claim(deferred_too=flag) for flag in (True, False)}
-"""By whether the deferred are claimed too; parameters lane, now, most, token, until."""
+"""By whether the deferred are claimed too; parameters own_lane, now, most, token, until."""
 
 NEXT_DUE = {flag: _next_due(deferred_too=flag) for flag in (True, False)}
-"""By whether the deferred are claimed too; parameters lane, now."""
+"""By whether the deferred are claimed too; parameters own_lane, now."""
 
 MARK = (
     emails.update()
@@ -82,10 +82,10 @@ MARK = (
         emails.c.status == _SENDING,
         emails.c.lease_until > _NOW,
     )
-    .values(marked_at=_NOW)
+    .values(marked_at=_NOW, lease_until=sa.bindparam("until", type_=UtcDateTime))
     .returning(emails.c.id, emails.c.lease)
 )
-"""Parameters ids, tokens, now. It returns which lease holds which email: the caller compares."""
+"""Parameters ids, tokens, now, until. It returns which lease holds which email: the caller compares."""
 
 EXTEND = (
     emails.update()

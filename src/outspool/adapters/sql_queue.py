@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -11,24 +12,39 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from outspool.adapters import sql_meter
-from outspool.adapters.sql_rows import event_values, problem_values
+from outspool.adapters.sql_claims import (
+    CLAIM,
+    CLAIM_LOST,
+    DOUBT,
+    DOUBT_RECIPIENTS,
+    EXTEND,
+    MARK,
+    NEXT_DUE,
+    REQUEUE,
+)
+from outspool.adapters.sql_rows import event_values
 from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_store import with_parts
-from outspool.adapters.sql_tables import UtcDateTime, emails, events, recipients, workers
+from outspool.adapters.sql_tables import UtcDateTime, events, workers
+from outspool.adapters.sql_together import Together
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.domain.cap import Cap, quota_reached
-from outspool.domain.email import Email, Event, Problem
-from outspool.domain.status import CLAIMABLE, EmailStatus, RecipientStatus
+from outspool.domain.email import Email, Event
+from outspool.domain.status import EmailStatus
 from outspool.ports import Lease, Room, WorkerSighting
 
 _FORGOTTEN = timedelta(days=1)
 """After this nobody asks any more when a worker that was killed was last seen."""
 
-CLAIM_LOST = Problem(
-    code="worker_lost",
-    message="The worker died after it began to hand the message over, so the server may or may not have it.",
-    hint="Ask the recipient, or look into the account's sent mail, before you retry.",
-)
+_ADD_EVENT = events.insert()
+
+
+@dataclass(frozen=True, slots=True)
+class _Marking:
+    email_id: UUID
+    lease: Lease
+    at: datetime
+    recipients: int
 
 
 class SqlQueue:
@@ -46,32 +62,14 @@ class SqlQueue:
         self._lane = lane
         self._quota = quota
         self._meter = f"handed over {account}"
+        self._mark_together = Together(self._mark_all)
 
     async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
-        """See `Queue.claim_due`. The CTE is a fence: it is evaluated once, before the rows are locked."""
-        due = (
-            sa.select(emails.c.id)
-            .where(self._claimable(now, deferred_too=deferred_too), emails.c.due_at <= now)
-            .order_by(emails.c.rank, emails.c.due_at, emails.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            .cte("due")
-        )
-        claim = (
-            emails.update()
-            .where(emails.c.id.in_(sa.select(due.c.id)))
-            .values(
-                status=EmailStatus.SENDING.value,
-                version=emails.c.version + 1,
-                lease=lease.token,
-                lease_until=lease.until,
-                marked_at=None,
-            )
-            .returning(*emails.c)
-        )
+        """See `Queue.claim_due`."""
+        asked = {"own_lane": self._lane, "now": now, "most": limit, "token": lease.token, "until": lease.until}
 
         def take(connection: sa.Connection) -> list[Email]:
-            rows = connection.execute(claim).mappings().all()
+            rows = connection.execute(CLAIM[deferred_too], asked).mappings().all()
             rows = sorted(rows, key=lambda row: (row["rank"], row["due_at"], row["id"]))
             _note(connection, rows, Event(at=now, status=EmailStatus.SENDING, code="claimed"))
             return with_parts(connection, rows)
@@ -79,32 +77,32 @@ class SqlQueue:
         return await self.database.write(take)
 
     async def mark(self, email_id: UUID, lease: Lease, *, at: datetime, recipients: int) -> bool:
-        """See `Queue.mark`."""
-        statement = (
-            emails.update()
-            .where(
-                emails.c.id == email_id,
-                emails.c.status == EmailStatus.SENDING.value,
-                emails.c.lease == lease.token,
-                emails.c.lease_until > at,
-            )
-            .values(marked_at=at, lease_until=lease.until)
-            .returning(emails.c.id)
-        )
-
-        def set_mark(connection: sa.Connection) -> bool:
-            if connection.scalar(statement) is None:
-                return False
-            if self._quota is not None:
-                sql_meter.take(connection, self._meter, recipients, self._quota, now=at)
-            return True
-
+        """See `Queue.mark`. Those of several connections are committed together."""
         try:
-            return await self.database.write(set_mark)
+            return await self._mark_together(_Marking(email_id, lease, at, recipients))
         except sql_meter.CapReached as reached:
             await sql_meter.mend(self.database, self._meter, reached, now=at)
             assert self._quota is not None
             raise quota_reached(self._quota, until=reached.at) from None
+
+    async def _mark_all(self, asked: Sequence[_Marking]) -> list[bool]:
+        now = max(one.at for one in asked)
+        held = {
+            "ids": [one.email_id for one in asked],
+            "tokens": list({one.lease.token for one in asked}),
+            "until": max(one.lease.until for one in asked),
+            "now": now,
+        }
+
+        def set_marks(connection: sa.Connection) -> list[bool]:
+            marked = {(row.id, row.lease) for row in connection.execute(MARK, held)}
+            answers = [(one.email_id, one.lease.token) in marked for one in asked]
+            leaving = sum(one.recipients for one, is_marked in zip(asked, answers, strict=True) if is_marked)
+            if self._quota is not None and leaving:
+                sql_meter.take(connection, self._meter, leaving, self._quota, now=now)
+            return answers
+
+        return await self.database.write(set_marks)
 
     async def room(self, *, now: datetime) -> Room:
         """See `Queue.room`."""
@@ -121,15 +119,10 @@ class SqlQueue:
     ) -> timedelta | None:
         """See `Queue.heartbeat`."""
         asked = time.monotonic()
-        extension = (
-            emails.update()
-            .where(emails.c.status == EmailStatus.SENDING.value, emails.c.lease.in_(leases))
-            .values(lease_until=until)
-        )
 
         def beat(connection: sa.Connection) -> timedelta | None:
             if leases:
-                connection.execute(extension)
+                connection.execute(EXTEND, {"tokens": list(leases), "until": until})
             clock = _clock_of(connection)
             skew = None if clock is None else at + timedelta(seconds=time.monotonic() - asked) - clock
             _sight(connection, worker, at, skew)
@@ -145,28 +138,15 @@ class SqlQueue:
 
     async def rescue(self, *, now: datetime, resend_marked: bool) -> int:
         """See `Queue.rescue`."""
-        free = {"version": emails.c.version + 1, "lease_until": None}
-        requeue = (
-            emails.update()
-            .where(_of_the_dead(now, emails.c.marked_at.is_(None) if not resend_marked else sa.true()))
-            .values(status=EmailStatus.QUEUED.value, lease=None, marked_at=None, **free)
-            .returning(emails.c.id)
-        )
-        # The lease's token stays: should its worker still live and learn the outcome, it may settle the doubt.
-        doubt = (
-            emails.update()
-            .where(_of_the_dead(now, emails.c.marked_at.is_not(None)))
-            .values(status=EmailStatus.UNKNOWN.value, **problem_values(CLAIM_LOST), **free)
-            .returning(emails.c.id)
-        )
 
         def release(connection: sa.Connection) -> int:
-            queued = connection.execute(requeue).mappings().all()
+            queued = connection.execute(REQUEUE[resend_marked], {"now": now}).mappings().all()
             _note(connection, queued, Event(at=now, status=EmailStatus.QUEUED, code="rescued"))
-            unknown = connection.execute(doubt).mappings().all()
+            unknown = connection.execute(DOUBT, {"now": now}).mappings().all()
             lost = Event(at=now, status=EmailStatus.UNKNOWN, code=CLAIM_LOST.code, detail=CLAIM_LOST.message)
             _note(connection, unknown, lost)
-            _doubt_recipients(connection, [row["id"] for row in unknown])
+            if unknown:
+                connection.execute(DOUBT_RECIPIENTS, {"ids": [row["id"] for row in unknown]})
             if queued:
                 self._changes.notify(connection)
             return len(queued) + len(unknown)
@@ -178,10 +158,10 @@ class SqlQueue:
 
     async def next_due(self, *, after: datetime, deferred_too: bool) -> datetime | None:
         """See `Queue.next_due`."""
-        statement = sa.select(sa.func.min(emails.c.due_at)).where(
-            self._claimable(after, deferred_too=deferred_too), emails.c.due_at > after
+        asked = {"own_lane": self._lane, "now": after}
+        at: datetime | None = await self.database.read(
+            lambda connection: connection.scalar(NEXT_DUE[deferred_too], asked)
         )
-        at: datetime | None = await self.database.read(lambda connection: connection.scalar(statement))
         return at
 
     async def workers(self, *, since: datetime) -> Sequence[WorkerSighting]:
@@ -196,27 +176,6 @@ class SqlQueue:
             )
             for row in rows
         ]
-
-    def _claimable(self, now: datetime, *, deferred_too: bool) -> sa.ColumnElement[bool]:
-        """What a claim may take; with the account at rest, of the deferred only those that are out of time."""
-        # Literal statuses, so that Postgres sees the partial index fit.
-        waiting = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAIMABLE)])
-        # Whose own outspool never comes must still end some day, so what is out of time is anybody's to end.
-        ours = sa.and_(waiting, sa.or_(emails.c.lane == self._lane, emails.c.expires_at <= now))
-        if deferred_too:
-            return ours
-        return sa.and_(ours, sa.or_(emails.c.status != EmailStatus.DEFERRED.value, emails.c.expires_at <= now))
-
-
-def _of_the_dead(now: datetime, *also: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    """What nobody holds any more. A row that its worker is at this moment writing is left for the next time."""
-    dead = (
-        sa.select(emails.c.id)
-        .where(emails.c.status == EmailStatus.SENDING.value, emails.c.lease_until <= now, *also)
-        .with_for_update(skip_locked=True)
-        .cte("dead")
-    )
-    return emails.c.id.in_(sa.select(dead.c.id))
 
 
 def _clock_of(connection: sa.Connection) -> datetime | None:
@@ -237,12 +196,4 @@ def _sight(connection: sa.Connection, worker: str, at: datetime, skew: timedelta
 def _note(connection: sa.Connection, rows: Sequence[sa.RowMapping], event: Event) -> None:
     """Add the same event to each of these emails."""
     if rows:
-        connection.execute(events.insert(), [event_values(row["id"], event) for row in rows])
-
-
-def _doubt_recipients(connection: sa.Connection, ids: Sequence[UUID]) -> None:
-    """Set every recipient that was still owed to ``unknown``: any of them may have been served."""
-    owed = recipients.c.status.in_([RecipientStatus.PENDING.value, RecipientStatus.DEFERRED.value])
-    connection.execute(
-        recipients.update().where(recipients.c.email_id.in_(ids), owed).values(status=RecipientStatus.UNKNOWN.value)
-    )
+        connection.execute(_ADD_EVENT, [event_values(row["id"], event) for row in rows])
