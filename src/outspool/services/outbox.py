@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from uuid import UUID
 from outspool.domain.email import Content, Email, Event, Problem, Recipient
 from outspool.domain.policy import Policy
 from outspool.domain.schedule import When
-from outspool.domain.status import UNSETTLED, WAITING, EmailStatus, RecipientStatus
+from outspool.domain.status import CLAIMABLE, UNSETTLED, WAITING, EmailStatus, RecipientStatus
 from outspool.domain.summary import Pause
 from outspool.domain.transition import Transition
 from outspool.errors import (
@@ -40,6 +41,9 @@ _RETRIABLE = frozenset({EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNK
 
 _LAST_LOOK_SECONDS = 1.0
 """How much longer than asked a caller may wait, to learn how the email stands in the end."""
+
+_A_MOMENT_SECONDS = 0.25
+"""For so long the account's state is not read again for every answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,7 @@ class Outbox:
         self._terms = terms
         self._new_id = new_id
         self._clock = clock
+        self._seen: tuple[float, AccountState] | None = None
 
     def now(self) -> datetime:
         """Return the server's time, UTC."""
@@ -80,19 +85,29 @@ class Outbox:
         """Return how the SMTP account fares."""
         return await self._account.state()
 
-    async def pause(self) -> Pause | None:
-        """Return why and until when the account rests, None if it does not.
+    async def pause(self, email: Email | None = None) -> Pause | None:
+        """Return why and until when the account rests, None if it does not, or if `email` does not wait for it.
 
-        It only colours the answer about an email that is accepted already, so no trouble here may hide that answer.
+        It only colours the answer about an email that is accepted already, so no trouble here may hide that answer,
+        and what was read a moment ago is good enough, but for what the account has just kept from leaving.
         """
+        if email is not None and email.status not in CLAIMABLE:
+            return None
         try:
-            account = await self._account.state()
+            is_news = email is not None and email.status is EmailStatus.DEFERRED
+            account = await (self._account.state() if is_news else self._state_lately())
         except Exception:
             logger.warning("could not read the state of the SMTP account", exc_info=True)
             return None
         if account.paused_until is None or not account.is_paused(self._clock.now()):
             return None
         return Pause(until=account.paused_until, reason=account.message)
+
+    async def _state_lately(self) -> AccountState:
+        now = time.monotonic()
+        if self._seen is None or now > self._seen[0] + _A_MOMENT_SECONDS:
+            self._seen = now, await self._account.state()
+        return self._seen[1]
 
     async def accept(self, draft: Draft, *, when: When | None = None, idempotency_key: str | None = None) -> Email:
         """Check and commit an email: due now (`when` None), or at `when`. What is returned survives any crash.

@@ -95,7 +95,7 @@ class Handlers:
         email: Email,
         show: Callable[..., EmailResult] = email_result,
     ) -> Answer:
-        pause = await self._outbox.pause()
+        pause = await self._outbox.pause(email)
         result = show(email, now=self._outbox.now(), pause=pause)
         return Answer(text=f"{result.summary} Email id: {result.id}", result=result)
 
