@@ -128,7 +128,7 @@ async def ground(scale: Scale) -> AsyncIterator[Ground]:
     """Make one, and clear it away."""
     with (
         tempfile.TemporaryDirectory(prefix="outspool-bench-") as folder,
-        PostgresServer(fsync=True) as postgres,
+        PostgresServer(fsync=True, shared_buffers="128MB") as postgres,
     ):
         async with running_sink() as sink:
             yield Ground(scale=scale, folder=Path(folder), sink=sink, postgres=postgres)

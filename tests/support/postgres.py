@@ -71,9 +71,10 @@ class PostgresServer:
     machine; all else is as in earnest. Every method raises `PostgresUnusableError` when it cannot do what it says.
     """
 
-    def __init__(self, *, fsync: bool = False) -> None:
+    def __init__(self, *, fsync: bool = False, shared_buffers: str = "32MB") -> None:
         """Lay out an empty cluster; `start` runs it."""
         self._fsync = "on" if fsync else "off"
+        self._shared_buffers = shared_buffers
         self._password = secrets.token_hex(16)
         self._port: int | None = None
         self._postgres: subprocess.Popen[bytes] | None = None
@@ -187,7 +188,7 @@ class PostgresServer:
             "port": port,
             "unix_socket_directories": "",
             "max_connections": 200,
-            "shared_buffers": "32MB",
+            "shared_buffers": self._shared_buffers,
             "fsync": self._fsync,
             "full_page_writes": self._fsync,
         }
