@@ -1,0 +1,217 @@
+"""However much old mail there is, each hot query finds its rows by an index: the planner itself is asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from support.outbox_samples import NOW, Outlet, a_lease, an_email, as_sent, outlet
+
+from outspool.adapters.sql_rows import email_values, event_values, recipient_values
+from outspool.adapters.sql_tables import emails, events, recipients, tags
+from outspool.domain.email import Email, Event, Mailbox
+from outspool.domain.status import EmailStatus
+from outspool.ports import Search
+
+OLD_MAIL = 4000
+GROWING = "|".join(table.name for table in (emails, recipients, events, tags))
+WHOLE_TABLE = {
+    "postgres": re.compile(rf"Seq Scan on ({GROWING})\b"),
+    # The partial indexes hold what waits or is under way alone, so to walk along them is what they are for.
+    "sqlite": re.compile(rf"SCAN ({GROWING})\b(?! USING (COVERING )?INDEX emails_(due|leased))"),
+}
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+async def old_box(database_url: str) -> AsyncIterator[Outlet]:
+    """Return a database full of mail that was sent, failed or is planned, with statistics for the planner."""
+    async with outlet(database_url) as box:
+        await box.accept(an_email(due=NOW + timedelta(days=9)))  # brings the schema
+        await box.database.write(_fill)
+        yield box
+
+
+def _fill(connection: sa.Connection) -> None:
+    old = [_old_email(number) for number in range(OLD_MAIL)]
+    connection.execute(emails.insert(), [{"lane": "smtp", **email_values(email)} for email in old])
+    addressed = [row for email in old for row in recipient_values(email.id, email.recipients)]
+    connection.execute(recipients.insert(), addressed)
+    accepted = [Event(at=email.created_at, status=email.status, code="accepted") for email in old]
+    connection.execute(events.insert(), [event_values(e.id, event) for e, event in zip(old, accepted, strict=True)])
+    connection.execute(tags.insert(), [{"tag": f"tag{n % 40}", "email_id": e.id} for n, e in enumerate(old)])
+    connection.execute(sa.text("ANALYZE"))
+
+
+def _old_email(number: int) -> Email:
+    at = NOW - timedelta(minutes=OLD_MAIL - number)
+    status = {0: EmailStatus.FAILED, 1: EmailStatus.SCHEDULED}.get(number % 100, EmailStatus.SENT)
+    email = an_email(
+        f"user{number % 500}@example.com", at=at, subject=f"Order {number}", idempotency_key=f"order-{number}"
+    )
+    due = NOW + timedelta(days=9) if status is EmailStatus.SCHEDULED else at
+    return replace(email, status=status, due_at=due, expires_at=due + timedelta(days=5))
+
+
+@contextmanager
+def plans() -> Iterator[list[str]]:
+    """Collect the plan of every statement, as the database makes it for the very parameters, until the block ends."""
+    found: list[str] = []
+
+    def explain(connection: sa.Connection, _cursor: object, statement: str, parameters: Any, *more: Any) -> None:
+        is_many = more[-1]
+        if statement.lstrip().startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
+            ask = "EXPLAIN" if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+            rows = connection.exec_driver_sql(f"{ask} {statement}", parameters[0] if is_many else parameters)
+            found.append("\n".join(str(row[-1]) for row in rows))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", explain)
+    try:
+        yield found
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", explain)
+
+
+async def _due_now(box: Outlet, count: int = 3) -> list[Email]:
+    return [await box.accept(an_email(at=NOW - timedelta(seconds=1))) for _ in range(count)]
+
+
+async def claim(box: Outlet) -> None:
+    await _due_now(box)
+    assert len(await box.claim()) >= 3
+
+
+async def mark(box: Outlet) -> None:
+    await _due_now(box)
+    lease = a_lease()
+    [email, *_] = await box.claim(lease=lease)
+    assert await box.queue.mark(email.id, lease, at=NOW, recipients=1)
+
+
+async def record(box: Outlet) -> None:
+    await _due_now(box)
+    lease = a_lease()
+    [email, *_] = await box.claim(lease=lease)
+    assert await box.store.record(email.id, as_sent(email), lease=lease.token)
+
+
+async def next_due(box: Outlet) -> None:
+    assert await box.queue.next_due(after=NOW, deferred_too=True) == NOW + timedelta(days=9)
+
+
+async def heartbeat(box: Outlet) -> None:
+    await _due_now(box)
+    lease = a_lease()
+    await box.claim(lease=lease)
+    await box.queue.heartbeat([lease.token, uuid4()], until=NOW + timedelta(minutes=1), worker="w", at=NOW)
+
+
+async def rescue(box: Outlet) -> None:
+    await _due_now(box)
+    await box.claim()
+    assert await box.queue.rescue(now=NOW + timedelta(hours=1), resend_marked=False) >= 3
+
+
+async def get_status(box: Outlet) -> None:
+    [email] = await _due_now(box, 1)
+    assert await box.store.get(email.id)
+
+
+async def settled(box: Outlet) -> None:
+    mine = await _due_now(box)
+    assert not await box.store.settled([email.id for email in mine])
+
+
+async def by_key(box: Outlet) -> None:
+    assert await box.store.by_key("order-7")
+
+
+async def add_under_a_known_key(box: Outlet) -> None:
+    known = an_email("user7@example.com", subject="Order 7", idempotency_key="order-7")
+    await box.accept(known)
+
+
+async def update(box: Outlet) -> None:
+    [email] = await _due_now(box, 1)
+    event = Event(at=NOW, status=email.status, code="updated")
+    to = replace(email.content, to=(Mailbox(address="eve@example.com"),))
+    assert await box.revise(replace(email, content=to), event)
+
+
+def find(**search: Any) -> Callable[[Outlet], Awaitable[None]]:
+    """Return a look at a page that must hold something."""
+
+    async def look(box: Outlet) -> None:
+        assert (await box.store.find(Search(**search))).emails
+
+    return look
+
+
+HOT: dict[str, Callable[[Outlet], Awaitable[None]]] = {
+    "claim": claim,
+    "mark": mark,
+    "record": record,
+    "next_due": next_due,
+    "heartbeat": heartbeat,
+    "rescue": rescue,
+    "get_status": get_status,
+    "wait": settled,
+    "by_key": by_key,
+    "add under a known key": add_under_a_known_key,
+    "list by status": find(status=EmailStatus.FAILED),
+    "list by recipient": find(recipient="USER7@example.com"),
+    "list by tag": find(tag="tag7"),
+}
+
+
+async def test_no_hot_query_reads_a_whole_table(old_box: Outlet) -> None:
+    kind = "postgres" if old_box.database.is_postgres else "sqlite"
+    offenders = {}
+    for name, operation in HOT.items():
+        with plans() as found:
+            await operation(old_box)
+        assert any("index" in plan.lower() for plan in found), (name, found)
+        if whole := [plan for plan in found if WHOLE_TABLE[kind].search(plan)]:
+            offenders[name] = whole
+    assert not offenders
+
+
+async def test_an_update_reads_no_whole_table(old_box: Outlet, request: pytest.FixtureRequest) -> None:
+    kind = "postgres" if old_box.database.is_postgres else "sqlite"
+    if kind == "postgres":
+        request.applymarker(pytest.mark.xfail(strict=True, reason="tags are found by their tag, not by their email"))
+    with plans() as found:
+        await update(old_box)
+    assert not [plan for plan in found if WHOLE_TABLE[kind].search(plan)]
+
+
+async def test_the_claim_walks_along_the_index_of_what_waits(old_box: Outlet) -> None:
+    with plans() as found:
+        await claim(old_box)
+    assert any("emails_due" in plan for plan in found), found
+
+
+async def test_a_page_is_read_in_the_order_of_the_ids_and_not_sorted(old_box: Outlet) -> None:
+    page = await old_box.store.find(Search(limit=20))
+    with plans() as found:
+        await find(limit=20)(old_box)
+        await find(limit=20, before_id=page.emails[-1].id)(old_box)
+    pages = [plan for plan in found if re.search(r"on emails\b|(SCAN|SEARCH) emails\b", plan)]
+    assert len(pages) == 2
+    assert not [plan for plan in pages if re.search(r"Sort|Seq Scan|TEMP B-TREE", plan)]
+
+
+async def test_a_plan_that_reads_a_whole_table_would_be_noticed(old_box: Outlet) -> None:
+    """The subject has no index, so this one must: it keeps the other tests honest."""
+    with plans() as found:
+        await find(query="Order 3999")(old_box)
+    kind = "postgres" if old_box.database.is_postgres else "sqlite"
+    assert any(WHOLE_TABLE[kind].search(plan) for plan in found), found
