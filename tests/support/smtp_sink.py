@@ -19,6 +19,7 @@ Faults by the local part of a **recipient** (at the first that matches, when sev
 ``full-*``      RCPT: 452 4.2.2
 ``droprcpt-*``  RCPT: the connection drops
 ``dropdata-*``  DATA: the connection drops
+``busy-*``      DATA: 421 4.7.0, and the connection closes
 ``data550-*``   final dot: 550 5.7.1
 ``data451-*``   final dot: 451 4.3.0
 ``dropdot-*``   final dot: the connection drops, the message is **not** taken

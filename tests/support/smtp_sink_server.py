@@ -30,6 +30,7 @@ RECIPIENT_FAULTS = {
     "full-": ("rcpt", "452 4.2.2 Mailbox full"),
     "droprcpt-": ("rcpt", "drop"),
     "dropdata-": ("data", "drop"),
+    "busy-": ("data", "421 4.7.0 Not this one, not now"),
     "data550-": ("message", "550 5.7.1 Message refused by policy"),
     "data451-": ("message", "451 4.3.0 Message not taken now"),
     "dropdot-": ("message", "drop"),

@@ -60,8 +60,8 @@ class Breaker:
         return self._state
 
     def trouble(self) -> AccountTrouble | None:
-        """Return why nothing should be tried now, None when the account is well."""
-        if not self._state.is_paused(self._clock.now()):
+        """Return why nothing but a trial should be tried now, None when the account is well."""
+        if not self._state.failures:
             return None
         return AccountTrouble(TroubleKind(self._state.kind), self._state.message, self._state.hint)
 
@@ -85,8 +85,10 @@ class Breaker:
             await self._change(self._state, self._after(trouble, failures=0))
 
     async def take_probe(self) -> Probe | None:
-        """Take the one trial after a pause; None when another process has it."""
+        """Take the one trial after a pause; None when another process has it, or there is no need."""
         before = self._state
+        if not before.failures or before.is_paused(self._clock.now()):
+            return None
         failures = before.failures + 1
         rest = max(self._pace.probe, self._pause(TroubleKind(before.kind), failures))
         hold = replace(before, failures=failures, paused_until=self._clock.now() + rest)

@@ -96,13 +96,15 @@ class Dispatcher:
 
     def _note_outage(self, error: Exception | None) -> None:
         """Log the beginning and the end of an outage, not each second of it."""
-        if error is None and self._outage:
-            logger.warning("The database is back; sending goes on.")
-        elif isinstance(error, OutspoolError) and str(error) != self._outage:
+        before, self._outage = self._outage, "" if error is None else str(error) or repr(error)
+        if self._outage == before:
+            return
+        if error is None:
+            logger.warning("Dispatching goes on.")
+        elif isinstance(error, OutspoolError):
             logger.warning("%s Nothing is sent meanwhile.", error)
-        elif error is not None and not isinstance(error, OutspoolError):
+        else:
             logger.error("Dispatching failed unexpectedly; it is tried again.", exc_info=error)
-        self._outage = str(error) if error else ""
 
     async def _dispatch_due(self) -> datetime | None:
         """Claim and begin what is due and fits; return when to look again."""
