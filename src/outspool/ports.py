@@ -29,6 +29,10 @@ class Clock(Protocol):
         ...
 
 
+MOST_COUNTED = 10_000
+"""Nobody needs to know more exactly, and to count millions takes as long as it sounds."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
     """What `EmailStore.find` looks for. None means "any". `limit` rows at most, newest first, after `before_id`."""
@@ -45,10 +49,13 @@ class Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page of `find`: emails without events, `body` and `html`, newest first, and whether more follow."""
+    """One page of `find`: emails without events, `body` and `html`, newest first.
+
+    `next_before` is the `before_id` of the next page, None when none follows.
+    """
 
     emails: tuple[Email, ...]
-    has_more: bool
+    next_before: UUID | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +206,7 @@ class EmailStore(Protocol):
         ...
 
     async def counts(self) -> Mapping[EmailStatus, int]:
-        """Return how many emails stand in each status; statuses with none are left out."""
+        """Return how many emails stand in each status, `MOST_COUNTED` meaning so many or more; no zeros."""
         ...
 
     async def revise(self, email: Email, event: Event) -> bool:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from support.outbox_samples import NOW, OK, Outlet, a_lease, an_email, as_sent, outlet
 
+from outspool.adapters import sql_search
 from outspool.domain.email import Event, Mailbox, Priority, Problem
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
@@ -107,7 +108,7 @@ async def test_pages_hold_every_email_once_while_new_ones_arrive(box: Outlet) ->
     third = await box.store.find(Search(limit=3, before_id=second.emails[-1].id))
     seen = [email.id for page in (first, second, third) for email in page.emails]
     assert seen == [email.id for email in reversed(emails)]
-    assert (first.has_more, second.has_more, third.has_more) == (True, True, False)
+    assert [page.next_before for page in (first, second, third)] == [first.emails[-1].id, second.emails[-1].id, None]
 
 
 @pytest.mark.parametrize(
@@ -228,3 +229,31 @@ async def test_an_sqlite_file_is_for_its_owners_eyes_alone(sqlite_url: str) -> N
         files = [path, *path.parent.glob(f"{path.name}-*")]
         assert len(files) > 1
         assert {file.stat().st_mode & 0o077 for file in files} == {0}
+
+
+async def test_words_are_sought_page_by_page_through_any_amount_of_mail(
+    box: Outlet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_search, "SEARCHED", 10)
+    wanted = await box.accept(an_email(subject="The needle"))
+    for _ in range(25):
+        await box.accept(an_email(at=NOW + timedelta(seconds=1), subject="Hay"))
+    pages = []
+    search = Search(query="needle")
+    while True:
+        page = await box.store.find(search)
+        pages.append(len(page.emails))
+        if page.emails:
+            assert [email.id for email in page.emails] == [wanted.id]
+        if page.next_before is None:
+            break
+        search = replace(search, before_id=page.next_before)
+    assert pages == [0, 0, 1]
+
+
+async def test_counting_ends_where_it_says_nothing_more(box: Outlet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_search, "MOST_COUNTED", 3)
+    for _ in range(5):
+        await box.accept(an_email())
+    await box.accept(an_email(due=NOW + timedelta(days=1)))
+    assert await box.store.counts() == {EmailStatus.QUEUED: 3, EmailStatus.SCHEDULED: 1}

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,7 +15,7 @@ from outspool.adapters.sql_queue import SqlQueue
 from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_store import SqlEmailStore
 from outspool.adapters.sql_watch import ChangeWatch
-from outspool.adapters.uuid7 import new_id
+from outspool.adapters.uuid7 import least_id
 from outspool.domain.cap import HOUR, Cap
 from outspool.domain.email import Content, Email, Event, Mailbox, Recipient, Reply
 from outspool.domain.status import EmailStatus, RecipientStatus
@@ -24,6 +25,9 @@ from outspool.ports import Lease
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 OK = Reply(code=250, enhanced_code="2.0.0", text="ok")
 
+
+_accepted = count()
+"""So that emails of one instant come in the order in which they were made."""
 
 UNLIMITED = Cap(most=10**9, window=HOUR)
 
@@ -89,7 +93,7 @@ def an_email(*to: str, at: datetime = NOW, due: datetime | None = None, **change
         Content(sender=Mailbox(address="me@example.com", name="Me"), to=mailboxes, subject="Hello", body="Hi.\n"),
         **of_content,
     )
-    email_id = new_id()
+    email_id = UUID(int=least_id(at).int | next(_accepted))
     email = Email(
         id=email_id,
         status=EmailStatus.SCHEDULED if due else EmailStatus.QUEUED,

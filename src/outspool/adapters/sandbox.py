@@ -15,8 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-
-from uuid_utils import uuid7
+from uuid import uuid4
 
 SANDBOX_HOST = "127.0.0.1"
 
@@ -50,7 +49,7 @@ class Sandbox:
 
     def _keep(self, message: bytes) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody's mail, were it a draft
-        unfinished = self._folder / f".{uuid7()}"
+        unfinished = self._folder / f".{uuid4()}"
         unfinished.write_bytes(message)
         unfinished.rename(self._folder / f"{unfinished.name.removeprefix('.')}.eml")
 

@@ -1,14 +1,24 @@
-"""The statements behind `list_emails`: keyset pages over ids that grow with time (UUIDv7), and counts."""
+"""The statements behind `list_emails`: keyset pages over ids that grow with time (UUIDv7), and counts.
+
+However much mail there is, a page costs the same: filters are ranges of an index, words are sought in a window of the
+newest emails, and counting ends where it says nothing more to anybody.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 
 from outspool.adapters.sql_tables import emails, recipients, tags
-from outspool.ports import Search
+from outspool.adapters.uuid7 import least_id
+from outspool.domain.status import EmailStatus
+from outspool.ports import MOST_COUNTED, Search
+
+SEARCHED = 10_000
+"""So many emails are looked through for words in their subjects before a page ends."""
 
 _TEXTS = ("body", "html")
 _BRIEF = (*(c for c in emails.c if c.name not in _TEXTS), *(sa.null().label(name) for name in _TEXTS))
@@ -19,12 +29,30 @@ def page(search: Search) -> sa.Select[Any]:
 
     The texts are left out: a page of large emails would fill the memory with what no list shows.
     """
-    return sa.select(*_BRIEF).where(*_conditions(search)).order_by(emails.c.id.desc()).limit(search.limit + 1)
+    statement = sa.select(*_BRIEF).order_by(emails.c.id.desc()).limit(search.limit + 1)
+    if search.query is None:
+        return statement.where(*_conditions(search))
+    in_window = emails.c.id.in_(sa.select(_newest(search).limit(SEARCHED).subquery().c.id))
+    return statement.where(in_window, emails.c.subject.icontains(search.query, autoescape=True))
+
+
+def end_of_window(search: Search) -> sa.Select[UUID]:
+    """Return a statement for the last email that was looked through for words; no row when there are no more."""
+    return _newest(search).offset(SEARCHED - 1).limit(1)
 
 
 def counts() -> sa.Select[str, int]:
-    """Return a statement for the number of emails in each status."""
-    return sa.select(emails.c.status, sa.func.count()).group_by(emails.c.status)
+    """Return a statement for the number of emails in each status, of each at most `MOST_COUNTED`."""
+    some = [
+        sa.select(emails.c.status).where(emails.c.status == str(status)).limit(MOST_COUNTED).subquery()
+        for status in EmailStatus
+    ]
+    each = sa.union_all(*(sa.select(of_one.c.status) for of_one in some)).subquery()
+    return sa.select(each.c.status, sa.func.count()).group_by(each.c.status)
+
+
+def _newest(search: Search) -> sa.Select[UUID]:
+    return sa.select(emails.c.id).where(*_conditions(search)).order_by(emails.c.id.desc())
 
 
 def _conditions(search: Search) -> Iterator[sa.ColumnElement[bool]]:
@@ -35,11 +63,9 @@ def _conditions(search: Search) -> Iterator[sa.ColumnElement[bool]]:
         yield emails.c.id.in_(to)
     if search.tag is not None:
         yield emails.c.id.in_(sa.select(tags.c.email_id).where(tags.c.tag == search.tag))
-    if search.query is not None:
-        yield emails.c.subject.icontains(search.query, autoescape=True)
     if search.created_after is not None:
-        yield emails.c.created_at >= search.created_after
+        yield emails.c.id >= least_id(search.created_after)
     if search.created_before is not None:
-        yield emails.c.created_at < search.created_before
+        yield emails.c.id < least_id(search.created_before)
     if search.before_id is not None:
         yield emails.c.id < search.before_id

@@ -150,7 +150,11 @@ class SqlEmailStore:
         def read_page(connection: sa.Connection) -> Page:
             rows = connection.execute(sql_search.page(search)).mappings().all()
             found = with_parts(connection, rows[: search.limit])
-            return Page(emails=tuple(found), has_more=len(rows) > search.limit)
+            if len(rows) > search.limit:
+                next_before: UUID | None = found[-1].id
+            else:
+                next_before = connection.scalar(sql_search.end_of_window(search)) if search.query else None
+            return Page(emails=tuple(found), next_before=next_before)
 
         return await self.database.read(read_page)
 

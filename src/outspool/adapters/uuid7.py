@@ -1,12 +1,23 @@
-"""New ids."""
+"""Ids that say when: UUIDv7 (RFC 9562 §5.7, §6.2 method 3), so that pages and indexes follow acceptance."""
 
 from __future__ import annotations
 
+import secrets
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import uuid_utils
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_RANDOM_BITS = 62
 
 
-def new_id() -> UUID:
-    """Return a UUIDv7 (RFC 9562 §5.7): ids grow with time, so pages and indexes follow acceptance."""
-    return UUID(int=uuid_utils.uuid7().int)
+def new_id(at: datetime) -> UUID:
+    """Return an id for what was accepted at `at` (aware): later microseconds give greater ids."""
+    return UUID(int=least_id(at).int | secrets.randbits(_RANDOM_BITS))
+
+
+def least_id(at: datetime) -> UUID:
+    """Return the least id that `new_id` may give for `at` or a later time."""
+    milliseconds, microseconds = divmod((at - _EPOCH) // _MICROSECOND, 1000)
+    fraction = microseconds * 4096 // 1000  # twelve bits below the millisecond
+    return UUID(int=max(milliseconds, 0) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62)

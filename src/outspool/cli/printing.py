@@ -60,6 +60,8 @@ def print_story(email: StatusResult) -> None:
 
 def print_list(page: ListResult) -> None:
     """Print one page of emails, and the counts of all."""
+    from outspool.tools.results import counted
+
     out = console()
     if page.emails:
         table = _table("id", "status", "when", "to", "subject")
@@ -69,7 +71,7 @@ def print_list(page: ListResult) -> None:
             when = email.sent_at or email.scheduled_at or email.created_at
             table.add_row(email.id, email.status, local(when), ", ".join(email.to), email.subject)
         out.print(table)
-    counts = ", ".join(f"{count} {status}" for status, count in page.counts.items()) or "no emails yet"
+    counts = counted(page.counts) or "no emails yet"
     out.print(f"In the whole outbox: {counts}.", soft_wrap=True)
     if page.next_cursor:
         out.print(f"More follow: --cursor {page.next_cursor}", soft_wrap=True)

@@ -65,10 +65,10 @@ class Outbox:
         changes: Changes,
         *,
         terms: Acceptance,
-        new_id: Callable[[], UUID],
+        new_id: Callable[[datetime], UUID],
         clock: Clock,
     ) -> None:
-        """`new_id` must give ids that grow with time (UUIDv7): pages are cut by them."""
+        """`new_id` must give ids that grow with the time it is given (UUIDv7): pages are cut by them."""
         self._store = store
         self._account = account
         self._waiting_room = WaitingRoom(store, changes)
@@ -143,7 +143,7 @@ class Outbox:
         content = read_draft(draft, self._terms.policy)
         scheduled_at = when.moment(now=now) if when is not None else None
         due_at = scheduled_at or now
-        email_id = self._new_id()
+        email_id = self._new_id(now)
         return Email(
             id=email_id,
             status=EmailStatus.SCHEDULED if scheduled_at else EmailStatus.QUEUED,
@@ -181,7 +181,7 @@ class Outbox:
         search = read_search(**filters)
         page = await self._store.find(search)
         counts = await self._store.counts()
-        cursor = write_cursor(page.emails[-1].id) if page.has_more else None
+        cursor = write_cursor(page.next_before) if page.next_before else None
         return Listing(emails=page.emails, next_cursor=cursor, counts=counts)
 
     async def update(self, email_id: str, changes: Mapping[str, Any], *, when: When | None = None) -> Email:

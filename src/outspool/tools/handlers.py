@@ -19,7 +19,7 @@ from outspool.tools.arguments import (
     UpdateArguments,
     given,
 )
-from outspool.tools.results import EmailResult, email_result, list_result, scheduled_result, status_result
+from outspool.tools.results import EmailResult, counted, email_result, list_result, scheduled_result, status_result
 from outspool.tools.strict_tool import Answer
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Handlers:
             pause=pause,
         )
         lines = [f"{e.id} {e.status}, {brief(e.subject)} to {', '.join(e.to[:3])}: {e.summary}" for e in result.emails]
-        counts = ", ".join(f"{count} {status}" for status, count in result.counts.items()) or "none"
+        counts = counted(result.counts) or "none"
         more = f" More follow: cursor {result.next_cursor}." if result.next_cursor else ""
         head = f"{len(lines)} shown, newest first. In the whole outbox: {counts}.{more}"
         return Answer(text="\n".join([head, *lines]), result=result)

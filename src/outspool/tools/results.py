@@ -17,6 +17,7 @@ from outspool.domain.email import Email, Event, Mailbox, Problem, Recipient
 from outspool.domain.schedule import describe_wait
 from outspool.domain.status import EmailStatus
 from outspool.domain.summary import Pause, next_attempt_at, summarize, utc
+from outspool.ports import MOST_COUNTED
 
 Time = Annotated[datetime, PlainSerializer(utc, return_type=str)]
 
@@ -115,7 +116,7 @@ class BriefResult(Result):
 
 
 class ListResult(Result):
-    """One page, newest first, and how many emails stand in each status altogether."""
+    """One page, newest first, and how many emails stand in each status altogether (of each at most 10,000)."""
 
     emails: list[BriefResult]
     next_cursor: str | None = None
@@ -181,6 +182,11 @@ def list_result(
         next_cursor=next_cursor,
         counts={str(status): count for status, count in counts.items()},
     )
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Write the counts of a list: ``3 queued, 10,000+ sent``; nothing if there are none."""
+    return ", ".join(f"{n:,}{'+' if n >= MOST_COUNTED else ''} {status}" for status, n in counts.items())
 
 
 def written(mailbox: Mailbox) -> str:
