@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ SQLITE, POSTGRES = "SQLite", "Postgres"
 class Scale:
     """How much of everything: the defaults are a full run, `SMOKE` the same in miniature."""
 
-    is_smoke: bool = False
+    servers_on: tuple[str, ...] = (SQLITE, POSTGRES)
+    """Databases under the programs that are measured from outside."""
     rounds: int = 3
     warm_ups: int = 1
     """Turns that do not count: the first fill caches, and open connections."""
@@ -59,7 +60,7 @@ class Scale:
 
 
 SMOKE = Scale(
-    is_smoke=True,
+    servers_on=(SQLITE,),
     rounds=1,
     warm_ups=0,
     starts=1,
@@ -99,6 +100,12 @@ class Ground:
                 yield url
         else:
             yield f"sqlite:///{self.new_folder() / 'outspool.db'}"
+
+    @contextmanager
+    def databases(self) -> Iterator[dict[str, str]]:
+        """Yield the URLs of empty databases for programs that are measured from outside, by their kind."""
+        with ExitStack() as stack:
+            yield {kind: stack.enter_context(self.database(kind)) for kind in self.scale.servers_on}
 
     def variables(self, database_url: str, **more: object) -> dict[str, str]:
         """Return the environment of an outspool that delivers to the sink, with no limits in its way."""

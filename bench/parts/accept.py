@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bench.ground import EMAIL, OUTSPOOL, POSTGRES, SQLITE, Ground
+from bench.ground import EMAIL, OUTSPOOL, SQLITE, Ground
 from bench.processes import cpu_seconds
 from bench.servers import BARE, Connected, over_http, over_stdio
 from bench.table import Figures, Table, latencies, take_turns
@@ -17,7 +17,7 @@ from bench.table import Figures, Table, latencies, take_turns
 AT_ONCE = EMAIL | {"wait": 0}
 TRANSPORTS = {"stdio": over_stdio, "HTTP": over_http}
 MANY = 50
-_SENDING_TOO = "SQLite, sending too"
+_SENDING_TOO = ", sending too"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,11 @@ async def _stands(ground: Ground) -> AsyncIterator[dict[str, _Stand]]:
             bare = await start(transport, BARE, SQLITE)
             for tool in ("nothing", "append"):
                 stands[f"{transport}, {tool}"] = _Stand(bare, tool, {})
-            for what, command, kind in (
-                (SQLITE, (*serve, "--no-worker"), SQLITE),
-                (POSTGRES, (*serve, "--no-worker"), POSTGRES),
-                (_SENDING_TOO, serve, SQLITE),
-            ):
-                server = await start(transport, command, kind)
-                stands[f"{transport}, {what}"] = _Stand(server, "send_email", AT_ONCE)
+            for kind in ground.scale.servers_on:
+                server = await start(transport, (*serve, "--no-worker"), kind)
+                stands[f"{transport}, {kind}"] = _Stand(server, "send_email", AT_ONCE)
+                server = await start(transport, serve, kind)
+                stands[f"{transport}, {kind}{_SENDING_TOO}"] = _Stand(server, "send_email", AT_ONCE)
         yield stands
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from bench.ground import BODY, EMAIL, OUTSPOOL, POSTGRES, SQLITE, Ground
+from bench.ground import BODY, EMAIL, OUTSPOOL, Ground
 from bench.processes import running
 from bench.servers import over_stdio
 from bench.sink import Taken
@@ -36,7 +36,7 @@ async def due(ground: Ground) -> Sequence[Table]:
         {
             f"{kind}, {what}": partial(_scheduled, ground, kind, number, seconds)
             for what, seconds in ((f"spread over {spread:g} s", spread), ("at one instant", 0.0))
-            for kind in (SQLITE, POSTGRES)
+            for kind in ground.scale.servers_on
         },
         rounds=min(2, ground.scale.rounds),
     )
@@ -46,10 +46,9 @@ async def due(ground: Ground) -> Sequence[Table]:
         note="From the tool call to `MAIL FROM`, one email at a time, pauses between them.",
     )
     contenders = {
-        f"{SQLITE}, by the server itself": partial(_accepted, ground, SQLITE, OUTSPOOL),
-        f"{POSTGRES}, by the server itself": partial(_accepted, ground, POSTGRES, OUTSPOOL),
-        f"{SQLITE}, by another process": partial(_accepted, ground, SQLITE, (*OUTSPOOL, "--no-worker")),
-        f"{POSTGRES}, by another process": partial(_accepted, ground, POSTGRES, (*OUTSPOOL, "--no-worker")),
+        f"{kind}, by {whom}": partial(_accepted, ground, kind, command)
+        for whom, command in (("the server itself", OUTSPOOL), ("another process", (*OUTSPOOL, "--no-worker")))
+        for kind in ground.scale.servers_on
     }
     return table, await take_turns(idle, contenders, rounds=min(2, ground.scale.rounds))
 

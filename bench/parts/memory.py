@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from bench.ground import EMAIL, OUTSPOOL, POSTGRES, SQLITE, Ground
+from bench.ground import EMAIL, OUTSPOOL, SQLITE, Ground
 from bench.processes import memory_mb
 from bench.rivals.mcp_email_server import McpEmailServer
 from bench.servers import BARE, over_stdio
@@ -24,10 +24,10 @@ async def memory(ground: Ground) -> Sequence[Table]:
         note="PSS: what is the process's own and its share of what it shares; RSS counts shared pages whole.",
     )
     rival = McpEmailServer(ground)
-    with ground.database(SQLITE) as sqlite, ground.database(POSTGRES) as postgres:
-        ours = {f"outspool, {kind}": ground.variables(url) for kind, url in ((SQLITE, sqlite), (POSTGRES, postgres))}
+    with ground.databases() as urls:
+        ours = {f"outspool, {kind}": ground.variables(url) for kind, url in urls.items()}
         contenders = {
-            "bare MCPServer": partial(_bare, ground, ground.variables(sqlite)),
+            "bare MCPServer": partial(_bare, ground, ground.variables(urls[SQLITE])),
             **{name: partial(_sending, ground, variables) for name, variables in ours.items()},
             rival.name: partial(_rival, ground, rival),
         }

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench.ground import OUTSPOOL, POSTGRES, SQLITE, Ground
+from bench.ground import OUTSPOOL, SQLITE, Ground
 from bench.rivals.mcp_email_server import McpEmailServer
 from bench.servers import BARE, over_stdio
 from bench.table import Figures, Table, take_turns
@@ -36,14 +36,14 @@ async def start(ground: Ground) -> Sequence[Table]:
         note="Until the handshake is answered, and until a first tool call is. The queue is opened behind the first.",
     )
     rival = McpEmailServer(ground)
-    with ground.database(SQLITE) as sqlite, ground.database(POSTGRES) as postgres:
+    with ground.databases() as urls:
         contenders = {
-            "bare MCPServer": partial(_start, BARE, ground.variables(sqlite), ground.new_folder(), "nothing"),
+            "bare MCPServer": partial(_start, BARE, ground.variables(urls[SQLITE]), ground.new_folder(), "nothing"),
             **{
                 f"outspool, {kind}": partial(
                     _start, OUTSPOOL, ground.variables(url), ground.new_folder(), "list_emails"
                 )
-                for kind, url in ((SQLITE, sqlite), (POSTGRES, postgres))
+                for kind, url in urls.items()
             },
             rival.name: partial(_start_rival, rival),
         }
