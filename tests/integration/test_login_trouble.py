@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from support.set_clock import SetClock
 from support.smtp_sink import SmtpSink
 
 from outspool.app.runtime import Outspool
@@ -40,3 +44,37 @@ async def test_a_refused_login_is_not_tried_by_every_start_but_a_mended_one_is(
         email = await app.outbox.settle(await app.outbox.accept(Draft(to=["ann@example.com"], body="x")), within=20)
         await sink.wait_for(5)
     assert len(sink.messages()) == 5
+
+
+async def test_three_processes_and_their_restarts_try_a_wrong_password_a_handful_of_times_an_hour(
+    outspool: OpenOutspool, sink: SmtpSink
+) -> None:
+    clock = SetClock()
+    tries = [0]
+    for _hour in range(3):
+        for _restart in range(3):
+            async with AsyncExitStack() as stack:
+                apps = [
+                    await stack.enter_async_context(
+                        outspool(clock=clock, SMTP_USERNAME="ada", SMTP_PASSWORD="wrong", SMTP_CONNECTIONS=4)
+                    )
+                    for _ in range(3)
+                ]
+                for app in apps * 4:
+                    await app.outbox.accept(Draft(to=["ann@example.com"], body="x"))
+                    clock.pass_by(timedelta(minutes=20) / 12)
+                    for other in apps:
+                        other.changes.announce(due=True)
+                    await quiet()
+        tries.append(sink.connections())
+    per_hour = [after - before for before, after in itertools.pairwise(tries)]
+    assert 3 <= per_hour[0] <= 6, per_hour
+    assert max(per_hour[1:]) <= 2, per_hour
+
+
+async def quiet() -> None:
+    """Return when no email of this process is carried any more."""
+    for _ in range(3):
+        await asyncio.sleep(0.02)
+        while any(task.get_name().startswith("email-") for task in asyncio.all_tasks()):
+            await asyncio.sleep(0.01)

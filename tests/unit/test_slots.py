@@ -104,6 +104,39 @@ async def test_what_the_server_has_no_room_for_is_asked_for_again_one_by_one_aft
     assert slots.most == 1
 
 
+async def test_one_connection_too_many_is_not_tried_again_for_a_while_once_others_are_served() -> None:
+    time = Time()
+    slots = Slots(4, elapsed=time)
+    for _ in range(3):
+        slots.widen()
+    crowd = Crowd(slots, 9)
+    assert await crowd.settle() == [0, 1, 2, 3]
+    assert slots.turn_away()
+    assert slots.turn_away()
+    slots.give_back(0)
+    slots.give_back(0)
+    assert await crowd.settle() == [0, 1, 2, 3]  # two are on the wire
+    slots.widen()  # one of them was served
+    slots.widen()
+    slots.give_back(0)
+    assert await crowd.settle() == [0, 1, 2, 3, 4]
+    assert slots.most == 2
+    await ended(crowd)
+
+
+async def test_the_last_to_be_turned_away_means_that_all_are() -> None:
+    slots = Slots(3, elapsed=Time())
+    for _ in range(2):
+        slots.widen()
+    crowd = Crowd(slots, 9)
+    await crowd.settle()
+    assert [slots.turn_away() for _ in range(4)] == [True, True, False, False]
+    slots.restart()
+    slots.widen()
+    assert slots.most == 3
+    await ended(crowd)
+
+
 async def test_a_close_sends_everybody_home() -> None:
     slots = Slots(1, elapsed=Time())
     crowd = Crowd(slots, 4)

@@ -36,8 +36,8 @@ class Blame(Enum):
 def blame(trouble: AccountTrouble, email: Email, *, others_pass: bool, account_is_well: bool) -> Blame:
     """Return whose fault `trouble` is, met by an attempt at `email`.
 
-    `others_pass`: another email was served since this attempt began. `account_is_well`: but for this trouble, so that
-    others have been served since this email met trouble before, if it did.
+    `others_pass`: another email was served since this attempt began, or is on the wire. `account_is_well`: but for
+    this trouble, so that others have been served since this email met trouble before, if it did.
     """
     if may_be_provoked(trouble) and account_is_well and is_suspected(email):
         return Blame.EMAIL

@@ -31,7 +31,9 @@ from outspool.services.recorder import Recorder
 logger = logging.getLogger(__name__)
 
 _ASIDE = timedelta(seconds=5)
-"""How long an email steps aside that the server refused to serve, so that others go first."""
+"""How long an email steps aside when others are served and it is not."""
+_BEHIND = timedelta(minutes=1)
+"""How long after a pause an email comes that may have caused it: whatever its priority, another is the trial."""
 
 _INTERRUPTED = Problem(
     code="in_doubt",
@@ -147,15 +149,14 @@ class DeliveryAgent:
 
     async def _in_trouble(self, email: Email, found: AccountTrouble, probe: Probe | None, began: float) -> Transition:
         """Return what becomes of an email that met trouble in an attempt which began then, and draw the conclusion."""
-        breaker, is_trial = self._breaker, probe is not None
-        others_pass = not is_trial and breaker.has_served_since(began)
+        breaker = self._breaker
+        one_too_many = probe is None and is_crowded(found) and breaker.slots.turn_away()
+        others_pass = probe is None and (one_too_many or breaker.has_served_since(began))
         match blame(found, email, others_pass=others_pass, account_is_well=not breaker.state.failures):
             case Blame.EMAIL:
                 delay = self._next_delay(email.attempts + 1)
                 return refused_for_itself(email, found, now=self._clock.now(), delay=delay)
             case Blame.CROWD:
-                if is_crowded(found):
-                    breaker.slots.narrow(breaker.slots.taken - 1)
                 now = self._clock.now()
                 return account_resting(email, found, now=now, due_at=now + _ASIDE)
             case Blame.ACCOUNT:
@@ -164,7 +165,7 @@ class DeliveryAgent:
                 else:
                     await breaker.trip(found)
                 now = self._clock.now()
-                resumes = max(now, breaker.state.paused_until or now) + _ASIDE
+                resumes = max(now, breaker.state.paused_until or now) + _BEHIND
                 return account_resting(email, found, now=now, due_at=resumes if may_be_provoked(found) else now)
 
     def _nothing_sent(self, email: Email, code: str, why: str) -> Transition:

@@ -27,6 +27,7 @@ class Slots:
         self._open = 1
         self._round = 0
         self._taken = 0  # in this round; what hangs since before a trouble takes nobody's turn
+        self._has_turned_away = False
         self._waiting: deque[asyncio.Future[int | None]] = deque()
         self._is_closed = False
 
@@ -51,8 +52,11 @@ class Slots:
         self._admit()
 
     def widen(self) -> None:
-        """Let one more go at a time, after the server served an email."""
-        if self._ceiling < self._most and self._elapsed() - self._narrowed_at >= _RETRY_SECONDS:
+        """Let one more go at a time, after the server served an email; no more if it turned somebody away before."""
+        if self._has_turned_away:
+            self._has_turned_away = False
+            self.narrow(self._open)
+        elif self._ceiling < self._most and self._elapsed() - self._narrowed_at >= _RETRY_SECONDS:
             self._ceiling += 1
             self._narrowed_at = self._elapsed()
         self._open = min(self._open + 1, self._ceiling)
@@ -63,6 +67,7 @@ class Slots:
         self._open = 1
         self._round += 1
         self._taken = 0
+        self._has_turned_away = False
 
     def narrow(self, to: int) -> None:
         """Let no more than `to`, or one, go at a time: the server has no room for as many as there were."""
@@ -70,10 +75,16 @@ class Slots:
         self._narrowed_at = self._elapsed()
         self._open = min(self._open, self._ceiling)
 
-    @property
-    def taken(self) -> int:
-        """How many have a turn, since the last restart."""
-        return self._taken
+    def turn_away(self) -> bool:
+        """Let one less go at a time, as the server turned a connection away; False when there was but the one.
+
+        If it serves another now, that was one too many. If it does not, all will be turned away, down to the last.
+        """
+        if self._open <= 1 or self._taken <= 1:
+            return False
+        self._open -= 1
+        self._has_turned_away = True
+        return True
 
     @property
     def most(self) -> int:
