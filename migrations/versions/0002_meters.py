@@ -1,4 +1,4 @@
-"""Meters, which keep the caps over all processes; and how far each worker's clock is off."""
+"""Meters, which keep the caps over all processes; how far each worker's clock is off; the tags of an email."""
 
 from __future__ import annotations
 
@@ -25,4 +25,5 @@ def upgrade() -> None:
         sa.Column("total", sa.BigInteger, primary_key=True),
         sa.Column("at", TIME, nullable=False),
     )
+    op.create_index("tags_email", "tags", ["email_id"])
     op.add_column("workers", sa.Column("skew_seconds", sa.Float))

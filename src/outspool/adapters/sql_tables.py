@@ -110,6 +110,8 @@ tags = sa.Table(
     sa.Column("email_id", sa.Uuid, sa.ForeignKey("emails.id", ondelete="CASCADE"), primary_key=True),
 )
 
+sa.Index("tags_email", tags.c.email_id)
+
 events = sa.Table(
     "events",
     metadata,
