@@ -6,13 +6,13 @@ process, and needs no more room when the disk is full.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import mmap
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from chaos.tempo import Tempo
 
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
@@ -62,25 +62,25 @@ def read_journal(path: Path) -> tuple[list[dict[str, Any]], int]:
 class Caller:
     """One client with its steps. A stop lets the call under way end, and begins no other."""
 
-    def __init__(self, outbox: Outbox, journal: Journal, *, began: float) -> None:
-        """`began` is when the trial did, on the monotonic clock."""
+    def __init__(self, outbox: Outbox, journal: Journal, tempo: Tempo) -> None:
+        """Make the calls of `outbox`, and write them into `journal`."""
         self._outbox = outbox
         self._journal = journal
-        self._began = began
+        self._tempo = tempo
         self.is_stopped = False
 
     async def take(self, steps: Sequence[Mapping[str, Any]]) -> None:
         """Take every step that is not taken yet, in order, none before its time."""
         for step in steps:
             if not self._is_taken(step):
-                await self._until(self._began + step["at"])
+                await self._until(step["at"])
                 if self.is_stopped:
                     return
                 await self._take(step)
 
     async def _until(self, moment: float) -> None:
-        while not self.is_stopped and (left := moment - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, 0.1))
+        while not self.is_stopped and (left := moment - self._tempo.now()) > 0:
+            await self._tempo.rest(min(left, 0.1))
 
     def _is_taken(self, step: Mapping[str, Any]) -> bool:
         """Whether there is an answer, or nobody could tell which email a second call would be about."""
@@ -103,7 +103,7 @@ class Caller:
                 may_ask_again = not in_doubt or step["key"] is not None or step["do"] != "accept"
                 if not isinstance(error, StoreUnavailable) or not may_ask_again or self.is_stopped:
                     return
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await self._tempo.rest(_AGAIN_SECONDS)
             else:
                 about = str(email.id) if email is not None else None
                 self._journal.write(number, do=step["do"], id=about, **_wanted(step))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,14 @@ from typing import Any
 
 from chaos.records import Exit
 from chaos.scenario import GRACE_SECONDS
+from chaos.tempo import Tempo
 from support.zygote import Child, Zygote
 
-_PATIENCE = 4.0
-"""Real seconds that a stop may take beyond its grace before we call it a hang."""
+SHOW_TASKS = signal.SIGUSR1
+"""Lets a process write into its log what it waits for: a trial that does not end is asked so."""
+
+_PATIENCE = 20.0
+"""Seconds that a stop may take beyond its grace before we call it a hang."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,6 +30,7 @@ class Actor:
     zygote: Zygote
     given: Mapping[str, Any]
     log: Path
+    tempo: Tempo
     connections: int = 0
     child: Child | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -45,12 +49,12 @@ class Actor:
 
     async def terminate(self) -> Exit:
         """Ask it to stop; kill it if it does not."""
-        began = time.monotonic()
+        began = self.tempo.now()
         self.process.signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(GRACE_SECONDS + _PATIENCE):
+            async with asyncio.timeout((GRACE_SECONDS + _PATIENCE) * self.tempo.stretch):
                 status = await self.process.ended()
         except TimeoutError:
             await self.process.kill()
             status = -signal.SIGKILL
-        return Exit(name=self.name, status=status, seconds=time.monotonic() - began)
+        return Exit(name=self.name, status=status, seconds=self.tempo.now() - began)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import zip_longest
 
 from chaos.records import Evidence, Excuse, StoredEmail, Violation
 
@@ -30,7 +31,7 @@ class Doubt:
 def doubts(email: StoredEmail) -> Iterator[Doubt]:
     """Return every doubt in the history of an email."""
     claimed = email.created_at
-    for event, after in zip(email.events, (*email.events[1:], None), strict=True):
+    for event, after in zip_longest(email.events, email.events[1:]):
         if event.status is EmailStatus.SENDING:
             claimed = event.at
         if event.status is EmailStatus.UNKNOWN:

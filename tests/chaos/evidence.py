@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from chaos.caller import read_journal
+from chaos.generator import is_harmless
 from chaos.outbox_reader import OutboxReader
-from chaos.records import Answer, Evidence, Excuse, Taken
+from chaos.records import Answer, Evidence, Excuse, StoredEmail, Taken
 from chaos.scenario import SPEED, Peril, Scenario
 from chaos.strikes import Scene
 
+_BLAMES = frozenset({Peril.SMTP_FAULT, Peril.SMTP_LINE, Peril.SMTP_RESTART})
+"""What may cost an email an attempt, and in the end its life."""
+
 _LATE_SECONDS = 1.0
-"""Real seconds between reading the clock and the commit of what was read, on a busy machine."""
+"""Seconds of the trial between reading the clock and the commit of what was read, on a busy machine."""
 
 
 async def gather(scenario: Scenario, scene: Scene, unsettled: str) -> Evidence:
     """Read store, SMTP server and journals; nobody may be at work any more."""
     now = scene.dial.now()
+    emails = await OutboxReader(scene.database_url).emails()
     return Evidence(
         now=now,
-        emails=await OutboxReader(scene.database_url).emails(),
+        emails=emails,
         taken=tuple(_taken(scene)),
         answers=tuple(_answers(scene)),
         excuses=(*scene.excuses, *_silences(scene, now)),
@@ -30,8 +35,15 @@ async def gather(scenario: Scenario, scene: Scene, unsettled: str) -> Evidence:
         rate_limit=scenario.rate_limit,
         clock_slack_seconds=_clock_slack(scenario),
         slack_seconds=_clock_slack(scenario) + sum(f.seconds for f in scenario.faults) * SPEED,
+        blameless=_blameless(scenario, emails),
         unsettled=unsettled,
     )
+
+
+def _blameless(scenario: Scenario, emails: Sequence[StoredEmail]) -> frozenset[str]:
+    if scenario.perils & _BLAMES or "EMAIL_EXPIRE_AFTER_HOURS" in scenario.settings:
+        return frozenset()
+    return frozenset(email.id for email in emails if all(is_harmless(address) for address in email.recipients))
 
 
 def _clock_slack(scenario: Scenario) -> float:

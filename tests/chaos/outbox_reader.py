@@ -16,7 +16,7 @@ from chaos.records import StoredEmail, StoredEvent
 
 from outspool.domain.status import EmailStatus, RecipientStatus
 
-_OPEN = "SELECT status, due_at FROM emails WHERE status IN ('scheduled', 'queued', 'deferred', 'sending')"
+_OPEN = "SELECT id, status, due_at FROM emails WHERE status IN ('scheduled', 'queued', 'deferred', 'sending')"
 _PAUSE = "SELECT max(paused_until) FROM accounts"
 _EMAILS = (
     "SELECT id, status, message_id, subject, created_at, due_at, attempts, problem_code, idempotency_key"
@@ -28,9 +28,9 @@ _EVENTS = "SELECT email_id, at, status, code FROM events ORDER BY id"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How many emails are `sending`, how many should be claimed any moment, and when the `next` one comes due."""
+    """Which emails are `sending`, how many should be claimed any moment, and when the `next` one comes due."""
 
-    sending: int
+    sending: tuple[str, ...]
     due: int
     next: datetime | None
 
@@ -41,7 +41,7 @@ class Progress:
 
     def __str__(self) -> str:
         """Return it in words."""
-        return f"{self.sending} sending, {self.due} due, next at {self.next}"
+        return f"sending {', '.join(self.sending) or 'nothing'}, {self.due} due, next at {self.next}"
 
 
 class OutboxReader:
@@ -56,18 +56,19 @@ class OutboxReader:
         async with self._rows(_OPEN, _PAUSE) as (waiting, [[pause]]):
             paused_until = None if pause is None else _time(pause)
         rests = paused_until is not None and paused_until > now
-        sending = due = 0
+        due = 0
+        sending: list[str] = []
         later: list[datetime] = []
-        for status, due_at in waiting:
+        for email_id, status, due_at in waiting:
             if status == EmailStatus.SENDING:
-                sending += 1
+                sending.append(str(email_id))
             elif _time(due_at) > now:
                 later.append(_time(due_at))
             elif status == EmailStatus.DEFERRED and rests and paused_until:
                 later.append(paused_until)
             else:
                 due += 1
-        return Progress(sending=sending, due=due, next=min(later, default=None))
+        return Progress(sending=tuple(sending), due=due, next=min(later, default=None))
 
     async def nudge(self, number: int) -> None:
         """Let every dispatcher look at the queue, as after any change."""

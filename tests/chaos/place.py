@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -26,11 +27,14 @@ _TEMPLATE = "migrated"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """One of the places where trials go on at the same time; `postgres` may be stopped and crashed at will."""
+    """One of the places where trials go on at the same time; `postgres` may be stopped and crashed at will.
+
+    Without one, only trials on SQLite can take place.
+    """
 
     zygote: Zygote
     folder: Path
-    postgres: PostgresServer
+    postgres: PostgresServer | None
     numbers: count[int]
 
     @asynccontextmanager
@@ -56,12 +60,17 @@ class Place:
         template = _TEMPLATE if is_migrated else "template0"
         await self._administer(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         try:
-            yield self.postgres.url(name)
+            yield self._server.url(name)
         finally:
             await self._administer(f"DROP DATABASE {name} WITH (FORCE)")
 
+    @property
+    def _server(self) -> PostgresServer:
+        assert self.postgres is not None, "a place without Postgres"
+        return self.postgres
+
     async def _administer(self, statement: str) -> None:
-        connection = await asyncpg.connect(self.postgres.url())
+        connection = await asyncpg.connect(self._server.url())
         try:
             await connection.execute(statement)
         finally:
@@ -69,9 +78,12 @@ class Place:
 
     async def prepare(self) -> None:
         """Make what every trial's database is a copy of."""
-        await self._administer(f"CREATE DATABASE {_TEMPLATE}")
         path = self.folder / f"{_TEMPLATE}.db"
-        for url in (self.postgres.url(_TEMPLATE), f"sqlite:///{path}"):
+        urls = [f"sqlite:///{path}"]
+        if self.postgres is not None:
+            await self._administer(f"CREATE DATABASE {_TEMPLATE}")
+            urls.append(self.postgres.url(_TEMPLATE))
+        for url in urls:
             async with Database(url).opened() as database:
                 await migrate(database)
         with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -92,14 +104,20 @@ class Place:
 
 
 @asynccontextmanager
-async def open_place(zygote: Zygote) -> AsyncIterator[Place]:
+async def open_place(zygote: Zygote, *, with_postgres: bool) -> AsyncIterator[Place]:
     """Start what a place needs, and leave nothing behind."""
-    postgres = await asyncio.to_thread(PostgresServer)
-    try:
-        await asyncio.to_thread(postgres.start)
-        with tempfile.TemporaryDirectory(prefix="outspool-chaos-") as name:
-            place = Place(zygote=zygote, folder=Path(name), postgres=postgres, numbers=count())
-            await place.prepare()
-            yield place
-    finally:
-        await asyncio.to_thread(postgres.close)
+    async with AsyncExitStack() as stack:
+        postgres = None
+        if with_postgres:
+            postgres = await asyncio.to_thread(PostgresServer)
+            stack.push_async_callback(asyncio.to_thread, postgres.close)
+            await asyncio.to_thread(postgres.start)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="outspool-chaos-", dir=_in_memory()))
+        place = Place(zygote=zygote, folder=Path(folder), postgres=postgres, numbers=count())
+        await place.prepare()
+        yield place
+
+
+def _in_memory() -> str | None:
+    """Return a folder that no disk is behind, if there is one: what is killed here is processes, not the power."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

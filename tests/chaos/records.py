@@ -79,7 +79,7 @@ class Excuse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """How a process ended that was told to stop: its status, and the real seconds that took."""
+    """How a process ended that was told to stop: its status, and the seconds that took."""
 
     name: str
     status: int
@@ -104,6 +104,8 @@ class Evidence:
     rate_limit: int | None = None
     clock_slack_seconds: float = 0.0
     slack_seconds: float = 0.0
+    blameless: frozenset[str] = frozenset()
+    """Ids of emails to which nothing happened that could make them fail: no reply, no lost line, no short life."""
     unsettled: str = ""
     """What was still due or under way when the time to end it was over."""
 

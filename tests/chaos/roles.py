@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import aiosmtplib  # noqa: F401 - outspool imports it at the first delivery
 import alembic.command  # noqa: F401 - and this at the first migration
 import asyncpg  # noqa: F401 - and this at the first connection
 from chaos.caller import Caller, Journal
+from chaos.cast import SHOW_TASKS
 from chaos.engine import outspool
 from chaos.sabotage import sabotage
+from chaos.tempo import Tempo
 from support.fast_clock import FastClock
 from support.smtp_sink_server import listen, quieten
 from support.zygote import Role
@@ -53,10 +56,17 @@ def _begin(given: Mapping[str, Any]) -> Outspool:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
     logging.getLogger("outspool").setLevel(logging.INFO)
     sabotage(given.get("sabotage"))
-    return outspool(FastClock(Path(given["dial"]), hand=given["hand"]))
+    return outspool(FastClock(Path(given["dial"]), hand=given["hand"]), Tempo(**given["tempo"]))
+
+
+def _show_tasks() -> None:
+    """Write into the log what every task waits for."""
+    for task in asyncio.all_tasks():
+        task.print_stack(file=sys.stderr)
 
 
 async def _work(app: Outspool, say: Callable[[str], None]) -> None:
+    asyncio.get_running_loop().add_signal_handler(SHOW_TASKS, _show_tasks)
     stop = stop_on_signals()
     async with app.running(worker=True):
         say("ready")
@@ -64,11 +74,13 @@ async def _work(app: Outspool, say: Callable[[str], None]) -> None:
 
 
 async def _accept(app: Outspool, given: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    asyncio.get_running_loop().add_signal_handler(SHOW_TASKS, _show_tasks)
     stop = stop_on_signals()
+    tempo = Tempo(**given["tempo"])
     journal = Journal(Path(given["journal"]), app.clock)
     async with app.running(worker=given["connections"] > 0):
         say("ready")
-        callers = [Caller(app.outbox, journal, began=given["began"]) for _ in given["plan"]]
+        callers = [Caller(app.outbox, journal, tempo) for _ in given["plan"]]
         calling = asyncio.gather(*(caller.take(steps) for caller, steps in zip(callers, given["plan"], strict=True)))
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait((calling, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -8,16 +8,16 @@ from enum import StrEnum
 from typing import Any
 
 SPEED = 30.0
-"""Seconds on every clock of a trial in each real one, so that pauses of minutes pass in seconds."""
+"""Seconds on every clock of a trial in each of its own (`chaos.tempo`), so that pauses of minutes pass in seconds."""
 
-LEASE_SECONDS = 60.0
-"""On the trial's clocks: two real seconds. Shorter, a busy machine would take leases away without any fault."""
+LEASE_SECONDS = 105.0
+"""On the trial's clocks: 3.5 seconds of the trial. Shorter, a busy machine would take leases away without any fault."""
 
 BEAT_SECONDS = 0.4
-"""Real seconds between the heartbeats of a worker: five fit into a lease."""
+"""Seconds of the trial between the heartbeats of a worker: eight fit into a lease."""
 
 GRACE_SECONDS = 1.5
-"""Real seconds that a worker which is told to stop has for what is on the wire."""
+"""Seconds of the trial that a worker which is told to stop has for what is on the wire."""
 
 
 class Peril(StrEnum):
@@ -38,7 +38,7 @@ class Peril(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One peril that strikes `target` at `at` and lasts for `seconds`, both real seconds; `how` tells kinds apart.
+    """One peril that strikes `target` at `at` and lasts for `seconds`, by the trial's own; `how` tells kinds apart.
 
     `amount` is what `how` wants: seconds of latency, bytes until a cut, seconds that a clock jumps.
     """
@@ -61,7 +61,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One call of a caller, `at` real seconds after the trial began; `number` tells it from all others.
+    """One call of a caller, `at` seconds after the trial began; `number` tells it from all others.
 
     `do` is ``accept``, ``cancel``, ``update``, ``retry`` (of the email of step `of`), or ``retry_any``.
     """
@@ -99,7 +99,9 @@ class Scenario:
     is_migrated: bool = True
     """Whether the tables are there; else the first processes race to make them."""
     sabotage: str | None = None
-    """What the workers do wrong on purpose, to see that it is found."""
+    """What the processes do wrong on purpose, to see that it is found."""
+    patience: float = 60.0
+    """Seconds in which every caller must have its answers, and then every email its end, once all is healed."""
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from chaos.forked_sink import PASSWORD, USERNAME, ForkedSink
 from chaos.place import Place
 from chaos.scenario import SPEED, Peril, Scenario, as_plan
 from chaos.strikes import Scene
+from chaos.tempo import Tempo, stretch
 from support.fast_clock import ClockDial
 from support.tcp_proxy import TcpProxy
 
@@ -31,7 +32,8 @@ async def staged(scenario: Scenario, place: Place, folder: Path) -> AsyncIterato
         sink = ForkedSink(sink_folder, place.zygote, certificate=place.certificate, security=scenario.security)
         await sink.live()
         stack.push_async_callback(sink.die)
-        dial = stack.enter_context(ClockDial(folder / "clock", speed=SPEED))
+        tempo = Tempo(stretch())
+        dial = stack.enter_context(ClockDial(folder / "clock", speed=SPEED / tempo.stretch))
         scene = Scene(
             folder=folder,
             database_url=url,
@@ -39,8 +41,8 @@ async def staged(scenario: Scenario, place: Place, folder: Path) -> AsyncIterato
             sink=sink,
             postgres=place.postgres,
             smtp_line=await enter(TcpProxy(sink.port)),
-            database_line=await enter(TcpProxy(_port(place.postgres.url()))),
-            began=time.monotonic(),
+            database_line=await enter(TcpProxy(urlsplit(url).port or 0)) if place.postgres else None,
+            tempo=tempo,
             started=dial.now(),
         )
         stack.push_async_callback(_clear, scene)
@@ -66,7 +68,6 @@ def _actors(scenario: Scenario, place: Place, scene: Scene) -> Iterator[Actor]:
             "connections": accepter.connections,
             "plan": as_plan(accepter.callers),
             "journal": str(scene.folder / f"journal-{number}"),
-            "began": scene.began,
         }
         yield _actor(f"accepter {number}", place, scene, given, accepter.connections)
 
@@ -74,13 +75,15 @@ def _actors(scenario: Scenario, place: Place, scene: Scene) -> Iterator[Actor]:
 def _actor(name: str, place: Place, scene: Scene, given: dict[str, Any], connections: int) -> Actor:
     role = name.partition(" ")[0]
     log = scene.folder / f"{name.replace(' ', '-')}.log"
-    return Actor(name=name, role=role, zygote=place.zygote, given=given, log=log, connections=connections)
+    return Actor(
+        name=name, role=role, zygote=place.zygote, given=given, log=log, tempo=scene.tempo, connections=connections
+    )
 
 
 def _given(scenario: Scenario, place: Place, scene: Scene, connections: int) -> dict[str, Any]:
     """Return the environment of a process: by way of a proxy where the scenario spoils that line."""
     url = scene.database_url
-    if Peril.DATABASE_LINE in scenario.perils:
+    if Peril.DATABASE_LINE in scenario.perils and scene.database_line:
         url = _moved(url, scene.database_line.port)
     smtp_port = scene.smtp_line.port if Peril.SMTP_LINE in scenario.perils else scene.sink.port
     login = {"SMTP_USERNAME": USERNAME, "SMTP_PASSWORD": PASSWORD} if scenario.security != "none" else {}
@@ -97,13 +100,7 @@ def _given(scenario: Scenario, place: Place, scene: Scene, connections: int) -> 
         **login,
         **scenario.settings,
     }
-    return {"environment": environment, "dial": str(scene.dial.path)}
-
-
-def _port(url: str) -> int:
-    port = urlsplit(url).port
-    assert port is not None
-    return port
+    return {"environment": environment, "dial": str(scene.dial.path), "tempo": asdict(scene.tempo)}
 
 
 def _moved(url: str, port: int) -> str:

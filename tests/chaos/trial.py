@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from chaos.cast import SHOW_TASKS
 from chaos.checker import check
 from chaos.evidence import gather
 from chaos.outbox_reader import OutboxReader
@@ -20,10 +21,6 @@ from chaos.strikes import Scene, strike
 
 HORIZON = timedelta(hours=24)
 """What is due later than this after the last fault legitimately waits."""
-
-_CALLING = 15.0
-_ENDING = 25.0
-"""Real seconds in which every caller must have its answers, and then every email its end, once all is healed."""
 
 _LOOK_SECONDS = 0.08
 
@@ -44,9 +41,11 @@ async def run_trial(scenario: Scenario, place: Place, *, keep: Path | None = Non
     began = time.monotonic()
     async with place.trial_folder() as folder:
         async with staged(scenario, place, folder) as scene:
+            watch = asyncio.create_task(scene.watch())
             await asyncio.gather(*(actor.start() for actor in scene.actors.values()))
             await asyncio.gather(*(strike(scene, fault) for fault in scenario.faults))
-            unsettled = await _end(scene)
+            unsettled = await _end(scene, scenario.patience)
+            watch.cancel()
             evidence = await gather(scenario, scene, unsettled)
         violations = tuple(check(evidence))
         if violations and keep is not None:
@@ -60,42 +59,45 @@ async def run_trial(scenario: Scenario, place: Place, *, keep: Path | None = Non
     )
 
 
-async def _end(scene: Scene) -> str:
+async def _end(scene: Scene, patience: float) -> str:
     """Wait until every caller has its answers and every email its end, then stop all; return what did not end."""
     scene.dial.right_all()
     for actor in scene.actors.values():
         if not actor.process.is_alive:
             await actor.start()
-    unsettled = await _answered(scene) or await _settled(scene)
+    unsettled = await _answered(scene, patience) or await _settled(scene, patience)
+    for actor in scene.actors.values() if unsettled else ():
+        actor.process.signal(SHOW_TASKS)
     scene.exits += await asyncio.gather(*(actor.terminate() for actor in scene.actors.values()))
     return unsettled
 
 
-async def _answered(scene: Scene) -> str:
+async def _answered(scene: Scene, patience: float) -> str:
     for actor in scene.actors.values():
         if actor.role == "accepter":
             try:
-                async with asyncio.timeout(_CALLING):
+                async with asyncio.timeout(patience * scene.tempo.stretch):
                     if not await actor.process.says("done"):
                         return f"{actor.name} ended by itself"
             except TimeoutError:
-                return f"{actor.name} still waits for answers after {_CALLING:g} s"
+                return f"{actor.name} still waits for answers after {patience:.0f} s"
     return ""
 
 
-async def _settled(scene: Scene) -> str:
+async def _settled(scene: Scene, patience: float) -> str:
     """Let time pass, quickly where nothing is to be done, until nothing is due any more before the horizon."""
     reader = OutboxReader(scene.database_url)
     horizon = scene.dial.now() + HORIZON
-    deadline = time.monotonic() + _ENDING
-    nudges = 0
-    while time.monotonic() < deadline:
-        progress = await reader.progress(scene.dial.now())
-        if progress.is_idle and (progress.next is None or progress.next > horizon):
+    deadline = scene.tempo.now() + patience
+    last_look, warps = None, 0
+    while scene.tempo.now() < deadline:
+        look = await reader.progress(scene.dial.now())
+        if look.is_idle and (look.next is None or look.next > horizon):
             return ""
-        if progress.is_idle and progress.next is not None:
-            scene.dial.warp(progress.next - scene.dial.now() + timedelta(seconds=1))
-            nudges += 1
-            await reader.nudge(nudges)
+        if look.is_idle and look.next is not None and look == last_look:  # twice, for a claim may be under way
+            scene.dial.warp(max(timedelta(), look.next - scene.dial.now()) + timedelta(seconds=1))
+            warps += 1
+            await reader.nudge(warps)
+        last_look = look
         await asyncio.sleep(_LOOK_SECONDS)
-    return f"{await reader.progress(scene.dial.now())} after {_ENDING:g} s"
+    return f"{await reader.progress(scene.dial.now())} after {patience:.0f} s"
