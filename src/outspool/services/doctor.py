@@ -14,7 +14,13 @@ from outspool.services.breaker import Breaker
 from outspool.services.configuration_checks import Setup, check_configuration
 from outspool.services.findings import Finding, Level, fail, ok, warn
 from outspool.services.pace import Pace
-from outspool.services.queue_checks import check_database, check_disk, check_dispatching, check_queue
+from outspool.services.queue_checks import (
+    check_database,
+    check_disk,
+    check_dispatching,
+    check_queue,
+    check_worker_clocks,
+)
 
 
 class Doctor:
@@ -85,6 +91,8 @@ class Doctor:
         backlog = await self._probe.backlog(now=now)
         workers = await self._queue.workers(since=now - self._pace.lease)
         yield check_dispatching(workers, backlog, now=now)
+        for finding in check_worker_clocks(workers):
+            yield finding
         for finding in check_queue(backlog, now=now):
             yield finding
 

@@ -18,6 +18,12 @@ WORST_SKEW = timedelta(seconds=2)
 """How far apart two clocks may be without anybody's noticing."""
 
 
+def describe_skew(skew: timedelta) -> str:
+    """Say how far a clock is from the database's."""
+    side = "ahead of" if skew > timedelta() else "behind"
+    return f"{abs(skew).total_seconds():,.0f} s {side} the database's"
+
+
 class LeaseKeeper:
     """One worker's leases, and its place among the living."""
 
@@ -98,12 +104,10 @@ class LeaseKeeper:
         """Say that this machine's clock is wrong, or right again, once each."""
         was_wrong, self._clock_is_wrong = self._clock_is_wrong, abs(skew) > WORST_SKEW
         if self._clock_is_wrong and not was_wrong:
-            side = "ahead of" if skew > timedelta() else "behind"
             logger.warning(
-                "The clock of this machine is %.0f s %s the database's: set both by NTP. Until then emails leave "
-                "at the wrong time, and other workers may take this one for dead.",
-                abs(skew).total_seconds(),
-                side,
+                "The clock of this machine is %s: set both by NTP. Until then emails leave at the wrong time, "
+                "and workers may take each other for dead.",
+                describe_skew(skew),
             )
         elif was_wrong and not self._clock_is_wrong:
             logger.warning("The clocks of this machine and the database agree again.")

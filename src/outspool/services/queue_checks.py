@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from outspool.domain.schedule import describe_wait
 from outspool.ports import Backlog, DiskState, SchemaState, Vitals, WorkerSighting
 from outspool.services.findings import Finding, fail, ok, warn
+from outspool.services.lease_keeper import WORST_SKEW, describe_skew
 
 _MEGABYTE = 1024 * 1024
 _NEARLY_FULL = 20 * _MEGABYTE
 _LITTLE_LEFT = 500 * _MEGABYTE
-_SKEW = timedelta(seconds=2)
 _LATE = timedelta(minutes=1)
 """Longer than any due email should wait for its first attempt."""
 
@@ -66,7 +66,7 @@ def _schema(vitals: Vitals) -> Finding:
 
 def _clocks(database: datetime, machine: datetime) -> Finding:
     apart = abs(database - machine)
-    if apart <= _SKEW:
+    if apart <= WORST_SKEW:
         return ok("clock", f"This machine and the database agree within {max(apart.total_seconds(), 0.1):.1f} s.")
     return warn(
         "clock",
@@ -87,6 +87,18 @@ def check_dispatching(workers: Sequence[WorkerSighting], backlog: Backlog, *, no
     if backlog.later:
         return warn("dispatching", f"Nobody is sending, and {_emails(backlog.later, 'waits', 'wait')} for later.", cure)
     return ok("dispatching", "Nobody is sending just now, and nothing waits to be sent.")
+
+
+def check_worker_clocks(workers: Sequence[WorkerSighting]) -> Iterator[Finding]:
+    """Name the workers whose clock differs from the database's, if any: leases and due times are read off it."""
+    wrong = [(w.name, w.skew) for w in workers if w.skew is not None and abs(w.skew) > WORST_SKEW]
+    if wrong:
+        named = ", ".join(f"{name} ({describe_skew(skew)})" for name, skew in wrong)
+        yield warn(
+            "worker clocks",
+            f"The clock is wrong where these run: {named}.",
+            "Set it by NTP there: they send too early or too late, and take others for dead, or are taken for it.",
+        )
 
 
 def check_queue(backlog: Backlog, *, now: datetime) -> Iterator[Finding]:
