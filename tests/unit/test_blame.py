@@ -24,6 +24,7 @@ def trouble(kind: TroubleKind, phase: Phase, code: int | None) -> AccountTrouble
 
 NOT_NOW = trouble(K.THROTTLED, Phase.DATA, 421)
 HUNG_UP = trouble(K.NETWORK, Phase.MAIL, None)
+DROPPED = trouble(K.NETWORK, Phase.DATA, None)
 TOO_MANY = trouble(K.THROTTLED, Phase.CONNECT, 421)
 REFUSED = trouble(K.NETWORK, Phase.CONNECT, None)
 WRONG_LOGIN = trouble(K.LOGIN, Phase.LOGIN, 535)
@@ -44,6 +45,10 @@ DAYS_LIMIT = trouble(K.THROTTLED, Phase.DATA, 550)
         (HUNG_UP, SUSPECT, False, True, B.EMAIL),
         # But not while nobody is known to get past: it may be the only one that tries.
         (NOT_NOW, SUSPECT, False, False, B.ACCOUNT),
+        # Unless the server hung up over its recipients or its content.
+        (HUNG_UP, SUSPECT, False, False, B.ACCOUNT),
+        (DROPPED, SUSPECT, False, False, B.EMAIL),
+        (DROPPED, FRESH, False, False, B.ACCOUNT),
         # What a message cannot provoke is never the message's.
         (REFUSED, SUSPECT, False, True, B.ACCOUNT),
         (TOO_MANY, SUSPECT, False, True, B.ACCOUNT),
@@ -78,7 +83,7 @@ def test_a_trouble_that_nobody_met_is_nobodys() -> None:
     assert not is_crowded(AccountTrouble(K.NETWORK, "no"))
 
 
-SILENT = Outcome(verdict=Verdict.RETRY, why="At RCPT: the connection was lost.")
+SILENT = Outcome(verdict=Verdict.RETRY, why="At RCPT: the connection was lost.", phase=Phase.RCPT)
 TAKEN = Outcome(verdict=Verdict.TAKEN, reply=OK)
 DEFERRED = Outcome(verdict=Verdict.RETRY, reply=Reply(code=451, enhanced_code=None, text="later"))
 DOUBTFUL = Outcome(verdict=Verdict.IN_DOUBT, why="After the message: the connection was lost.")
@@ -104,4 +109,5 @@ def test_a_line_that_fell_silent_before_anything_was_decided_is_trouble(
     if found is not None:
         assert found.kind is K.NETWORK
         assert "RCPT" in found.message
+        assert found.phase is Phase.RCPT
         assert may_be_provoked(found)

@@ -64,6 +64,9 @@ def pack(message: bytes, sender: str, recipients: Sequence[str]) -> Parcel:
     return Parcel(sender, tuple(dict.fromkeys(recipients)), payload, len(text), text.isascii())
 
 
+_LOST = "Before the message: the connection was lost."
+
+
 class Transaction:
     """Offers one parcel over one connection, and notes what becomes of each recipient."""
 
@@ -118,7 +121,7 @@ class Transaction:
         except Silence as silence:
             if is_reused:
                 raise StaleConnection from silence
-            self._settle(Outcome(verdict=Verdict.RETRY, why=f"At {phase.upper()}: {silence}."))
+            self._settle(Outcome(verdict=Verdict.RETRY, why=f"At {phase.upper()}: {silence}.", phase=phase))
             return False
         if is_reused and reply.code == _CLOSING:
             raise StaleConnection
@@ -144,7 +147,7 @@ class Transaction:
             self._settle(Outcome(verdict=Verdict.IN_DOUBT, why=f"After the message: {silence}."))
             return
         if reply is None:
-            self._settle(Outcome(verdict=Verdict.RETRY, why="Before the message: the connection was lost."))
+            self._settle(Outcome(verdict=Verdict.RETRY, why=_LOST, phase=Phase.DATA))
         elif self._read(Phase.MESSAGE, reply):
             self._settle(Outcome(verdict=Verdict.TAKEN, reply=reply))
 

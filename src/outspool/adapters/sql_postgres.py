@@ -49,9 +49,14 @@ class PostgresLine:
         async with self._engine.connect() as connection:
             try:
                 yield connection
-            except (TimeoutError, CommitInDoubt):
-                # Its server may still be at work, with our locks: never use this connection again.
+            except CommitInDoubt:
                 await connection.invalidate()
+                raise
+            except TimeoutError:
+                # Its server may still be at work, with our locks: never use this connection again. Nor the others
+                # that wait in the pool: whatever swallowed this one's words has theirs, and each costs a time-out.
+                await connection.invalidate()
+                await self._engine.dispose()
                 raise
 
 

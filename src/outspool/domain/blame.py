@@ -18,6 +18,7 @@ SUSPECTED = "refused_for_now"
 """The problem's code of an email that was on offer when the server refused to serve, and may be the reason."""
 
 _OFFERING = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.MESSAGE})
+_HALFWAY = _OFFERING - {Phase.MAIL}
 _OPENING = frozenset({Phase.CONNECT, Phase.LOGIN})
 _TRANSIENT = range(400, 500)
 
@@ -30,7 +31,7 @@ class Blame(Enum):
     CROWD = auto()
     """Others are served at this moment: try this email again in a moment."""
     EMAIL = auto()
-    """Met again by this email after others had passed: its own, like any reply that defers it."""
+    """Met again by this email after others had passed, or halfway through: its own, like any reply that defers it."""
 
 
 def blame(trouble: AccountTrouble, email: Email, *, others_pass: bool, account_is_well: bool) -> Blame:
@@ -39,7 +40,7 @@ def blame(trouble: AccountTrouble, email: Email, *, others_pass: bool, account_i
     `others_pass`: another email was served since this attempt began, or is on the wire. `account_is_well`: but for
     this trouble, so that others have been served since this email met trouble before, if it did.
     """
-    if may_be_provoked(trouble) and account_is_well and is_suspected(email):
+    if may_be_provoked(trouble) and is_suspected(email) and (account_is_well or _dropped_halfway(trouble)):
         return Blame.EMAIL
     # Connections that were opened with the old password go on: a refused login is the account's whatever they do.
     if others_pass and trouble.kind in (TroubleKind.NETWORK, TroubleKind.THROTTLED):
@@ -50,6 +51,14 @@ def blame(trouble: AccountTrouble, email: Email, *, others_pass: bool, account_i
 def may_be_provoked(trouble: AccountTrouble) -> bool:
     """Whether the server said "not now", or hung up, over this email's own envelope or content."""
     return trouble.phase in _OFFERING and (trouble.reply_code is None or trouble.reply_code in _TRANSIENT)
+
+
+def _dropped_halfway(trouble: AccountTrouble) -> bool:
+    """Whether the server took login and sender, and hung up without a word over a recipient or the content.
+
+    Twice over the same email that is no outage: else the last one left would keep its account resting for days.
+    """
+    return trouble.reply_code is None and trouble.phase in _HALFWAY
 
 
 def is_suspected(email: Email) -> bool:
@@ -67,5 +76,7 @@ def hung_up(delivery: Delivery) -> AccountTrouble | None:
     outcomes = delivery.outcomes.values()
     if any(outcome.verdict is not Verdict.RETRY or outcome.reply is not None for outcome in outcomes):
         return None
-    why = next(outcome.why for outcome in outcomes)
-    return AccountTrouble(TroubleKind.NETWORK, why, "Sending resumes by itself.", phase=Phase.MAIL)
+    silent = next(iter(outcomes))
+    return AccountTrouble(
+        TroubleKind.NETWORK, silent.why, "Sending resumes by itself.", phase=silent.phase or Phase.MAIL
+    )

@@ -39,11 +39,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A verdict with the reply behind it; `reply` is None when the line went silent, `why` says so in words."""
+    """A verdict with the reply behind it; `reply` is None when the line went silent, `why` and `phase` say where."""
 
     verdict: Verdict
     reply: Reply | None = None
     why: str = ""
+    phase: Phase | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
