@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ _REMEMBERED = 1000
 def main() -> int:
     """Do what the command line says."""
     options = _options()
+    # As Ctrl-C: what was started for the run, databases and servers, ends with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if options.parts == ["report"]:
         print(report.write(read_runs(), tuple(PARTS)))
         return 0

@@ -97,6 +97,6 @@ def _machines(runs: Sequence[Run]) -> str:
 def _grid(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as a Markdown table, its columns aligned; the first row is the head."""
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)).rstrip() + " |" for row in rows]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([lines[0], rule, *lines[1:]])
