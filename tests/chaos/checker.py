@@ -105,17 +105,26 @@ def _sent_once(evidence: Evidence) -> Iterator[Violation]:
         if mail.message_id not in emails:
             yield Violation(promise="accepted means committed", what=f"sent {mail.message_id}, which is not stored")
         copies.update((mail.message_id, address) for address in mail.recipients)
+    surplus = {email.id: _surplus(email, copies) for email in evidence.emails}
+    doubts = sum(excuse.most for excuse in evidence.excuses) if evidence.resends else 0
     for email in evidence.emails:
-        retried = _retried_doubts(email)
-        for address, status in email.recipients.items():
-            number = copies[email.message_id, address]
-            most = retried + (status in (RecipientStatus.SENT, RecipientStatus.UNKNOWN))
-            what = f"{address} is {status} and has {number} of {email.message_id}"
-            if number > most:
-                promise = "nothing is sent twice" if most else "not sent means not sent"
-                yield Violation(promise=promise, what=what, emails=(email.id,))
-            if status is RecipientStatus.SENT and not number:
-                yield Violation(promise="sent means taken", what=what, emails=(email.id,))
+        if surplus[email.id] and sum(surplus.values()) > doubts:
+            what = f"{_copies_in_words(email, copies)} of {email.message_id}"
+            yield Violation(promise="nothing is sent twice", what=what, emails=(email.id,))
+        if any(s is RecipientStatus.SENT and not copies[email.message_id, a] for a, s in email.recipients.items()):
+            what = f"{_copies_in_words(email, copies)} of {email.message_id}"
+            yield Violation(promise="sent means taken", what=what, emails=(email.id,))
+
+
+def _surplus(email: StoredEmail, copies: Counter[tuple[str, str]]) -> int:
+    """Return by how many copies somebody has more than the statuses, and the doubts that were retried, account for."""
+    may_have = (RecipientStatus.SENT, RecipientStatus.UNKNOWN)
+    beyond = (copies[email.message_id, address] - (status in may_have) for address, status in email.recipients.items())
+    return max(0, max(beyond, default=0) - _retried_doubts(email))
+
+
+def _copies_in_words(email: StoredEmail, copies: Counter[tuple[str, str]]) -> str:
+    return ", ".join(f"{a} is {s} and has {copies[email.message_id, a]}" for a, s in email.recipients.items())
 
 
 def _retried_doubts(email: StoredEmail) -> int:
@@ -129,7 +138,8 @@ def _sent_as_stored(evidence: Evidence) -> Iterator[Violation]:
     emails = {email.message_id: email for email in evidence.emails}
     for mail in evidence.taken:
         email = emails.get(mail.message_id)
-        if email is not None and mail.subject != email.subject and not _retried_doubts(email):
+        may_differ = evidence.resends or (email is not None and _retried_doubts(email))
+        if email is not None and mail.subject != email.subject and not may_differ:
             what = f"sent {mail.subject!r}, stored {email.subject!r}"
             yield Violation(promise="what is stored is what is sent", what=what, emails=(email.id,))
 

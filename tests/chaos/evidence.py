@@ -33,6 +33,7 @@ async def gather(scenario: Scenario, scene: Scene, unsettled: str) -> Evidence:
         exits=tuple(scene.exits),
         max_retries=int(scenario.settings.get("EMAIL_MAX_RETRIES", "3")),
         rate_limit=scenario.rate_limit,
+        resends=scenario.settings.get("EMAIL_ON_UNKNOWN") == "resend",
         clock_slack_seconds=_clock_slack(scenario),
         slack_seconds=_clock_slack(scenario) + sum(f.seconds for f in scenario.faults) * SPEED,
         blameless=_blameless(scenario, emails),

@@ -95,13 +95,15 @@ class _Generator:
         settings["EMAIL_MAX_RETRIES"] = str(chance.choice((0, 1, 3, 3, 6)))
         if chance.random() < 0.15:
             settings["EMAIL_EXPIRE_AFTER_HOURS"] = str(chance.choice((0.05, 0.3)))
+        if chance.random() < 0.08:
+            settings["EMAIL_ON_UNKNOWN"] = "resend"
         return settings
 
     def _accepters(self, *, are_raced: bool) -> Iterator[Accepter]:
         chance = self._random
         number = 2 if are_raced else chance.choice((1, 1, 2))
         keys = [f"key-{n}" for n in range(chance.randint(1, 4))]
-        total = chance.randint(20, 60)
+        total = chance.randint(8, 32)
         for _ in range(number):
             callers = chance.randint(1, 4)
             load = [self._caller(total // number // callers, keys) for _ in range(callers)]

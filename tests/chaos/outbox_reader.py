@@ -70,13 +70,14 @@ class OutboxReader:
                 due += 1
         return Progress(sending=tuple(sending), due=due, next=min(later, default=None))
 
-    async def nudge(self, number: int) -> None:
+    async def nudge(self) -> None:
         """Let every dispatcher look at the queue, as after any change."""
         if self._url.startswith("postgres"):
             async with self._rows("SELECT pg_notify('outspool', '')"):
                 return
         with closing(sqlite3.connect(self._url.removeprefix("sqlite:///"))) as connection:
-            connection.execute(f"PRAGMA user_version = {number}")
+            [nudges] = connection.execute("PRAGMA user_version").fetchone()
+            connection.execute(f"PRAGMA user_version = {nudges + 1}")
 
     async def emails(self) -> tuple[StoredEmail, ...]:
         """Return every email, oldest first."""

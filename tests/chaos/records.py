@@ -102,6 +102,8 @@ class Evidence:
     exits: tuple[Exit, ...] = ()
     max_retries: int = 3
     rate_limit: int | None = None
+    resends: bool = False
+    """Whether whoever runs this prefers a duplicate to a doubt."""
     clock_slack_seconds: float = 0.0
     slack_seconds: float = 0.0
     blameless: frozenset[str] = frozenset()

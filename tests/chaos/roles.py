@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import aiosmtplib  # noqa: F401 - outspool imports it at the first delivery
-import alembic.command  # noqa: F401 - and this at the first migration
-import asyncpg  # noqa: F401 - and this at the first connection
+import alembic.command  # noqa: F401 - this at the first migration
+import apscheduler.executors.asyncio  # noqa: F401 - this by its name
+import asyncpg  # noqa: F401 - this at the first connection
+import email_validator  # noqa: F401 - and this at the first address
 from chaos.caller import Caller, Journal
 from chaos.cast import SHOW_TASKS
 from chaos.engine import outspool

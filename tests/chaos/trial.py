@@ -44,7 +44,7 @@ async def run_trial(scenario: Scenario, place: Place, *, keep: Path | None = Non
             watch = asyncio.create_task(scene.watch())
             await asyncio.gather(*(actor.start() for actor in scene.actors.values()))
             await asyncio.gather(*(strike(scene, fault) for fault in scenario.faults))
-            unsettled = await _end(scene, scenario.patience)
+            unsettled = await _end(scene, scenario)
             watch.cancel()
             evidence = await gather(scenario, scene, unsettled)
         violations = tuple(check(evidence))
@@ -59,12 +59,13 @@ async def run_trial(scenario: Scenario, place: Place, *, keep: Path | None = Non
     )
 
 
-async def _end(scene: Scene, patience: float) -> str:
+async def _end(scene: Scene, scenario: Scenario) -> str:
     """Wait until every caller has its answers and every email its end, then stop all; return what did not end."""
     scene.dial.right_all()
     for actor in scene.actors.values():
         if not actor.process.is_alive:
             await actor.start()
+    patience = scenario.patience
     unsettled = await _answered(scene, patience) or await _settled(scene, patience)
     for actor in scene.actors.values() if unsettled else ():
         actor.process.signal(SHOW_TASKS)
@@ -89,15 +90,19 @@ async def _settled(scene: Scene, patience: float) -> str:
     reader = OutboxReader(scene.database_url)
     horizon = scene.dial.now() + HORIZON
     deadline = scene.tempo.now() + patience
-    last_look, warps = None, 0
+    last_look = None
     while scene.tempo.now() < deadline:
         look = await reader.progress(scene.dial.now())
         if look.is_idle and (look.next is None or look.next > horizon):
             return ""
-        if look.is_idle and look.next is not None and look == last_look:  # twice, for a claim may be under way
-            scene.dial.warp(max(timedelta(), look.next - scene.dial.now()) + timedelta(seconds=1))
-            warps += 1
-            await reader.nudge(warps)
-        last_look = look
-        await asyncio.sleep(_LOOK_SECONDS)
+        if look != last_look:  # looked at twice, for a claim may be under way
+            last_look = look
+        elif look.is_idle and look.next is not None:
+            await _warp(scene, reader, look.next - scene.dial.now())
+        await scene.tempo.rest(_LOOK_SECONDS)
     return f"{await reader.progress(scene.dial.now())} after {patience:.0f} s"
+
+
+async def _warp(scene: Scene, reader: OutboxReader, span: timedelta) -> None:
+    scene.dial.warp(max(timedelta(), span) + timedelta(seconds=1))
+    await reader.nudge()

@@ -173,11 +173,17 @@ class TestCopies:
         self, status: EmailStatus, recipient: RecipientStatus
     ) -> None:
         email = replace(EMAIL, status=status, recipients={ADA: recipient}, problem="refused")
-        assert "not sent means not sent" in broken(with_email(email, copies=1))
+        assert "nothing is sent twice" in broken(with_email(email, copies=1))
 
     def test_a_retried_doubt_may_give_a_second_copy_and_no_third(self) -> None:
         assert check(with_email(RETRIED_DOUBT, copies=2, excuses=(KILL,))) == []
         assert broken(with_email(RETRIED_DOUBT, copies=3, excuses=(KILL,))) == {"nothing is sent twice"}
+
+    def test_who_prefers_duplicates_to_doubts_gets_one_for_each_doubt_at_most(self) -> None:
+        evidence = replace(with_email(EMAIL, copies=2, excuses=(KILL,)), resends=True)
+        assert check(evidence) == []
+        assert broken(replace(evidence, taken=(TAKEN,) * 3)) == {"nothing is sent twice"}
+        assert broken(replace(evidence, excuses=())) == {"nothing is sent twice"}
 
     def test_a_message_that_differs_from_what_is_stored_is_found(self) -> None:
         assert broken(replace(EVIDENCE, taken=(replace(TAKEN, subject="before"),))) == {
