@@ -321,13 +321,14 @@ def test_without_a_worker_nothing_is_sent(stdio: Stage, inside: Inside) -> None:
 
 def test_an_interrupted_wait_says_that_the_email_is_accepted(stdio: Stage, inside: Inside) -> None:
     command = [*OUTSPOOL, "send", *_slow(stdio)]
+    stdio.sink.fail(message="wait 8")
     with subprocess.Popen(
         command, env=dict(stdio.environment), cwd=stdio.folder, stderr=subprocess.PIPE, encoding="utf-8"
     ) as sending:
         deadline = time.monotonic() + _PATIENCE
         while not (found := result(inside("list", "--query", stdio.topic, "--json"))["emails"]):
             assert time.monotonic() < deadline
-        inside.until(found[0]["id"], "sending")
+        stdio.sink.fail()
         sending.send_signal(signal.SIGINT)
         _, complaint = sending.communicate(timeout=_PATIENCE)
     assert sending.returncode == 130

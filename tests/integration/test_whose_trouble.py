@@ -45,9 +45,9 @@ async def until(app: Outspool, clock: SetClock, email: Email, *statuses: EmailSt
 
 
 async def pause_is_over(app: Outspool, clock: SetClock) -> None:
-    pause = await app.outbox.pause()
-    assert pause is not None
-    clock.pass_by(pause.until - clock.now() + timedelta(milliseconds=1))
+    resumes = (await app.account.state()).paused_until
+    assert resumes is not None
+    clock.pass_by(resumes - clock.now() + timedelta(milliseconds=1))
     app.changes.announce(due=True)
 
 
