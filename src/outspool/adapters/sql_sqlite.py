@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -157,10 +159,24 @@ def _prepare(connection: Any, _record: object) -> None:
     """Set what every connection needs; WAL lasts, so only the first process pays for it."""
     connection.isolation_level = None  # the driver's own BEGIN comes too late and is never IMMEDIATE
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _begin_wal(cursor)
     cursor.execute("PRAGMA synchronous=FULL")  # NORMAL can lose the last commits when the power fails
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _begin_wal(cursor: Any) -> None:
+    """Switch to WAL. While another process does the same SQLite says "locked" at once, whatever the timeout."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin(connection: sa.Connection) -> None:
