@@ -13,6 +13,7 @@
     │   ├── RecipientRefused          recipient_refused (by the operator's policy)
     │   ├── TooLarge                  too_large
     │   ├── RateLimited               rate_limited: the sender's hour is full
+    │   ├── TemplateError             template_error
     │   └── NotConfigured             not_configured
     ├── StoreUnavailable              store_unavailable: the database cannot be used now
     ├── AccountTrouble                the SMTP account, not the email, is at fault
@@ -116,6 +117,12 @@ class RateLimited(Refusal):
         super().__init__(message, hint)
         self.retry_after = retry_after
         self.retry_at = retry_at
+
+
+class TemplateError(Refusal):
+    """There is no such template, it is broken, or it and its variables do not go together."""
+
+    code = "template_error"
 
 
 class NotConfigured(Refusal):

@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     batch_size: int = Field(50, alias="EMAIL_BATCH_SIZE", ge=1, le=1000)
     allowed_recipients: CommaSeparated | None = Field(None, alias="EMAIL_ALLOWED_RECIPIENTS")
     denied_recipients: CommaSeparated = Field((), alias="EMAIL_DENIED_RECIPIENTS")
+    template_dir: Path | None = Field(None, alias="EMAIL_TEMPLATE_DIR")
     max_message_mb: float = Field(25, alias="EMAIL_MAX_MESSAGE_MB", gt=0, le=150)
 
     allowed_hosts: CommaSeparated | None = Field(None, alias="OUTSPOOL_ALLOWED_HOSTS")
@@ -109,6 +110,11 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """The database: ``DATABASE_URL``, or an SQLite file in the data directory."""
         return self.database_url or f"sqlite:///{self.data_dir.expanduser().absolute() / 'outspool.db'}"
+
+    @property
+    def templates_dir(self) -> Path:
+        """Where the operator's templates are: ``EMAIL_TEMPLATE_DIR``, or a folder in the data directory."""
+        return (self.template_dir or self.data_dir / "templates").expanduser().absolute()
 
     @property
     def sandbox_dir(self) -> Path:

@@ -65,8 +65,8 @@ def test_a_small_draft_gets_the_configured_sender_and_the_defaults() -> None:
     assert _content() == Content(sender=_ME, to=(Mailbox(address="a@x.com"),), subject="Hello", body="Hi")
 
 
-def test_every_field_of_a_draft_is_a_field_of_the_content() -> None:
-    assert {f.name for f in fields(Draft)} == {f.name for f in fields(Content)}
+def test_every_field_of_a_draft_is_a_field_of_the_content_or_of_a_template() -> None:
+    assert {f.name for f in fields(Draft)} - _OF_TEMPLATES == {f.name for f in fields(Content)}
 
 
 @pytest.mark.parametrize(
@@ -238,6 +238,7 @@ def test_the_same_schedule_has_the_same_fingerprint_at_any_time() -> None:
         fingerprint(content, scheduled_at="tomorrow")
 
 
+_OF_TEMPLATES = {"template", "variables"}
 _OTHERS: Mapping[str, Any] = {
     "to": ["b@x.com"],
     "cc": ["b@x.com"],
@@ -256,9 +257,23 @@ _OTHERS: Mapping[str, Any] = {
 
 
 def test_every_field_counts_in_the_fingerprint() -> None:
-    assert _OTHERS.keys() == {f.name for f in fields(Draft)}
+    assert _OTHERS.keys() == {f.name for f in fields(Draft)} - _OF_TEMPLATES
     prints = {fingerprint(_content(**{name: value})) for name, value in _OTHERS.items()}
     assert len(prints | {fingerprint(_content())}) == len(_OTHERS) + 1
+
+
+def test_a_template_and_its_variables_count_in_the_fingerprint() -> None:
+    content = _content()
+    asked: list[Mapping[str, Any]] = [
+        {},
+        {"template": "report"},
+        {"template": "notification"},
+        {"template": "report", "variables": {"title": "A", "rows": [[1]]}},
+        {"template": "report", "variables": {"title": "A", "rows": [[2]]}},
+    ]
+    assert len({fingerprint(content, **more) for more in asked}) == len(asked)
+    one, two = ({"a": 1, "b": 2}, {"b": 2, "a": 1})
+    assert fingerprint(content, template="t", variables=one) == fingerprint(content, template="t", variables=two)
 
 
 def test_a_fingerprint_of_today_is_one_of_tomorrow() -> None:

@@ -20,6 +20,7 @@ from outspool.adapters.sql_schema import MigratedDatabase, migrate
 from outspool.adapters.sql_store import SqlEmailStore
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.adapters.system_clock import SystemClock
+from outspool.adapters.template_folder import SHIPPED, TemplateFolder
 from outspool.adapters.ticker import Ticker
 from outspool.adapters.uuid7 import new_id
 from outspool.app import configuration
@@ -32,6 +33,7 @@ from outspool.services.dispatcher import Dispatcher, Limits
 from outspool.services.outbox import Outbox
 from outspool.services.pace import Pace
 from outspool.services.recorder import Recorder
+from outspool.services.templates import Templates
 from outspool.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -57,7 +59,16 @@ class Outspool:
         self.queue = SqlQueue(self.database, self.changes, lane=self.lane, account=account, quota=quota)
         self.account = SqlAccount(self.database, self.changes, name=account)
         terms = configuration.terms(settings, self.smtp)
-        self.outbox = Outbox(self.store, self.account, self.changes, terms=terms, new_id=new_id, clock=self.clock)
+        templates = Templates([TemplateFolder(settings.templates_dir), TemplateFolder(SHIPPED)])
+        self.outbox = Outbox(
+            self.store,
+            self.account,
+            self.changes,
+            templates=templates,
+            terms=terms,
+            new_id=new_id,
+            clock=self.clock,
+        )
 
     @property
     def account_label(self) -> str:

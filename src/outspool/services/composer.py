@@ -102,8 +102,7 @@ def _recipient_fields(content: Content) -> Iterator[str]:
 
 def _entity(email: Email) -> tuple[list[str], bytes]:
     """Return the MIME fields and the body: one text, or the same said twice (RFC 2046 §5.1.4), plain first."""
-    html = _normalised(email.content.html or "")
-    plain = _normalised(email.content.body or "") or (text_alternative(html) if html else "")
+    plain, html = alternatives(email.content)
     if not html:
         return _text("plain", plain, is_last=True)
     if not plain:
@@ -114,6 +113,15 @@ def _entity(email: Email) -> tuple[list[str], bytes]:
         lines += [f"--{boundary}".encode(), *(field.encode() for field in fields), b"", body]
     lines += [f"--{boundary}--".encode(), b""]
     return [f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"'], b"\r\n".join(lines)
+
+
+def alternatives(content: Content) -> tuple[str, str]:
+    """Return the plain text and the HTML that go on the wire; each may be empty.
+
+    Raises `InvalidArgument` for half a character.
+    """
+    html = _normalised(content.html or "")
+    return _normalised(content.body or "") or (text_alternative(html) if html else ""), html
 
 
 def _normalised(text: str) -> str:

@@ -25,14 +25,16 @@ from outspool.errors import (
     NotFound,
     Refusal,
     StoreUnavailable,
+    TemplateError,
     TooLarge,
     WrongState,
     brief,
 )
 from outspool.ports import Account, AccountState, Changes, Clock, EmailStore
-from outspool.services.composer import composed, new_message_id
+from outspool.services.composer import alternatives, composed, new_message_id
 from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft, revise_content
 from outspool.services.listing import Filters, Listing, read_email_id, read_search, write_cursor
+from outspool.services.templates import TemplateCard, Templates
 from outspool.services.waiting_room import WaitingRoom
 
 logger = logging.getLogger(__name__)
@@ -55,6 +57,15 @@ class Acceptance:
     refusal: NotConfigured | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What would go out: the `email` as it would be stored, its plain `text`, and the message's `size` in bytes."""
+
+    email: Email
+    text: str
+    size: int
+
+
 class Outbox:
     """The service behind every face. Each method raises `Refusal` (nothing changed) or `StoreUnavailable`."""
 
@@ -64,6 +75,7 @@ class Outbox:
         account: Account,
         changes: Changes,
         *,
+        templates: Templates,
         terms: Acceptance,
         new_id: Callable[[datetime], UUID],
         clock: Clock,
@@ -72,6 +84,7 @@ class Outbox:
         self._store = store
         self._account = account
         self._waiting_room = WaitingRoom(store, changes)
+        self._templates = templates
         self._terms = terms
         self._new_id = new_id
         self._clock = clock
@@ -116,16 +129,12 @@ class Outbox:
         """
         if self._terms.refusal is not None:
             raise self._terms.refusal
-        if when is not None and not when.is_given:
-            raise InvalidSchedule(
-                "Neither scheduled_at nor delay is given.",
-                "Give one: scheduled_at 2026-11-23T09:00:00+01:00, or delay PT2H. Nothing was scheduled.",
-            )
         key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
         try:
-            email = self._new_email(draft, when, key)
-        except InvalidSchedule:
-            # The same call made again, after its time has come, must find its email and not send another.
+            email = await self._new_email(draft, when, key)
+        except (InvalidSchedule, TemplateError):
+            # The same call made again, after its time has come or its template has changed, must find its email and
+            # not send another.
             if key is not None and (known := await self._known(draft, when, key)) is not None:
                 return known
             raise
@@ -133,14 +142,28 @@ class Outbox:
         event = Event(at=email.created_at, status=email.status, code="accepted")
         return await self._store.add(email, event)
 
+    async def preview(self, draft: Draft, *, when: When | None = None) -> Preview:
+        """Return what `accept` would make of the same, and store nothing. It needs no account to be set."""
+        email = await self._new_email(draft, when, None)
+        text, _ = alternatives(email.content)
+        return Preview(email=email, text=text, size=await self._check_size(email))
+
     async def _known(self, draft: Draft, when: When | None, key: str) -> Email | None:
+        if when is not None and not when.is_given:
+            return None
         email = await self._store.by_key(key)
-        asked = _fingerprint(read_draft(draft, self._terms.policy), when)
+        filled = draft if draft.template is None else replace(draft, template=None, body=draft.template)
+        asked = _fingerprint(read_draft(filled, self._terms.policy), when, draft)
         return email if email is not None and email.fingerprint == asked else None
 
-    def _new_email(self, draft: Draft, when: When | None, key: str | None) -> Email:
+    async def _new_email(self, draft: Draft, when: When | None, key: str | None) -> Email:
+        if when is not None and not when.is_given:
+            raise InvalidSchedule(
+                "Neither scheduled_at nor delay is given.",
+                "Give one: scheduled_at 2026-11-23T09:00:00+01:00, or delay PT2H. Nothing was scheduled.",
+            )
+        content = read_draft(await self._templates.written(draft), self._terms.policy)
         now = self._clock.now()
-        content = read_draft(draft, self._terms.policy)
         scheduled_at = when.moment(now=now) if when is not None else None
         due_at = scheduled_at or now
         email_id = self._new_id(now)
@@ -156,11 +179,11 @@ class Outbox:
             expires_at=due_at + self._terms.expire_after,
             scheduled_at=scheduled_at,
             idempotency_key=key,
-            fingerprint=_fingerprint(content, when),
+            fingerprint=_fingerprint(content, when, draft),
         )
 
-    async def _check_size(self, email: Email) -> None:
-        """Compose the message once: what is accepted can be sent, and is small enough."""
+    async def _check_size(self, email: Email) -> int:
+        """Compose the message once: what is accepted can be sent, and is small enough. Return its size in bytes."""
         limit = self._terms.policy.max_message_bytes
         size = len(await composed(email))
         if size > limit:
@@ -168,6 +191,11 @@ class Outbox:
                 f"The message would be {size / 1e6:.1f} MB as encoded; at most {limit / 1e6:.1f} MB are allowed.",
                 "Shorten it, or raise EMAIL_MAX_MESSAGE_MB if your server takes more.",
             )
+        return size
+
+    async def list_templates(self) -> list[TemplateCard]:
+        """Return what templates there are, by name."""
+        return await self._templates.listed()
 
     async def get(self, email_id: str) -> Email:
         """Return the email with its events."""
@@ -279,9 +307,19 @@ class Outbox:
         return email
 
 
-def _fingerprint(content: Content, when: When | None) -> str:
+def _fingerprint(content: Content, when: When | None, draft: Draft) -> str:
+    """Return the fingerprint of what was asked: of a template its name, for what it says may change."""
     when = when or When()
-    return fingerprint(content, scheduled_at=when.scheduled_at, timezone=when.timezone, delay=when.delay)
+    if draft.template is not None:
+        content = replace(content, subject=draft.subject, body=None, html=None)
+    return fingerprint(
+        content,
+        scheduled_at=when.scheduled_at,
+        timezone=when.timezone,
+        delay=when.delay,
+        template=draft.template,
+        variables=draft.variables,
+    )
 
 
 def _pending(content: Content) -> tuple[Recipient, ...]:

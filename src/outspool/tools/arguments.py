@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from outspool.domain.status import EmailStatus
 
@@ -30,6 +31,11 @@ def _from_json(*kinds: type) -> Callable[[object], object]:
     return read
 
 
+def _flag(value: object) -> object:
+    """Read a yes or no that is written as a word."""
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
 def _listed(value: object) -> object:
     """Take one string for a list of one."""
     parsed = _from_json(list)(value)
@@ -43,7 +49,11 @@ Addresses = Annotated[
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
 Headers = Annotated[dict[str, str], BeforeValidator(_from_json(dict))]
+Variables = Annotated[dict[str, Any], BeforeValidator(_from_json(dict))]
 Priority = Literal["low", "normal", "high"]
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
 
 
 class Arguments(BaseModel):
@@ -56,8 +66,8 @@ class MessageArguments(Arguments):
     """One new email."""
 
     to: Addresses = Field(description='Recipients: ["a@example.com", "Ada <b@example.com>"].')
-    subject: str
-    body: str | None = Field(None, description="Plain text. Give body, html, or both.")
+    subject: str | None = Field(None, description="Required, unless a template has one.")
+    body: str | None = Field(None, description="Plain text. Give body, html, or both; or a template.")
     html: str | None = Field(None, description="HTML; a text version is added if body is missing.")
     cc: Strings | None = None
     bcc: Strings | None = Field(None, description="Hidden from the other recipients.")
@@ -68,10 +78,20 @@ class MessageArguments(Arguments):
     headers: Headers | None = Field(None, description='{"X-Project": "42"}')
     tags: Strings | None = Field(None, description="Labels for list_emails; never sent.")
     priority: Priority | None = Field(None, description="Which due email leaves first.")
+    template: str | None = Field(None, description="A name from list_templates.")
+    variables: Variables | None = Field(None, description="What the template needs.")
     idempotency_key: str | None = Field(
         None,
         description='Your name for this email: "invoice-42". Repeating the call with it never sends a second one.',
     )
+    preview: Flag = Field(default=False, description="Return what would go out; store and send nothing.")
+
+    @model_validator(mode="after")
+    def _has_subject(self) -> Self:
+        """An empty subject may be meant; a missing one was forgotten."""
+        if self.subject is None and self.template is None:
+            raise PydanticCustomError("missing", "subject")
+        return self
 
 
 class SendArguments(MessageArguments):
@@ -101,6 +121,10 @@ class EmailArguments(Arguments):
 def _clearable() -> Any:
     """Make an argument for which null is not the same as absence; without a default the schema keeps the null."""
     return Field(default_factory=lambda: None)
+
+
+class NoArguments(Arguments):
+    """The tools that take nothing."""
 
 
 class UpdateArguments(EmailArguments):

@@ -42,7 +42,8 @@ _EXPECTED: Mapping[str, str] = MappingProxyType(
         "missing": "is required",
         "string_type": "must be a string",
         "list_type": "must be a list of strings",
-        "dict_type": "must be an object of strings",
+        "dict_type": "must be an object",
+        "bool_type": "must be true or false",
         "int_type": "must be a whole number",
         "int_from_float": "must be a whole number",
         "float_type": "must be a number",
@@ -63,7 +64,7 @@ def refusal(
     unknown = [str(e["loc"][-1]) for e in found if e["type"] == "extra_forbidden"]
     if unknown:
         return _unknown(unknown, _names(model), untouched, elsewhere)
-    missing = [_path(e["loc"]) for e in found if e["type"] == "missing"]
+    missing = [_path(e["loc"]) if e["loc"] else e["msg"] for e in found if e["type"] == "missing"]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         return InvalidArgument(f"{' and '.join(missing)} {verb} required.", untouched)

@@ -6,10 +6,10 @@ client's model pays for the tool list on every turn; the others declare the head
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
@@ -18,6 +18,8 @@ from outspool.domain.schedule import describe_wait
 from outspool.domain.status import EmailStatus
 from outspool.domain.summary import Pause, next_attempt_at, summarize, utc
 from outspool.ports import MOST_COUNTED
+from outspool.services.outbox import Preview
+from outspool.services.templates import TemplateCard
 
 Time = Annotated[datetime, PlainSerializer(utc, return_type=str)]
 
@@ -29,6 +31,14 @@ class Result(BaseModel):
     """Base of all: written by name or by alias, dumped by alias."""
 
     model_config = ConfigDict(populate_by_name=True)
+
+
+class PreviewableHead(Result):
+    """What `send_email` and `schedule_email` declare: a preview has no id."""
+
+    id: str | None = None
+    status: str
+    summary: str
 
 
 class RecipientResult(Result):
@@ -50,12 +60,10 @@ class ErrorResult(Result):
     hint: str | None = None
 
 
-class EmailHead(Result):
+class EmailHead(PreviewableHead):
     """What a caller acts on next."""
 
     id: str
-    status: str
-    summary: str
 
 
 class EmailResult(EmailHead):
@@ -76,7 +84,7 @@ class EmailResult(EmailHead):
     error: ErrorResult | None = None
 
 
-class ScheduledHead(EmailHead):
+class ScheduledHead(PreviewableHead):
     """The head with the server's clock, so that a wrong idea of "now" shows."""
 
     scheduled_at: Time | None = None
@@ -86,6 +94,51 @@ class ScheduledHead(EmailHead):
 
 class ScheduledResult(ScheduledHead, EmailResult):
     """An email with the server's clock."""
+
+
+class PreviewResult(PreviewableHead):
+    """What would go out."""
+
+    status: str = "preview"
+    from_: str = Field(alias="from")
+    to: list[str]
+    cc: list[str] | None = None
+    bcc: list[str] | None = None
+    subject: str
+    text: str
+    html: str | None = None
+    size: int
+    scheduled_at: Time | None = None
+    now: Time
+    in_: str | None = Field(alias="in")
+
+
+class TemplateHead(Result):
+    """What a template needs in `variables`, and the defaults of those that may be left out."""
+
+    name: str
+    required: list[str]
+    defaults: dict[str, Any]
+
+
+class TemplateResult(TemplateHead):
+    """One template; `error` says why it cannot be used."""
+
+    description: str | None = None
+    subject: str | None = None
+    error: str | None = None
+
+
+class TemplatesHead(Result):
+    """What `list_templates` declares."""
+
+    templates: list[TemplateHead]
+
+
+class TemplatesResult(Result):
+    """All templates, by name."""
+
+    templates: list[TemplateResult]
 
 
 class EventResult(Result):
@@ -152,6 +205,44 @@ def scheduled_result(email: Email, *, now: datetime, pause: Pause | None) -> Sch
     shown = email_result(email, now=now, pause=pause)
     wait = describe_wait(now, email.due_at) if email.due_at > now else "now"
     return ScheduledResult(**dict(shown), now=now, in_=wait)
+
+
+def preview_result(preview: Preview, *, now: datetime) -> PreviewResult:
+    """Show what would go out."""
+    email, content = preview.email, preview.email.content
+    count = len(email.recipients)
+    when = f"{describe_wait(now, email.due_at)}" if email.scheduled_at else "at once"
+    return PreviewResult(
+        summary=f"Preview: nothing was stored or sent. It would leave {when}, for {count} "
+        f"{'recipient' if count == 1 else 'recipients'}, {preview.size:,} bytes.",
+        from_=written(content.sender),
+        to=[written(m) for m in content.to],
+        cc=[written(m) for m in content.cc] or None,
+        bcc=[written(m) for m in content.bcc] or None,
+        subject=content.subject,
+        text=preview.text,
+        html=content.html,
+        size=preview.size,
+        scheduled_at=email.scheduled_at,
+        now=now,
+        in_=describe_wait(now, email.due_at) if email.scheduled_at else None,
+    )
+
+
+def templates_result(cards: Sequence[TemplateCard]) -> TemplatesResult:
+    """Show the templates there are."""
+    return TemplatesResult(templates=[_template(card) for card in cards])
+
+
+def _template(card: TemplateCard) -> TemplateResult:
+    return TemplateResult(
+        name=card.name,
+        description=card.description or None,
+        subject=card.subject or None,
+        required=list(card.required),
+        defaults=dict(card.defaults),
+        error=card.trouble or None,
+    )
 
 
 def status_result(email: Email, *, now: datetime, pause: Pause | None) -> StatusResult:

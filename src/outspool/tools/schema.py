@@ -24,9 +24,8 @@ def input_schema(model: type[BaseModel], *, explained: type[BaseModel] | None = 
 
 
 def output_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return what `model` is dumped as. Only the root says which fields are always there."""
-    schema = model.model_json_schema(by_alias=True, mode="serialization")
-    return _compact(schema, keep_required=False) | {"required": schema["required"]}
+    """Return what `model` is dumped as; which fields are always there is not said."""
+    return _compact(model.model_json_schema(by_alias=True, mode="serialization"), keep_required=False)
 
 
 def _bare(node: Any) -> Any:
@@ -41,7 +40,7 @@ def _bare(node: Any) -> Any:
 
 
 def _compact(schema: dict[str, Any], *, keep_required: bool) -> dict[str, Any]:
-    """Strip titles, null defaults, docstrings and references."""
+    """Strip titles, empty defaults, docstrings and references."""
     definitions = schema.pop("$defs", {})
     noise = _NOISE if keep_required else _NOISE | {"required"}
     compacted: dict[str, Any] = _strip(schema, definitions, noise)
@@ -65,7 +64,7 @@ def _strip(node: Any, definitions: dict[str, Any], noise: frozenset[str]) -> Any
         if key == "properties"
         else _strip(value, definitions, noise)
         for key, value in node.items()
-        if key not in noise and not (key == "default" and value is None)
+        if key not in noise and not (key == "default" and not value)
     }
 
 

@@ -1,4 +1,4 @@
-"""The MCP server: seven tools, each described for a model that has never seen it.
+"""The MCP server: a few tools, each described for a model that has never seen it.
 
 It has no lifespan of its own: the SDK enters one per SSE connection, so what must run once per process is not started
 here but in `outspool.app`.
@@ -15,12 +15,20 @@ from outspool.tools.arguments import (
     EmailArguments,
     ListArguments,
     MessageArguments,
+    NoArguments,
     ScheduleArguments,
     SendArguments,
     UpdateArguments,
 )
 from outspool.tools.handlers import Handlers
-from outspool.tools.results import EmailHead, ListResult, ScheduledHead, StatusResult
+from outspool.tools.results import (
+    EmailHead,
+    ListResult,
+    PreviewableHead,
+    ScheduledHead,
+    StatusResult,
+    TemplatesHead,
+)
 from outspool.tools.strict_tool import StrictTool
 
 INSTRUCTIONS = (
@@ -44,7 +52,14 @@ def build_server(outbox: Outbox) -> MCPServer[object]:
 
 
 def _tools(handlers: Handlers) -> tuple[StrictTool, ...]:
-    return (_send(handlers), _schedule(handlers), _status(handlers), _list(handlers), *_changes(handlers))
+    return (
+        _send(handlers),
+        _schedule(handlers),
+        _status(handlers),
+        _list(handlers),
+        *_changes(handlers),
+        _templates(handlers),
+    )
 
 
 def _send(handlers: Handlers) -> StrictTool:
@@ -59,7 +74,7 @@ def _send(handlers: Handlers) -> StrictTool:
             "before retry_email."
         ),
         arguments=SendArguments,
-        result=EmailHead,
+        result=PreviewableHead,
         annotations=_hints(destructive=True, open_world=True),
         untouched="Nothing was sent.",
         elsewhere=dict.fromkeys(("scheduled_at", "timezone", "delay"), "schedule_email"),
@@ -160,6 +175,18 @@ def _changes(handlers: Handlers) -> tuple[StrictTool, ...]:
     )
 
 
+def _templates(handlers: Handlers) -> StrictTool:
+    return StrictTool.build(
+        handlers.templates,
+        name="list_templates",
+        title="List templates",
+        description="The templates that send_email can fill in: variables each requires, defaults of the others.",
+        arguments=NoArguments,
+        result=TemplatesHead,
+        annotations=_hints(read_only=True),
+    )
+
+
 def _hints(
     *,
     read_only: bool = False,
@@ -167,10 +194,13 @@ def _hints(
     idempotent: bool = False,
     open_world: bool = False,
 ) -> ToolAnnotations:
-    """Say honestly what a call may do; "destructive" here means that it cannot be taken back."""
+    """Say honestly what a call may do; "destructive" here means that it cannot be taken back.
+
+    What MCP assumes anyway is left out: no idempotence, and an open world.
+    """
     return ToolAnnotations(
         read_only_hint=read_only,
         destructive_hint=destructive,
-        idempotent_hint=idempotent or read_only,
-        open_world_hint=open_world,
+        idempotent_hint=idempotent or read_only or None,
+        open_world_hint=None if open_world else False,
     )
