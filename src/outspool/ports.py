@@ -193,6 +193,10 @@ class EmailStore(Protocol):
         """Return the email with its events, oldest first, or None."""
         ...
 
+    async def version(self, email_id: UUID) -> int | None:
+        """Return the email's version, None when there is no such email."""
+        ...
+
     async def settled(self, ids: Collection[UUID]) -> frozenset[UUID]:
         """Return which of these emails are neither ``queued`` nor ``sending`` now."""
         ...

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 from mcp.client import Client
+from mcp.client.session import MessageHandlerFnT
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import TextContent
@@ -81,8 +82,11 @@ class Stage:
         return replace(self, transport=transport, era=era, topic=uuid.uuid4().hex[:12])
 
     @asynccontextmanager
-    async def session(self, **environment: str) -> AsyncIterator[Session]:
-        """Connect a client; over stdio that starts an outspool, with more `environment` if given."""
+    async def session(self, *, hears: MessageHandlerFnT | None = None, **environment: str) -> AsyncIterator[Session]:
+        """Connect a client that `hears` what the server tells unasked.
+
+        Over stdio that starts an outspool, with more `environment` if given.
+        """
         with (self.folder / "stdio.log").open("a") as log:
             if self.transport == "stdio":
                 parameters = StdioServerParameters(
@@ -91,11 +95,11 @@ class Stage:
                     env={**self.environment, **environment},
                     cwd=self.folder,
                 )
-                client = Client(stdio_client(parameters, errlog=log), mode=self.era)
+                client = Client(stdio_client(parameters, errlog=log), mode=self.era, message_handler=hears)
             elif self.transport == "sse":
-                client = Client(sse_client(f"{self.url}/sse"), mode=self.era)
+                client = Client(sse_client(f"{self.url}/sse"), mode=self.era, message_handler=hears)
             else:
-                client = Client(f"{self.url}/mcp", mode=self.era)
+                client = Client(f"{self.url}/mcp", mode=self.era, message_handler=hears)
             async with client:
                 yield Session(client)
 

@@ -133,6 +133,11 @@ class SqlEmailStore:
         """See `EmailStore.get`."""
         return await self.database.read(lambda connection: load(connection, email_id))
 
+    async def version(self, email_id: UUID) -> int | None:
+        """See `EmailStore.version`."""
+        statement = sa.select(emails.c.version).where(emails.c.id == email_id)
+        return await self.database.read(lambda connection: connection.execute(statement).scalar())
+
     async def settled(self, ids: Collection[UUID]) -> frozenset[UUID]:
         """See `EmailStore.settled`."""
         statement = sa.select(emails.c.id).where(emails.c.id.in_(ids), ~_stands_in(UNSETTLED))

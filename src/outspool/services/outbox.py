@@ -32,6 +32,7 @@ from outspool.errors import (
 )
 from outspool.ports import Account, AccountState, Changes, Clock, EmailStore
 from outspool.services.composer import alternatives, composed, new_message_id
+from outspool.services.email_news import next_version
 from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft, revise_content
 from outspool.services.listing import Filters, Listing, read_email_id, read_search, write_cursor
 from outspool.services.templates import TemplateCard, Templates
@@ -83,6 +84,7 @@ class Outbox:
         """`new_id` must give ids that grow with the time it is given (UUIDv7): pages are cut by them."""
         self._store = store
         self._account = account
+        self._changes = changes
         self._waiting_room = WaitingRoom(store, changes)
         self._templates = templates
         self._terms = terms
@@ -197,11 +199,30 @@ class Outbox:
         """Return what templates there are, by name."""
         return await self._templates.listed()
 
+    async def show_template(self, name: str) -> tuple[TemplateCard, Mapping[str, str]]:
+        """Return one template, and the text of its files by their names."""
+        return await self._templates.shown(name)
+
+    async def raw(self, email_id: str) -> bytes:
+        """Return the very message that goes, or went, on the wire."""
+        return await composed(await self.get(email_id))
+
+    async def version(self, email_id: str) -> int:
+        """Return the email's version, which grows with every change."""
+        version = await self._store.version(read_email_id(email_id))
+        if version is None:
+            raise _not_found(email_id)
+        return version
+
+    async def next_version(self, email_id: str, *, after: int) -> int:
+        """Wait, for as long as it takes, until the email is of another version than `after`; return that."""
+        return await next_version(self._store, self._changes, read_email_id(email_id), after=after)
+
     async def get(self, email_id: str) -> Email:
         """Return the email with its events."""
         email = await self._store.get(read_email_id(email_id))
         if email is None:
-            raise NotFound(f"There is no email {brief(email_id)}.", "Use list_emails to find its id.")
+            raise _not_found(email_id)
         return email
 
     async def find(self, **filters: Unpack[Filters]) -> Listing:
@@ -305,6 +326,10 @@ class Outbox:
             async with asyncio.timeout(_LAST_LOOK_SECONDS):
                 return await self._store.get(email.id) or email
         return email
+
+
+def _not_found(email_id: str) -> NotFound:
+    return NotFound(f"There is no email {brief(email_id)}.", "Use list_emails to find its id.")
 
 
 def _fingerprint(content: Content, when: When | None, draft: Draft) -> str:

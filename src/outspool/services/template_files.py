@@ -81,6 +81,12 @@ class TemplateShelf:
             front=front,
         )
 
+    def sources(self, name: str) -> dict[str, str]:
+        """Return the text of each file of the template, whole, by its name."""
+        source = self._source_of(name)
+        texts = {} if source is None else {name + ending: source.read(name + ending) for ending in (_HTML, _TEXT)}
+        return {file: text for file, text in texts.items() if text is not None}
+
     def body(self, file: str) -> str | None:
         """Return the text of a file after its front matter, which a comment of as many lines stands for.
 

@@ -52,9 +52,9 @@ class Templates:
         """Return a card of every template, by name."""
         return await self._in_thread(lambda: [self._card(name) for name in self._shelf.names()])
 
-    async def card(self, name: str) -> TemplateCard:
-        """Return the card of one template."""
-        return await self._in_thread(lambda: self._read_card(self._shelf.template(name)))
+    async def shown(self, name: str) -> tuple[TemplateCard, Mapping[str, str]]:
+        """Return the card of one template, and the text of its files by their names."""
+        return await self._in_thread(lambda: (self._read_card(self._shelf.template(name)), self._shelf.sources(name)))
 
     async def written(self, draft: Draft) -> Draft:
         """Return `draft` with the subject, text and HTML of the template it names; one that names none as it is.

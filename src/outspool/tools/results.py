@@ -231,10 +231,11 @@ def preview_result(preview: Preview, *, now: datetime) -> PreviewResult:
 
 def templates_result(cards: Sequence[TemplateCard]) -> TemplatesResult:
     """Show the templates there are."""
-    return TemplatesResult(templates=[_template(card) for card in cards])
+    return TemplatesResult(templates=[template_result(card) for card in cards])
 
 
-def _template(card: TemplateCard) -> TemplateResult:
+def template_result(card: TemplateCard) -> TemplateResult:
+    """Show one template."""
     return TemplateResult(
         name=card.name,
         description=card.description or None,

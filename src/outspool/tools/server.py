@@ -7,7 +7,7 @@ here but in `outspool.app`.
 from __future__ import annotations
 
 from mcp.server.mcpserver import MCPServer
-from mcp_types import ToolAnnotations
+from mcp_types import SubscribeRequestParams, ToolAnnotations, UnsubscribeRequestParams
 
 from outspool import __version__
 from outspool.services.outbox import Outbox
@@ -21,6 +21,8 @@ from outspool.tools.arguments import (
     UpdateArguments,
 )
 from outspool.tools.handlers import Handlers
+from outspool.tools.prompts import add_prompts
+from outspool.tools.resources import add_resources
 from outspool.tools.results import (
     EmailHead,
     ListResult,
@@ -30,6 +32,7 @@ from outspool.tools.results import (
     TemplatesHead,
 )
 from outspool.tools.strict_tool import StrictTool
+from outspool.tools.subscriptions import Subscriptions
 
 INSTRUCTIONS = (
     "An email outbox. Once a tool returns an id the email is stored and goes out by itself, retries included: do not "
@@ -41,14 +44,24 @@ INSTRUCTIONS = (
 
 def build_server(outbox: Outbox) -> MCPServer[object]:
     """Build the server over `outbox`; run it over stdio, or give it to `outspool.http.asgi.build_app`."""
-    return MCPServer(
+    subscriptions = Subscriptions(outbox)
+    server: MCPServer[object] = MCPServer(
         "outspool",
         title="outspool email outbox",
         version=__version__,
         instructions=INSTRUCTIONS,
         tools=list(_tools(Handlers(outbox))),
         log_level="WARNING",
+        subscriptions=subscriptions.bus,
+        middleware=[subscriptions.while_listening],
     )
+    add_resources(server, outbox)
+    add_prompts(server)
+    # MCPServer serves the subscriptions of the later era only, and has no other way to these.
+    handshake_era = server._lowlevel_server  # noqa: SLF001
+    handshake_era.add_request_handler("resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)
+    handshake_era.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, subscriptions.unsubscribe)
+    return server
 
 
 def _tools(handlers: Handlers) -> tuple[StrictTool, ...]:
