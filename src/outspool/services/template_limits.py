@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, pass_environment, pass_eval_context
 from jinja2.filters import FILTERS, do_format, do_join, do_replace, do_round, do_sum
 from jinja2.nodes import EvalContext
+from jinja2.runtime import markup_join, str_join
 
 from outspool.errors import TemplateError, brief
 
 COMPUTING_SECONDS = 1.0
 MAX_OUTPUT = 4_000_000
 """Characters of all that one filling-in makes."""
+
+TURNS, CONCATENATION = "_turns", "_concatenation"
+"""The filters that count the turns of a loop over what they are given, and the joining of what stands between ``~``."""
 
 _LONGEST_REPEAT = 10_000
 _LARGEST_NUMBER_BITS = 4096
@@ -69,6 +73,12 @@ class Meter:
         if self._made > MAX_OUTPUT:
             raise TemplateError(f"It makes more than {MAX_OUTPUT:,} characters.", "Give less to fill in.")
 
+    def sum(self, left: object, right: object) -> None:
+        """Count ``left + right``, if that joins something."""
+        for kind in (str, list, tuple):
+            if isinstance(left, kind) and isinstance(right, kind):
+                self.make(len(left) + len(right))
+
     def product(self, left: object, right: object) -> None:
         """Count ``left * right``. Raises `TemplateError` for a huge number and for something repeated very often."""
         if isinstance(left, int) and isinstance(right, int):
@@ -116,7 +126,18 @@ def _counted(meter: Meter) -> dict[str, Callable[..., Any]]:
         meter.make(len(str(s)) + str(s).count(str(old)) * len(str(new)))
         return do_replace(context, s, old, new, count)
 
-    return {"format": format_, "join": join, "replace": replace}
+    @pass_eval_context
+    def concatenation(context: EvalContext, parts: Sequence[Any]) -> Any:
+        meter.make(sum(len(str(part)) for part in parts))
+        return markup_join(parts) if context.autoescape else str_join(parts)
+
+    return {
+        "format": format_,
+        "join": join,
+        "replace": replace,
+        CONCATENATION: concatenation,
+        TURNS: meter.turns,
+    }
 
 
 def _round(value: float, precision: int = 0, method: Any = "common") -> float:

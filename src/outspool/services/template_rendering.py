@@ -10,10 +10,11 @@ from typing import Any
 
 import jinja2
 from jinja2 import BaseLoader, Environment, Template, meta, nodes
+from jinja2.visitor import NodeTransformer
 
 from outspool.errors import TemplateError, brief
-from outspool.services.template_limits import Meter
-from outspool.services.template_sandbox import GLOBALS, METERED, Sandbox
+from outspool.services.template_limits import CONCATENATION, TURNS, Meter
+from outspool.services.template_sandbox import GLOBALS, Sandbox
 
 _SUBJECT = "subject"
 _SHOWN = 160
@@ -168,11 +169,25 @@ def _sentence(words: str | None) -> str:
     return brief(words or "unknown trouble", _SHOWN)[1:-1].removesuffix(".") + "."
 
 
+class _Counted(NodeTransformer):
+    """Leads what a meter must see through a filter that shows it."""
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - so the base class finds it
+        """Count each turn."""
+        self.generic_visit(node)
+        node.iter = nodes.Filter(node.iter, TURNS, [], [], None, None, lineno=node.iter.lineno)
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - as above
+        """Count what is joined."""
+        self.generic_visit(node)
+        parts = nodes.List(node.nodes, lineno=node.lineno)
+        return nodes.Filter(parts, CONCATENATION, [], [], None, None, lineno=node.lineno)
+
+
 def _compiled(environment: Environment, source: str, name: str, globals_: MutableMapping[str, Any]) -> Template:
     tree = environment.parse(source, name)
     if unescaped := tree.find(nodes.EvalContextModifier):
         raise jinja2.TemplateSyntaxError("Escaping cannot be turned off.", unescaped.lineno, name)
-    for loop in tree.find_all(nodes.For):
-        loop.iter = nodes.Filter(loop.iter, METERED, [], [], None, None, lineno=loop.iter.lineno)
-    code = environment.compile(tree, name, name)
+    code = environment.compile(_Counted().visit(tree), name, name)
     return environment.template_class.from_code(environment, code, globals_)

@@ -16,13 +16,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from outspool.errors import TemplateError, brief
 from outspool.services.template_limits import Meter, filters, values_of
 
-METERED = "_metered"
-"""The filter that counts the turns of a loop over what it is given."""
-
 GLOBALS: Mapping[str, Any] = {"range": safe_range, "dict": dict}
 
 _OF_TEMPLATES = (Macro, LoopContext, BlockReference)
 _OF_VALUES = (str, int, float, list, tuple, dict)
+_NO_TEXT = (list, tuple, dict)
 _METHODS = frozenset(
     {
         *("capitalize", "casefold", "count", "endswith", "find", "get", "isalnum", "isalpha", "isdigit", "items"),
@@ -39,7 +37,7 @@ _UNCOUNTED_TEST = "in"
 class Sandbox(ImmutableSandboxedEnvironment):
     """A Jinja environment for one filling-in, held to its `meter`."""
 
-    intercepted_binops = frozenset({"*", "**", "%"})
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self, meter: Meter, *, autoescape: bool) -> None:
         """Know the few functions, filters and methods that templates of mail need."""
@@ -54,15 +52,17 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
         self.meter = meter
         self.globals = dict(GLOBALS)
-        self.filters = {**filters(meter), METERED: meter.turns}
+        self.filters = filters(meter)
         del self.tests[_UNCOUNTED_TEST]
 
     def _written(self, value: Any) -> Any:
         """Return what is written for `value`: of None nothing."""
         if value is None:
             return ""
+        if isinstance(value, _NO_TEXT):
+            raise TemplateError("A list or an object stands where text should.", "Write what is in it, one by one.")
         if callable(value) and not isinstance(value, Undefined):
-            raise TemplateError("A function stands where a value should.", 'Call it, or write value["name"].')
+            raise TemplateError("A function stands where text should.", 'Call it, or write value["name"].')
         text = value if isinstance(value, str) else str(value)
         self.meter.make(len(text))
         return text
@@ -92,8 +92,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Compute ``left operator right``, unless that could be huge."""
         if operator == "**":
             raise TemplateError("The operator ** is not available in templates.")
-        if operator == "*":
+        if operator == "+":
+            self.meter.sum(left, right)
+        elif operator == "*":
             self.meter.product(left, right)
-        elif isinstance(left, str):
+        elif operator == "%" and isinstance(left, str):
             self.meter.formatting(left, values_of(right))
         return super().call_binop(context, operator, left, right)

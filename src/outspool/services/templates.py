@@ -20,7 +20,7 @@ from outspool.services.template_files import TemplateFiles, TemplateShelf
 T = TypeVar("T")
 
 MAX_VARIABLES = 1_000_000
-"""Characters of all variables together, as JSON."""
+"""Bytes of all variables together, as JSON."""
 
 _THREADS = 2
 
@@ -67,6 +67,7 @@ class Templates:
             if draft.variables:
                 raise InvalidArgument("variables are given without a template.", "Name it in `template`.")
             return draft
+        _check_variables(draft.variables)
         if draft.body is not None or draft.html is not None:
             raise InvalidArgument("template is given beside body or html.", "Give the one or the other.")
         return await self._in_thread(lambda: self._fill(name, draft))
@@ -115,17 +116,21 @@ class Templates:
         return await future
 
 
+def _check_variables(given: Mapping[str, Any]) -> None:
+    """Raise `InvalidArgument` for what JSON cannot hold, or for too much of it."""
+    try:
+        size = len(json.dumps(given, ensure_ascii=False, allow_nan=False).encode())
+    except (ValueError, TypeError, RecursionError):
+        raise InvalidArgument("variables cannot be read.", "Give text, numbers, lists and objects.") from None
+    if size > MAX_VARIABLES:
+        raise InvalidArgument(f"variables are {size:,} bytes long; {MAX_VARIABLES:,} are the most.", "Give less.")
+
+
 def _checked(given: Mapping[str, Any], card: TemplateCard) -> dict[str, Any]:
     """Return the variables to fill in: `given` ones, and defaults for the others. Raises `TemplateError`.
 
     None counts as not given.
     """
-    try:
-        size = len(json.dumps(given, ensure_ascii=False, allow_nan=False))
-    except (ValueError, TypeError, RecursionError):
-        raise TemplateError("The variables are not JSON.", "Give text, numbers, lists and objects.") from None
-    if size > MAX_VARIABLES:
-        raise TemplateError(f"The variables are {size:,} characters long; {MAX_VARIABLES:,} are the most.")
     named = f"The template {brief(card.name)}"
     known = [*card.required, *card.defaults]
     for name in given:
