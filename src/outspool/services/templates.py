@@ -79,10 +79,10 @@ class Templates:
             return TemplateCard(name=name, trouble=error.message)
 
     def _read_card(self, files: TemplateFiles) -> TemplateCard:
-        from outspool.services.template_rendering import Rendering
+        from outspool.services.template_rendering import variables_of
 
         written = [file for file in (files.html, files.text) if file is not None]
-        names = Rendering(self._shelf.body).names(files.front.subject, written)
+        names = variables_of(files.front.subject, written, self._shelf.body)
         return TemplateCard(
             name=files.name,
             description=files.front.description,
@@ -95,13 +95,12 @@ class Templates:
         from outspool.services.template_rendering import Rendering
 
         files = self._shelf.template(name)
-        variables = _checked(draft.variables, self._read_card(files))
-        rendering = Rendering(self._shelf.body)
-        subject = draft.subject or rendering.subject(files.front.subject, variables)
+        rendering = Rendering(self._shelf.body, _checked(draft.variables, self._read_card(files)))
+        subject = draft.subject or rendering.subject(files.front.subject)
         if not subject:
             raise TemplateError(f"The template {brief(name)} has no subject.", "Give `subject`.")
-        text = None if files.text is None else rendering.file(files.text, variables, is_html=False)
-        html = None if files.html is None else inlined(rendering.file(files.html, variables, is_html=True), name)
+        text = None if files.text is None else rendering.file(files.text, is_html=False)
+        html = None if files.html is None else inlined(rendering.file(files.html, is_html=True), name)
         return replace(draft, subject=subject, body=text, html=html, template=None, variables={})
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
