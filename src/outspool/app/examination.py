@@ -16,6 +16,8 @@ from outspool.app import configuration
 from outspool.app.runtime import Outspool
 from outspool.services.configuration_checks import Setup
 from outspool.services.doctor import Doctor
+from outspool.services.findings import Finding
+from outspool.services.template_checks import check_templates
 from outspool.settings import Settings, dotenv_files, unknown_names
 
 _IMPATIENT = Timeouts(connect=10, command=20)
@@ -35,9 +37,17 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
         account=outspool.account,
         breaker=outspool.breaker(),
         log_in=None if offline or account is None else SmtpTransport(account, timeouts=_IMPATIENT).check,
+        look_at_templates=partial(_templates, outspool),
         clock=outspool.clock,
         pace=outspool.pace,
     )
+
+
+async def _templates(outspool: Outspool) -> Finding:
+    settings = outspool.settings
+    is_missing = settings.template_dir is not None and not settings.templates_dir.is_dir()
+    missing = str(settings.templates_dir) if is_missing else ""
+    return check_templates(await outspool.outbox.list_templates(), missing_folder=missing)
 
 
 def _setup(outspool: Outspool) -> Setup:

@@ -36,6 +36,7 @@ class Doctor:
         account: Account,
         breaker: Breaker,
         log_in: Callable[[], Awaitable[None]] | None,
+        look_at_templates: Callable[[], Awaitable[Finding]],
         clock: Clock,
         pace: Pace,
     ) -> None:
@@ -47,6 +48,7 @@ class Doctor:
         self._account = account
         self._breaker = breaker
         self._log_in = log_in
+        self._look_at_templates = look_at_templates
         self._clock = clock
         self._pace = pace
 
@@ -54,6 +56,7 @@ class Doctor:
         """Yield each finding as soon as it is made. Raises nothing that a database or a mail server causes."""
         for finding in check_configuration(self._setup):
             yield finding
+        yield await self._look_at_templates()
         yield check_disk(await asyncio.to_thread(self._disk))
         vitals: Vitals | None = None
         try:
