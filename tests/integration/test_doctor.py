@@ -109,7 +109,7 @@ async def test_a_broken_template_and_a_folder_that_is_none_are_warned_of(
         shipped = (await examined(app, offline=True))["templates"]
     assert broken.level is missing.level is Level.WARN
     assert broken.finding.startswith("order is broken: order.txt, line 1: ")
-    assert missing.finding.startswith("EMAIL_TEMPLATE_DIR is no folder")
+    assert missing.finding.startswith("EMAIL_TEMPLATE_DIR is ")
     assert (shipped.level, shipped.finding) == (Level.OK, "notification, report.")
 
 
