@@ -41,6 +41,7 @@ class Search:
     recipient: str | None = None
     query: str | None = None
     tag: str | None = None
+    series: UUID | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     limit: int = 20
@@ -229,6 +230,27 @@ class EmailStore(Protocol):
         False, and no change, when the email is not in one of the transition's sources, or not under `lease`, or no
         longer at `version`, where these are given.
         """
+        ...
+
+
+class SeriesStore(Protocol):
+    """The series of the outbox, as the dispatchers of all processes share them. Raises like `EmailStore`."""
+
+    async def upcoming(self, *, limit: int) -> Sequence[tuple[UUID, datetime]]:
+        """Return which series go on, with the time of their next email (UTC), the soonest first."""
+        ...
+
+    async def advance(self, series: Email, email: Email, event: Event) -> bool:
+        """Commit at once that `email` was made, with its first `event`, and where its `series` stands after it.
+
+        It happens only when the series recurs and its stored version is `series.version`; otherwise False is returned
+        and nothing changes. Of one time of a series there is never a second email. Raises `RateLimited`, and changes
+        nothing, when there is no room for the email now.
+        """
+        ...
+
+    async def halt(self, series: Email, event: Event) -> bool:
+        """Commit that the series stands still, for its `problem`; guarded like `advance`."""
         ...
 
 

@@ -11,42 +11,30 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from outspool.adapters import sql_meter, sql_search
+from outspool.adapters import sql_search
+from outspool.adapters.sql_admission import Admission, add_parts, note
 from outspool.adapters.sql_recording import Recording, record_all
 from outspool.adapters.sql_rows import (
     content_values,
-    email_values,
-    event_values,
+    problem_values,
     read_email,
     read_event,
     read_recipient,
-    recipient_values,
+    recurrence_value,
 )
 from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_tables import emails, events, recipients, tags
 from outspool.adapters.sql_together import Together
 from outspool.adapters.sql_watch import ChangeWatch
-from outspool.domain.cap import Cap, rate_limited
+from outspool.domain.cap import Cap
 from outspool.domain.email import Email, Event, Recipient
 from outspool.domain.status import UNSETTLED, WAITING, EmailStatus
 from outspool.domain.transition import Transition
 from outspool.errors import IdempotencyConflict, StoreUnavailable, brief
 from outspool.ports import Page, Search
 
-
-def _adding(insert: Any) -> Any:
-    return insert(emails).on_conflict_do_nothing().returning(emails.c.id)
-
-
 # Built once: to build a statement, and look up what it compiles to, costs more than to run it.
-_ADD = {"postgresql": _adding(postgresql.insert), "sqlite": _adding(sqlite.insert)}
-_ADD_RECIPIENTS = recipients.insert()
-_ADD_TAGS = tags.insert()
-_ADD_EVENT = events.insert()
-
-
 _EMAIL_ID: sa.BindParameter[Any] = sa.bindparam("email_id", type_=emails.c.id.type)
 _EMAIL = sa.select(emails).where(emails.c.id == _EMAIL_ID)
 _EVENTS = sa.select(events).where(events.c.email_id == _EMAIL_ID).order_by(events.c.id)
@@ -65,8 +53,7 @@ class SqlEmailStore:
         self.database = database
         self._changes = changes
         self._lane = lane
-        self._rate = rate
-        self._meter = f"accepted {lane}"
+        self._admission = Admission(database, lane=lane, rate=rate)
         self._add_together = Together(self._add_all)
         self._record_together = Together(self._record_all)
 
@@ -88,11 +75,7 @@ class SqlEmailStore:
             raise doubt from None  # the first try may have been committed, whatever became of the second
 
     async def _add(self, email: Email, event: Event) -> Email:
-        try:
-            return await self._add_together((email, event))
-        except sql_meter.CapReached as reached:
-            await sql_meter.mend(self.database, self._meter, reached, now=email.created_at)
-            raise rate_limited(self._rate, now=email.created_at, again_at=reached.at) from None
+        return await self._admission.obey(self._add_together((email, event)), now=email.created_at)
 
     async def _add_all(self, asked: Sequence[tuple[Email, Event]]) -> list[Email]:
         def store_all(connection: sa.Connection) -> list[Email]:
@@ -103,13 +86,7 @@ class SqlEmailStore:
         return await self.database.write(store_all)
 
     def _store(self, connection: sa.Connection, email: Email, event: Event) -> Email:
-        values = {"lane": self._lane, **email_values(email)}
-        if connection.scalar(_ADD[connection.dialect.name], values) is None:
-            return self._same(connection, email)
-        sql_meter.take(connection, self._meter, 1, self._rate, now=email.created_at)
-        _add_parts(connection, email)
-        _note(connection, email.id, event)
-        return email
+        return email if self._admission.admit(connection, email, event) else self._same(connection, email)
 
     def _same(self, connection: sa.Connection, email: Email) -> Email:
         """Return what stands where `email` would: itself, stored before, or its twin under the same key."""
@@ -178,6 +155,8 @@ class SqlEmailStore:
             "date": email.date,
             "status": email.status.value,
             "version": emails.c.version + 1,
+            "recurrence": recurrence_value(email.recurrence),
+            **problem_values(email.problem),
         }
         statement = (
             emails.update()
@@ -191,8 +170,8 @@ class SqlEmailStore:
                 return False
             for part in (recipients, tags):
                 connection.execute(part.delete().where(part.c.email_id == email.id))
-            _add_parts(connection, email)
-            _note(connection, email.id, event)
+            add_parts(connection, email)
+            note(connection, email.id, event)
             self._changes.notify(connection)
             return True
 
@@ -222,16 +201,6 @@ class SqlEmailStore:
 
 def _stands_in(statuses: Collection[EmailStatus]) -> sa.ColumnElement[bool]:
     return emails.c.status.in_(sorted(statuses))
-
-
-def _add_parts(connection: sa.Connection, email: Email) -> None:
-    connection.execute(_ADD_RECIPIENTS, recipient_values(email.id, email.recipients))
-    if email.content.tags:
-        connection.execute(_ADD_TAGS, [{"tag": tag, "email_id": email.id} for tag in email.content.tags])
-
-
-def _note(connection: sa.Connection, email_id: UUID, event: Event) -> None:
-    connection.execute(_ADD_EVENT, event_values(email_id, event))
 
 
 def load(connection: sa.Connection, email_id: UUID) -> Email | None:

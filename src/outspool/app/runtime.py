@@ -17,6 +17,7 @@ from outspool.adapters.sql_account import SqlAccount
 from outspool.adapters.sql_database import Database
 from outspool.adapters.sql_queue import SqlQueue
 from outspool.adapters.sql_schema import MigratedDatabase, migrate
+from outspool.adapters.sql_series import SqlSeries
 from outspool.adapters.sql_store import SqlEmailStore
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.adapters.system_clock import SystemClock
@@ -30,6 +31,7 @@ from outspool.services.breaker import Breaker
 from outspool.services.composer import composed
 from outspool.services.delivery_agent import DeliveryAgent
 from outspool.services.dispatcher import Dispatcher, Limits
+from outspool.services.occurrences import Occurrences
 from outspool.services.outbox import Outbox
 from outspool.services.pace import Pace
 from outspool.services.recorder import Recorder
@@ -54,10 +56,12 @@ class Outspool:
         self.database = MigratedDatabase(settings.store_url)
         self.changes = ChangeWatch(self.database)
         self.lane = configuration.lane(settings, self.smtp)
+        rate = configuration.rate(settings)
         account, quota = configuration.account_name(self.smtp), configuration.daily_quota(settings, self.smtp)
-        self.store = SqlEmailStore(self.database, self.changes, lane=self.lane, rate=configuration.rate(settings))
+        self.store = SqlEmailStore(self.database, self.changes, lane=self.lane, rate=rate)
         self.queue = SqlQueue(self.database, self.changes, lane=self.lane, account=account, quota=quota)
         self.account = SqlAccount(self.database, self.changes, name=account)
+        self.series = SqlSeries(self.database, self.changes, lane=self.lane, rate=rate)
         terms = configuration.terms(settings, self.smtp)
         templates = Templates([TemplateFolder(settings.templates_dir), TemplateFolder(SHIPPED)])
         self.outbox = Outbox(
@@ -66,6 +70,14 @@ class Outspool:
             self.changes,
             templates=templates,
             terms=terms,
+            new_id=new_id,
+            clock=self.clock,
+        )
+        self.occurrences = Occurrences(
+            self.store,
+            self.series,
+            policy=terms.policy,
+            expire_after=terms.expire_after,
             new_id=new_id,
             clock=self.clock,
         )
@@ -157,6 +169,7 @@ class Outspool:
             self.queue,
             agent,
             breaker,
+            self.occurrences,
             name=name,
             limits=limits,
             resend_doubtful=resend,

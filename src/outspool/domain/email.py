@@ -9,6 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from uuid import UUID
 
+from outspool.domain.recurrence import Recurrence
 from outspool.domain.status import EmailStatus, RecipientStatus
 
 
@@ -132,6 +133,8 @@ class Email:
     `attempts` counts those that reached the message; trouble of the account burns none.
     `version` grows with every write: a change is applied only to the version it was made from.
     `lease` is the token of the claim that holds it, or held it last.
+    With a `recurrence` it is a series: it is never sent itself, and `due_at` is when its next email is made. Each of
+    those has its `series_id`, and is the only one of it that `occurs_at` that time.
     """
 
     id: UUID
@@ -151,6 +154,9 @@ class Email:
     fingerprint: str = ""
     version: int = 0
     lease: UUID | None = None
+    recurrence: Recurrence | None = None
+    series_id: UUID | None = None
+    occurs_at: datetime | None = None
     events: tuple[Event, ...] = ()
 
     @property

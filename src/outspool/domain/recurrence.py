@@ -21,13 +21,14 @@ _MOST = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recurrence:
-    """Every time of `cron` (five fields) on the clocks of `timezone` (IANA).
+    """Every time of `cron` (five fields) on the clocks of `timezone` (IANA), from `start` (UTC, inclusive) on.
 
     It ends after `until` (UTC, inclusive), or when `count` emails are `made`, whichever comes first; None is no end.
     """
 
     cron: str
     timezone: str
+    start: datetime | None = None
     until: datetime | None = None
     count: int | None = None
     made: int = 0
@@ -36,7 +37,8 @@ class Recurrence:
         """Return the first time (UTC) later than `moment`, None when the series is over by then."""
         if self.count is not None and self.made >= self.count:
             return None
-        found = next_time(read_cron(self.cron), ZoneInfo(self.timezone), after=moment)
+        after = moment if self.start is None else max(moment, self.start - _INSTANT)
+        found = next_time(read_cron(self.cron), ZoneInfo(self.timezone), after=after)
         return None if found is None or (self.until is not None and found > self.until) else found
 
     def latest(self, first: datetime, *, now: datetime) -> datetime:
@@ -51,20 +53,20 @@ class Recurrence:
                 last, end = found, middle
         return last
 
-    def begin(self, start: datetime) -> datetime:
-        """Return the first time from `start` on (UTC). Raises `InvalidSchedule` when there is none."""
-        first = self.following(start - _INSTANT)
+    def first(self, *, now: datetime) -> datetime:
+        """Return the first time from `now` on (UTC). Raises `InvalidSchedule` when there is none."""
+        first = self.following(now - _INSTANT)
         if first is not None:
             return first
         if self.count is not None and self.made >= self.count:
             raise InvalidSchedule(f"count {self.count} is reached: {self.made} were made.", "Give a higher count.")
-        endless = replace(self, until=None, count=None).following(start - _INSTANT)
+        endless = replace(self, until=None).following(now - _INSTANT)
         if endless is None:
             raise InvalidSchedule(
                 f"recurrence {brief(self.cron)} never comes true: there is no such day.",
                 'The last day of each month is L: "0 9 L * *".',
             )
-        raise InvalidSchedule(f"until is before the first time, {endless.isoformat()}.", "Give a later one.")
+        raise InvalidSchedule(f"until is before the first time, {endless:%Y-%m-%dT%H:%M:%SZ}.", "Give a later one.")
 
 
 def read_recurrence(

@@ -49,11 +49,14 @@ _DELAY_EXAMPLE = 'Write it like "PT2H" (two hours), "PT90S" or "P1DT12H"; weeks 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class When:
-    """A time as the caller wrote it."""
+    """A time as the caller wrote it, or with a `recurrence` (a cron expression) many: see `domain.recurrence`."""
 
     scheduled_at: str | None = None
     timezone: str | None = None
     delay: str | None = None
+    recurrence: str | None = None
+    until: str | None = None
+    count: int | None = None
 
     @property
     def is_given(self) -> bool:

@@ -31,6 +31,7 @@ from outspool.errors import (
     brief,
 )
 from outspool.ports import Account, AccountState, Changes, Clock, EmailStore
+from outspool.services import series
 from outspool.services.composer import alternatives, composed, new_message_id
 from outspool.services.email_news import next_version
 from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft, revise_content
@@ -151,7 +152,7 @@ class Outbox:
         return Preview(email=email, text=text, size=await self._check_size(email))
 
     async def _known(self, draft: Draft, when: When | None, key: str) -> Email | None:
-        if when is not None and not when.is_given:
+        if when is not None and not when.is_given and when.recurrence is None:
             return None
         email = await self._store.by_key(key)
         filled = draft if draft.template is None else replace(draft, template=None, body=draft.template)
@@ -159,19 +160,19 @@ class Outbox:
         return email if email is not None and email.fingerprint == asked else None
 
     async def _new_email(self, draft: Draft, when: When | None, key: str | None) -> Email:
-        if when is not None and not when.is_given:
+        if when is not None and not when.is_given and when.recurrence is None:
             raise InvalidSchedule(
                 "Neither scheduled_at nor delay is given.",
-                "Give one: scheduled_at 2026-11-23T09:00:00+01:00, or delay PT2H. Nothing was scheduled.",
+                "Give one: scheduled_at 2026-11-23T09:00:00+01:00, delay PT2H, or recurrence. Nothing was scheduled.",
             )
         content = read_draft(await self._templates.written(draft), self._terms.policy)
         now = self._clock.now()
-        scheduled_at = when.moment(now=now) if when is not None else None
+        status, scheduled_at, rule = series.planned(when, now=now)
         due_at = scheduled_at or now
         email_id = self._new_id(now)
         return Email(
             id=email_id,
-            status=EmailStatus.SCHEDULED if scheduled_at else EmailStatus.QUEUED,
+            status=status,
             content=content,
             recipients=_pending(content),
             message_id=new_message_id(email_id, content.sender),
@@ -182,6 +183,7 @@ class Outbox:
             scheduled_at=scheduled_at,
             idempotency_key=key,
             fingerprint=_fingerprint(content, when, draft),
+            recurrence=rule,
         )
 
     async def _check_size(self, email: Email) -> int:
@@ -255,12 +257,18 @@ class Outbox:
                 "Some recipients already have this email, so its content can no longer change.",
                 "Cancel the rest with cancel_email, or send a new email.",
             )
-        if changes:
-            content = revise_content(email.content, changes, self._terms.policy)
+        of_content = {name: value for name, value in changes.items() if name not in series.FIELDS}
+        if of_content:
+            content = revise_content(email.content, of_content, self._terms.policy)
             email = replace(email, content=content, recipients=_pending(content))
-        if when is not None:
-            email = self._put_off(email, when)
-        return email
+        if email.recurrence is not None:
+            return series.changed(email, changes, when, now=self._clock.now())
+        if of_content.keys() != changes.keys():
+            raise InvalidArgument(
+                "This is a single email: it has no recurrence, until or count, and cannot be paused.",
+                "schedule_email makes a series.",
+            )
+        return email if when is None else self._put_off(email, when)
 
     def _put_off(self, email: Email, when: When) -> Email:
         at = when.moment(now=self._clock.now())
@@ -344,6 +352,7 @@ def _fingerprint(content: Content, when: When | None, draft: Draft) -> str:
         delay=when.delay,
         template=draft.template,
         variables=draft.variables,
+        recurrence=series.rule_asked(when),
     )
 
 
@@ -373,6 +382,9 @@ _WHY_NOT = {
     EmailStatus.QUEUED: "is about to be sent by itself",
     EmailStatus.SCHEDULED: "waits for its time",
     EmailStatus.HELD: "waits for a person's approval",
+    EmailStatus.RECURRING: "is a series, which makes emails of its own",
+    EmailStatus.PAUSED: "is a series, which is paused",
+    EmailStatus.ENDED: "is a series that has ended",
 }
 
 
