@@ -258,7 +258,9 @@ class Queue(Protocol):
     """The waiting part of the outbox, as the dispatchers of all processes share it. Raises like `EmailStore`."""
 
     async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
-        """Take up to `limit` due emails for `lease`, by priority, then by due time, and set them ``sending``.
+        """Take up to `limit` due emails for `lease`, as their priority and due time give them a turn (`Priority`).
+
+        They are ``sending`` then.
 
         With `deferred_too` false (the account rests) ``deferred`` emails stay where they are until they expire.
         No email is ever given to two leases.

@@ -202,6 +202,14 @@ async def test_an_update_reads_no_whole_table(old_box: Outlet) -> None:
     assert not [plan for plan in found if WHOLE_TABLE[kind].search(plan)]
 
 
+async def test_what_is_due_and_what_comes_next_are_ranges_of_the_index_of_each_priority(old_box: Outlet) -> None:
+    ranges = r"rank = \d\) AND \(due_at" if old_box.database.is_postgres else r"emails_due \(rank=\? AND due_at[<>]\?\)"
+    for look in (claim, next_due):
+        with plans() as found:
+            await look(old_box)
+        assert any(len(re.findall(ranges, plan)) == 3 for plan in found), found
+
+
 async def test_the_claim_walks_along_the_index_of_what_waits(old_box: Outlet) -> None:
     with plans() as found:
         await claim(old_box)
