@@ -28,7 +28,7 @@ NAMES = [
     "retry_email",
     "list_templates",
 ]
-NOT_YET = {"attachments", "recurrence"}
+NOT_YET = {"attachments"}
 
 
 def connect(mode: str = "legacy") -> Client:

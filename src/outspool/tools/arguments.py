@@ -54,6 +54,7 @@ Priority = Literal["low", "normal", "high"]
 
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
+Whole = Annotated[int, BeforeValidator(_from_json(int))]
 
 
 class Arguments(BaseModel):
@@ -110,6 +111,11 @@ class ScheduleArguments(MessageArguments):
     )
     timezone: str | None = Field(None, description="Europe/Berlin")
     delay: str | None = Field(None, description="Instead of scheduled_at: PT90M, PT2H, P1D.")
+    recurrence: str | None = Field(
+        None, description='A series: cron, e.g. "0 9 * * mon-fri", in timezone; from scheduled_at on, if given.'
+    )
+    until: str | None = Field(None, description="Its last day or time.")
+    count: Whole | None = Field(None, description="Or how many emails it makes.")
 
 
 class EmailArguments(Arguments):
@@ -146,6 +152,10 @@ class UpdateArguments(EmailArguments):
     scheduled_at: str | None = None
     timezone: str | None = None
     delay: str | None = None
+    recurrence: str | None = None
+    until: str | None = None
+    count: Whole | None = None
+    paused: Flag | None = None
 
 
 class ListArguments(Arguments):
@@ -155,9 +165,10 @@ class ListArguments(Arguments):
     recipient: str | None = Field(None, description="An address in to, cc or bcc.")
     query: str | None = Field(None, description="Words in the subject.")
     tag: str | None = None
+    series: str | None = Field(None, description="What the series of this id made.")
     created_after: str | None = Field(None, description="2026-11-23T09:00:00Z")
     created_before: str | None = None
-    limit: Annotated[int, BeforeValidator(_from_json(int))] = Field(20, ge=1, le=100)
+    limit: Whole = Field(20, ge=1, le=100)
     cursor: str | None = Field(None, description="next_cursor of the page before.")
 
 

@@ -35,8 +35,9 @@ from outspool.tools.strict_tool import Answer
 
 log = logging.getLogger(__name__)
 
-_WHEN = frozenset({"scheduled_at", "timezone", "delay"})
-_NOT_CONTENT = _WHEN | {"email_id", "wait", "idempotency_key", "preview"}
+_TIME = frozenset({"scheduled_at", "timezone", "delay"})
+_RULE = frozenset({"recurrence", "until", "count"})
+_NOT_CONTENT = _TIME | {"email_id", "wait", "idempotency_key", "preview"}
 
 
 class Handlers:
@@ -56,9 +57,9 @@ class Handlers:
     async def schedule(self, arguments: ScheduleArguments) -> Answer:
         """Accept an email for later."""
         if arguments.preview:
-            return await self._preview(arguments, _when(arguments))
+            return await self._preview(arguments, _when(arguments, _TIME | _RULE))
         email = await self._outbox.accept(
-            _draft(arguments), when=_when(arguments), idempotency_key=arguments.idempotency_key
+            _draft(arguments), when=_when(arguments, _TIME | _RULE), idempotency_key=arguments.idempotency_key
         )
         return await self._answer(email, scheduled_result)
 
@@ -97,7 +98,7 @@ class Handlers:
     async def update(self, arguments: UpdateArguments) -> Answer:
         """Change an email that still waits."""
         changes = given(arguments, but=_NOT_CONTENT)
-        when = None if (asked := _when(arguments)) == When() else asked
+        when = None if (asked := _when(arguments, _TIME)) == When() else asked
         return await self._answer(await self._outbox.update(arguments.email_id, changes, when=when))
 
     async def cancel(self, arguments: EmailArguments) -> Answer:
@@ -136,9 +137,9 @@ def _described(template: TemplateResult) -> str:
 
 def _draft(arguments: MessageArguments) -> Draft:
     """Keep what was written; a null is no value."""
-    written = given(arguments, but=_NOT_CONTENT)
+    written = given(arguments, but=_NOT_CONTENT | _RULE)
     return Draft(**{name: value for name, value in written.items() if value is not None})
 
 
-def _when(arguments: ScheduleArguments | UpdateArguments) -> When:
-    return When(scheduled_at=arguments.scheduled_at, timezone=arguments.timezone, delay=arguments.delay)
+def _when(arguments: ScheduleArguments | UpdateArguments, names: frozenset[str]) -> When:
+    return When(**{name: getattr(arguments, name) for name in names})

@@ -11,9 +11,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from outspool.domain.email import Email, Event, Mailbox, Problem, Recipient
+from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import describe_wait
 from outspool.domain.status import EmailStatus
 from outspool.domain.summary import Pause, next_attempt_at, summarize, utc
@@ -60,6 +61,16 @@ class ErrorResult(Result):
     hint: str | None = None
 
 
+class RecurrenceResult(Result):
+    """The rule of a series, in the words of `schedule_email`, and how many emails it has `made`."""
+
+    recurrence: str
+    timezone: str
+    until: Time | None = None
+    count: int | None = None
+    made: int
+
+
 class EmailHead(PreviewableHead):
     """What a caller acts on next."""
 
@@ -81,6 +92,8 @@ class EmailResult(EmailHead):
     attempts: int
     message_id: str
     recipients: list[RecipientResult]
+    recurrence: Annotated[RecurrenceResult | None, WithJsonSchema({"type": "object"})] = None
+    series_id: str | None = None
     error: ErrorResult | None = None
 
 
@@ -196,6 +209,8 @@ def email_result(email: Email, *, now: datetime, pause: Pause | None) -> EmailRe
         next_attempt_at=next_attempt_at(email, pause=pause),
         message_id=email.message_id,
         recipients=[_recipient(r) for r in email.recipients],
+        recurrence=_recurrence(email.recurrence),
+        series_id=None if email.series_id is None else str(email.series_id),
         error=_error(email.problem),
     )
 
@@ -313,6 +328,14 @@ def _recipient(recipient: Recipient) -> RecipientResult:
         code=reply.code if reply else None,
         enhanced_code=reply.enhanced_code if reply else None,
         reply=reply.text if reply else None,
+    )
+
+
+def _recurrence(rule: Recurrence | None) -> RecurrenceResult | None:
+    if rule is None:
+        return None
+    return RecurrenceResult(
+        recurrence=rule.cron, timezone=rule.timezone, until=rule.until, count=rule.count, made=rule.made
     )
 
 

@@ -38,7 +38,8 @@ INSTRUCTIONS = (
     "An email outbox. Once a tool returns an id the email is stored and goes out by itself, retries included: do not "
     "send it again, ask get_status. Statuses: held (waits for approval), scheduled, queued, sending, deferred (will be "
     "tried again), sent (the next mail server took it; not proof of delivery), partial (some recipients refused), "
-    "failed, canceled, bounced, unknown (may or may not have gone out: ask the person before retry_email)."
+    "failed, canceled, bounced, unknown (may or may not have gone out: ask the person before retry_email); of a "
+    "series recurring, paused, ended: it makes emails with ids of their own."
 )
 
 
@@ -90,7 +91,7 @@ def _send(handlers: Handlers) -> StrictTool:
         result=PreviewableHead,
         annotations=_hints(destructive=True, open_world=True),
         untouched="Nothing was sent.",
-        elsewhere=dict.fromkeys(("scheduled_at", "timezone", "delay"), "schedule_email"),
+        elsewhere=dict.fromkeys(("scheduled_at", "timezone", "delay", "recurrence"), "schedule_email"),
     )
 
 
@@ -100,9 +101,9 @@ def _schedule(handlers: Handlers) -> StrictTool:
         name="schedule_email",
         title="Schedule email",
         description=(
-            "Send one email later, at scheduled_at or after delay; the other arguments as in send_email. Check that "
-            "scheduled_at, now (the server's clock) and in (time to go) are what was meant. It leaves by itself, "
-            "connected or not. update_email changes it, cancel_email stops it."
+            "Send one email later, at scheduled_at or after delay, or a series of them (recurrence); the other "
+            "arguments as in send_email. Check that scheduled_at, now (the server's clock) and in (time to go) are "
+            "what was meant. It leaves by itself, connected or not. update_email changes it, cancel_email stops it."
         ),
         arguments=ScheduleArguments,
         explained=MessageArguments,
@@ -151,7 +152,8 @@ def _changes(handlers: Handlers) -> tuple[StrictTool, ...]:
             title="Update email",
             description=(
                 "Change an email that still waits (held, scheduled, queued, deferred): its content, or when it leaves; "
-                "arguments as in schedule_email. What is left out stays, null or [] clears, a list is replaced whole."
+                "arguments as in schedule_email. What is left out stays, null or [] clears, a list is replaced whole. "
+                "Of a series (recurring, paused) it changes what is to come: put it off, or rest it with paused."
             ),
             arguments=UpdateArguments,
             explained=ScheduleArguments,
