@@ -190,12 +190,24 @@ class EmailStore(Protocol):
         """
         ...
 
+    async def add_all(self, asked: Sequence[tuple[Email, Event]]) -> Sequence[Email]:
+        """Commit new emails at once, or none of them, like `add`; return what stands for each.
+
+        Raises `IdempotencyConflict`, which says whose key it is, when one of them cannot be stored; `RateLimited` when
+        there is no room for all, `InvalidArgument` when there never will be. Nothing is stored then.
+        """
+        ...
+
     async def get(self, email_id: UUID) -> Email | None:
         """Return the email with its events, oldest first, or None."""
         ...
 
     async def version(self, email_id: UUID) -> int | None:
         """Return the email's version, None when there is no such email."""
+        ...
+
+    async def get_all(self, ids: Sequence[UUID]) -> Sequence[Email]:
+        """Return those of these emails that there are, in this order, without events."""
         ...
 
     async def settled(self, ids: Collection[UUID]) -> frozenset[UUID]:

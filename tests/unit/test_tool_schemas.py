@@ -26,6 +26,7 @@ NAMES = [
     "update_email",
     "cancel_email",
     "retry_email",
+    "send_batch",
     "list_templates",
 ]
 NOT_YET = {"attachments"}
@@ -93,7 +94,7 @@ async def test_input_schemas_are_closed_compact_and_offer_nothing_that_does_not_
 async def test_wait_belongs_to_send_and_times_belong_to_schedule_and_update() -> None:
     properties = {name: tool.input_schema["properties"].keys() for name, tool in (await tools()).items()}
     times = {"scheduled_at", "timezone", "delay"}
-    assert {name for name in NAMES if "wait" in properties[name]} == {"send_email"}
+    assert {name for name in NAMES if "wait" in properties[name]} == {"send_email", "send_batch"}
     assert {name for name in NAMES if times <= properties[name]} == {"schedule_email", "update_email"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from outspool.adapters.sql_rows import email_values, event_values, recipient_val
 from outspool.adapters.sql_tables import emails, events, recipients, tags
 from outspool.domain.cap import Cap, rate_limited
 from outspool.domain.email import Email, Event
+from outspool.errors import InvalidArgument
 
 
 def _adding(insert: Any) -> Any:
@@ -48,25 +49,41 @@ class Admission:
             await sql_meter.mend(self._database, self._meter, reached, now=now)
             raise rate_limited(self._rate, now=now, again_at=reached.at) from None
 
-    def admit(self, connection: sa.Connection, email: Email, event: Event) -> bool:
-        """Store a new email and its first event; False, and nothing, when it or its twin is there already.
+    def admit(self, connection: sa.Connection, asked: Sequence[tuple[Email, Event]]) -> list[bool]:
+        """Store new emails, each with its first event, and say which were new: neither they nor their twins are there.
 
-        Its twin has its idempotency key, or is of the same series for the same time.
+        A twin has the same idempotency key, or is of the same series for the same time. Raises `InvalidArgument` when
+        so many can never be accepted at once.
         """
-        values = {"lane": self._lane, **email_values(email)}
-        if connection.scalar(_ADD[connection.dialect.name], values) is None:
-            return False
-        sql_meter.take(connection, self._meter, 1, self._rate, now=email.created_at)
-        add_parts(connection, email)
-        note(connection, email.id, event)
-        return True
+        add = _ADD[connection.dialect.name]
+        stored = [False] * len(asked)
+        # Everybody takes the keys in one order, so that no two transactions wait for each other.
+        for place in sorted(range(len(asked)), key=lambda n: asked[n][0].idempotency_key or ""):
+            values = {"lane": self._lane, **email_values(asked[place][0])}
+            stored[place] = connection.scalar(add, values) is not None
+        new = [one for one, is_stored in zip(asked, stored, strict=True) if is_stored]
+        if new:
+            self._count(connection, len(new), now=new[0][0].created_at)
+            add_parts(connection, [email for email, _ in new])
+            connection.execute(_ADD_EVENT, [event_values(email.id, event) for email, event in new])
+        return stored
+
+    def _count(self, connection: sa.Connection, number: int, *, now: datetime) -> None:
+        if number > self._rate.most:
+            raise InvalidArgument(
+                f"{number} new emails are more than the {self._rate.most} that EMAIL_RATE_LIMIT_PER_HOUR allows.",
+                "Send smaller batches, an hour apart.",
+            )
+        sql_meter.take(connection, self._meter, number, self._rate, now=now)
 
 
-def add_parts(connection: sa.Connection, email: Email) -> None:
-    """Store what an email has any number of."""
-    connection.execute(_ADD_RECIPIENTS, recipient_values(email.id, email.recipients))
-    if email.content.tags:
-        connection.execute(_ADD_TAGS, [{"tag": tag, "email_id": email.id} for tag in email.content.tags])
+def add_parts(connection: sa.Connection, asked: Sequence[Email]) -> None:
+    """Store what emails have any number of."""
+    connection.execute(
+        _ADD_RECIPIENTS, [row for email in asked for row in recipient_values(email.id, email.recipients)]
+    )
+    if labels := [{"tag": tag, "email_id": email.id} for email in asked for tag in email.content.tags]:
+        connection.execute(_ADD_TAGS, labels)
 
 
 def note(connection: sa.Connection, email_id: UUID, event: Event) -> None:

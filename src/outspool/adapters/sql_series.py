@@ -50,7 +50,7 @@ class SqlSeries:
             if not _revise(connection, series):
                 return False
             # A clock that was set back can come to the same time again; then its email is there already.
-            self._admission.admit(connection, email, event)
+            self._admission.admit(connection, [(email, event)])
             if series.status is not EmailStatus.RECURRING:
                 note(connection, series.id, replace(event, status=series.status, code=series.status, detail=""))
             self._changes.notify(connection)

@@ -6,7 +6,8 @@ email exactly one wins and the other sees no row.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -58,44 +59,54 @@ class SqlEmailStore:
         self._record_together = Together(self._record_all)
 
     async def add(self, email: Email, event: Event) -> Email:
-        """See `EmailStore.add`. Adding the same id again is harmless, so a doubtful commit is simply repeated."""
+        """See `EmailStore.add`. Who adds at the same time shares a commit."""
+        [stored] = await self._added(lambda: self._alone((email, event)), now=email.created_at)
+        return stored
+
+    async def add_all(self, asked: Sequence[tuple[Email, Event]]) -> Sequence[Email]:
+        """See `EmailStore.add_all`."""
+        return await self._added(lambda: self._add_all(asked), now=asked[0][0].created_at)
+
+    async def _added(self, add: Callable[[], Awaitable[Sequence[Email]]], *, now: datetime) -> Sequence[Email]:
+        """Add; to add the same ids again is harmless, so a doubtful commit is simply repeated."""
         try:
-            stored = await self._add(email, event)
-        except StoreUnavailable as error:
-            if not error.in_doubt:
+            stored = await self._admission.obey(add(), now=now)
+        except StoreUnavailable as doubt:
+            if not doubt.in_doubt:
                 raise
-            stored = await self._add_again(email, event, doubt=error)
+            try:
+                stored = await self._admission.obey(add(), now=now)
+            except StoreUnavailable:
+                raise doubt from None  # the first try may have been committed, whatever became of the second
         self._changes.announce(due=True)
         return stored
 
-    async def _add_again(self, email: Email, event: Event, *, doubt: StoreUnavailable) -> Email:
-        try:
-            return await self._add(email, event)
-        except StoreUnavailable:
-            raise doubt from None  # the first try may have been committed, whatever became of the second
-
-    async def _add(self, email: Email, event: Event) -> Email:
-        return await self._admission.obey(self._add_together((email, event)), now=email.created_at)
+    async def _alone(self, one: tuple[Email, Event]) -> Sequence[Email]:
+        return [await self._add_together(one)]
 
     async def _add_all(self, asked: Sequence[tuple[Email, Event]]) -> list[Email]:
         def store_all(connection: sa.Connection) -> list[Email]:
-            stored = [self._store(connection, email, event) for email, event in asked]
+            stored = self._admission.admit(connection, asked)
             self._changes.notify(connection)
-            return stored
+            return [
+                email if is_new else self._same(connection, email, place if len(asked) > 1 else None)
+                for place, ((email, _), is_new) in enumerate(zip(asked, stored, strict=True))
+            ]
 
         return await self.database.write(store_all)
 
-    def _store(self, connection: sa.Connection, email: Email, event: Event) -> Email:
-        return email if self._admission.admit(connection, email, event) else self._same(connection, email)
+    def _same(self, connection: sa.Connection, email: Email, place: int | None) -> Email:
+        """Return what stands where `email` would: itself, stored before, or its twin under the same key.
 
-    def _same(self, connection: sa.Connection, email: Email) -> Email:
-        """Return what stands where `email` would: itself, stored before, or its twin under the same key."""
+        Raises `IdempotencyConflict` when that is another email, and says at which `place` of several.
+        """
         twin = sa.or_(emails.c.id == email.id, self._has_key(email.idempotency_key))
         rows = connection.execute(sa.select(emails).where(twin)).mappings().all()
         found = with_parts(connection, rows)[0]
         if found.fingerprint != email.fingerprint:
+            where = "" if place is None else f"emails[{place}]: "
             raise IdempotencyConflict(
-                f"The idempotency key {brief(email.idempotency_key)} already stands for another email.",
+                f"{where}The idempotency key {brief(email.idempotency_key)} already stands for another email.",
                 "Use a new key for a new email; nothing was stored.",
             )
         return found
@@ -114,6 +125,12 @@ class SqlEmailStore:
         """See `EmailStore.version`."""
         statement = sa.select(emails.c.version).where(emails.c.id == email_id)
         return await self.database.read(lambda connection: connection.execute(statement).scalar())
+
+    async def get_all(self, ids: Sequence[UUID]) -> Sequence[Email]:
+        """See `EmailStore.get_all`."""
+        of_these = sa.select(emails).where(emails.c.id.in_(ids))
+        found = await self.database.read(lambda connection: _emails_of(connection, of_these))
+        return sorted(found, key=lambda email: ids.index(email.id))
 
     async def settled(self, ids: Collection[UUID]) -> frozenset[UUID]:
         """See `EmailStore.settled`."""
@@ -170,7 +187,7 @@ class SqlEmailStore:
                 return False
             for part in (recipients, tags):
                 connection.execute(part.delete().where(part.c.email_id == email.id))
-            add_parts(connection, email)
+            add_parts(connection, [email])
             note(connection, email.id, event)
             self._changes.notify(connection)
             return True

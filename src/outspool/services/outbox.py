@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Unpack
@@ -42,6 +42,9 @@ from outspool.services.waiting_room import WaitingRoom
 logger = logging.getLogger(__name__)
 
 _RETRIABLE = frozenset({EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNKNOWN})
+
+MOST_AT_ONCE = 100
+"""So many emails are accepted together at most."""
 
 _LAST_LOOK_SECONDS = 1.0
 """How much longer than asked a caller may wait, to learn how the email stands in the end."""
@@ -130,20 +133,42 @@ class Outbox:
 
         A second call with the same key and payload returns the first call's email.
         """
+        email, event = await self._asked(draft, when, idempotency_key)
+        return await self._store.add(email, event)
+
+    async def accept_all(self, asked: Sequence[tuple[Draft, str | None]]) -> Sequence[Email]:
+        """Check and commit emails that are due now, each with an idempotency key or None: all of them, or none.
+
+        Returns an email for each, in their order, as `accept` would. A `Refusal` names the first that is at fault.
+        """
+        if not 1 <= len(asked) <= MOST_AT_ONCE:
+            raise InvalidArgument(f"emails holds {len(asked)}; it takes 1 to {MOST_AT_ONCE}.", "Nothing was sent.")
+        emails = []
+        for place, (draft, key) in enumerate(asked):
+            await asyncio.sleep(0)  # each is composed once; other callers get their turn
+            try:
+                emails.append(await self._asked(draft, None, key))
+            except Refusal as refusal:
+                refusal.message = f"emails[{place}]: {refusal.message}"
+                raise
+        return await self._store.add_all(emails)
+
+    async def _asked(self, draft: Draft, when: When | None, idempotency_key: str | None) -> tuple[Email, Event]:
+        """Return the email that is asked for, checked: a new one, or the one that the same call made before."""
         if self._terms.refusal is not None:
             raise self._terms.refusal
         key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
         try:
             email = await self._new_email(draft, when, key)
+            await self._check_size(email)
         except (InvalidSchedule, TemplateError):
             # The same call made again, after its time has come or its template has changed, must find its email and
             # not send another.
-            if key is not None and (known := await self._known(draft, when, key)) is not None:
-                return known
-            raise
-        await self._check_size(email)
-        event = Event(at=email.created_at, status=email.status, code="accepted")
-        return await self._store.add(email, event)
+            known = None if key is None else await self._known(draft, when, key)
+            if known is None:
+                raise
+            email = known
+        return email, Event(at=email.created_at, status=email.status, code="accepted")
 
     async def preview(self, draft: Draft, *, when: When | None = None) -> Preview:
         """Return what `accept` would make of the same, and store nothing. It needs no account to be set."""
@@ -334,6 +359,24 @@ class Outbox:
             async with asyncio.timeout(_LAST_LOOK_SECONDS):
                 return await self._store.get(email.id) or email
         return email
+
+    async def settle_all(
+        self, emails: Sequence[Email], *, within: float, settled: Callable[[int], Awaitable[None]]
+    ) -> Sequence[Email]:
+        """Wait like `settle` until something has come of each; tell `settled` of how many, each time it is one more."""
+        waiting = [email.id for email in emails if email.status in UNSETTLED] if within > 0 else []
+        if not waiting:
+            return emails
+        done = len(emails) - len(waiting)
+        for one in asyncio.as_completed([self._waiting_room.settled(email_id, within=within) for email_id in waiting]):
+            if await one:
+                done += 1
+                await settled(done)
+        with contextlib.suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_LAST_LOOK_SECONDS):
+                now = {email.id: email for email in await self._store.get_all(waiting)}
+                return [now.get(email.id, email) for email in emails]
+        return emails
 
 
 def _not_found(email_id: str) -> NotFound:

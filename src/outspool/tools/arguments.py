@@ -55,6 +55,7 @@ Priority = Literal["low", "normal", "high"]
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Whole = Annotated[int, BeforeValidator(_from_json(int))]
+Seconds = Annotated[float, BeforeValidator(_from_json(int, float))]
 
 
 class Arguments(BaseModel):
@@ -98,9 +99,7 @@ class MessageArguments(Arguments):
 class SendArguments(MessageArguments):
     """`send_email`."""
 
-    wait: Annotated[float, BeforeValidator(_from_json(int, float))] = Field(
-        10, ge=0, le=60, description="Seconds to wait for the outcome."
-    )
+    wait: Seconds = Field(10, ge=0, le=60, description="Seconds to wait for the outcome.")
 
 
 class ScheduleArguments(MessageArguments):
@@ -116,6 +115,20 @@ class ScheduleArguments(MessageArguments):
     )
     until: str | None = Field(None, description="Its last day or time.")
     count: Whole | None = Field(None, description="Or how many emails it makes.")
+
+
+class BatchArguments(Arguments):
+    """`send_batch`: each email is held against `MessageArguments` when it has what is `shared`."""
+
+    emails: Annotated[
+        list[dict[str, Any]],
+        BeforeValidator(_from_json(list)),
+        WithJsonSchema({"type": "array", "items": {"type": "object"}, "maxItems": 100}),
+    ]
+    shared: Annotated[dict[str, Any] | None, BeforeValidator(_from_json(dict)), WithJsonSchema({"type": "object"})] = (
+        None
+    )
+    wait: Seconds = Field(10, ge=0, le=60)
 
 
 class EmailArguments(Arguments):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import ValidationError
 
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
-from outspool.errors import brief
+from outspool.errors import InvalidArgument, brief
 from outspool.services.intake import Draft
 from outspool.services.outbox import Outbox
 from outspool.tools.arguments import (
+    BatchArguments,
     EmailArguments,
     ListArguments,
     MessageArguments,
@@ -20,9 +25,11 @@ from outspool.tools.arguments import (
     UpdateArguments,
     given,
 )
+from outspool.tools.refusals import refusal
 from outspool.tools.results import (
     EmailResult,
     TemplateResult,
+    batch_result,
     counted,
     email_result,
     list_result,
@@ -31,12 +38,15 @@ from outspool.tools.results import (
     status_result,
     templates_result,
 )
-from outspool.tools.strict_tool import Answer
+from outspool.tools.strict_tool import Answer, Progress
 
 log = logging.getLogger(__name__)
 
 _TIME = frozenset({"scheduled_at", "timezone", "delay"})
 _RULE = frozenset({"recurrence", "until", "count"})
+_LATER = "schedule_email"
+_NOTHING_SENT = "Nothing was sent."
+_SHOWN = 20
 _NOT_CONTENT = _TIME | {"email_id", "wait", "idempotency_key", "preview"}
 
 
@@ -62,6 +72,26 @@ class Handlers:
             _draft(arguments), when=_when(arguments, _TIME | _RULE), idempotency_key=arguments.idempotency_key
         )
         return await self._answer(email, scheduled_result)
+
+    async def send_batch(self, arguments: BatchArguments, progress: Progress) -> Answer:
+        """Accept many emails or none, and wait a while for their outcomes."""
+        items = _items(arguments)
+        emails = await self._outbox.accept_all([(_draft(item), item.idempotency_key) for item in items])
+        emails = await self._all_settled(emails, arguments.wait, progress)
+        result = batch_result(emails, now=self._outbox.now(), pause=await self._outbox.pause())
+        troubled = [f"emails[{n}] {e.id} {e.status}: {e.summary}" for n, e in enumerate(result.emails) if e.summary]
+        return Answer(text="\n".join([result.summary, *troubled[:_SHOWN], *_rest(troubled)]), result=result)
+
+    async def _all_settled(self, emails: Sequence[Email], within: float, progress: Progress) -> Sequence[Email]:
+        async def tell(done: int) -> None:
+            with contextlib.suppress(Exception):  # a client that went must not hide what was accepted
+                await progress(done, len(emails))
+
+        try:
+            return await self._outbox.settle_all(emails, within=within, settled=tell)
+        except Exception:
+            log.exception("lost sight of a batch after accepting it")
+            return emails
 
     async def _preview(self, arguments: MessageArguments, when: When | None = None) -> Answer:
         preview = await self._outbox.preview(_draft(arguments), when=when)
@@ -125,6 +155,28 @@ class Handlers:
         pause = await self._outbox.pause(email)
         result = show(email, now=self._outbox.now(), pause=pause)
         return Answer(text=f"{result.summary} Email id: {result.id}", result=result)
+
+
+def _items(arguments: BatchArguments) -> list[MessageArguments]:
+    """Return each email of a batch with what is shared; one's own argument wins."""
+    return [_item(place, {**(arguments.shared or {}), **email}) for place, email in enumerate(arguments.emails)]
+
+
+def _item(place: int, written: dict[str, Any]) -> MessageArguments:
+    try:
+        item = MessageArguments.model_validate(written)
+    except ValidationError as error:
+        wrong = refusal(error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=dict.fromkeys(_TIME, _LATER))
+    else:
+        if not item.preview:
+            return item
+        wrong = InvalidArgument("preview is of one email alone.", "Use send_email with preview. " + _NOTHING_SENT)
+    wrong.message = f"emails[{place}]: {wrong.message}"
+    raise wrong
+
+
+def _rest(lines: Sequence[str]) -> tuple[str, ...]:
+    return (f"and {len(lines) - _SHOWN} more",) if len(lines) > _SHOWN else ()
 
 
 def _described(template: TemplateResult) -> str:

@@ -6,6 +6,7 @@ client's model pays for the tool list on every turn; the others declare the head
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -182,6 +183,22 @@ class BriefResult(Result):
     sent_at: Time | None = None
 
 
+class OutcomeResult(Result):
+    """One email of a batch; the `summary` says why it is not (wholly) sent."""
+
+    id: str
+    status: str
+    to: list[str]
+    summary: str | None = None
+
+
+class BatchResult(Result):
+    """The outcome of each email, in the order of the batch."""
+
+    summary: str
+    emails: Annotated[list[OutcomeResult], WithJsonSchema({"type": "array", "items": {"type": "object"}})]
+
+
 class ListResult(Result):
     """One page, newest first, and how many emails stand in each status altogether (of each at most 10,000)."""
 
@@ -212,6 +229,26 @@ def email_result(email: Email, *, now: datetime, pause: Pause | None) -> EmailRe
         recurrence=_recurrence(email.recurrence),
         series_id=None if email.series_id is None else str(email.series_id),
         error=_error(email.problem),
+    )
+
+
+_TROUBLED = frozenset({EmailStatus.DEFERRED, EmailStatus.PARTIAL, EmailStatus.FAILED, EmailStatus.UNKNOWN})
+
+
+def batch_result(emails: Sequence[Email], *, now: datetime, pause: Pause | None) -> BatchResult:
+    """Show what became of each email of a batch; of most there is nothing to say."""
+    counts = Counter(email.status for email in emails)
+    return BatchResult(
+        summary=f"{len(emails)} emails accepted: " + ", ".join(f"{n} {status}" for status, n in counts.items()) + ".",
+        emails=[
+            OutcomeResult(
+                id=str(email.id),
+                status=email.status,
+                to=[written(m) for m in email.content.to],
+                summary=summarize(email, now=now, pause=pause) if email.status in _TROUBLED else None,
+            )
+            for email in emails
+        ],
     )
 
 

@@ -12,6 +12,7 @@ from mcp_types import SubscribeRequestParams, ToolAnnotations, UnsubscribeReques
 from outspool import __version__
 from outspool.services.outbox import Outbox
 from outspool.tools.arguments import (
+    BatchArguments,
     EmailArguments,
     ListArguments,
     MessageArguments,
@@ -24,6 +25,7 @@ from outspool.tools.handlers import Handlers
 from outspool.tools.prompts import add_prompts
 from outspool.tools.resources import add_resources
 from outspool.tools.results import (
+    BatchResult,
     EmailHead,
     ListResult,
     PreviewableHead,
@@ -72,6 +74,7 @@ def _tools(handlers: Handlers) -> tuple[StrictTool, ...]:
         _status(handlers),
         _list(handlers),
         *_changes(handlers),
+        _batch(handlers),
         _templates(handlers),
     )
 
@@ -187,6 +190,23 @@ def _changes(handlers: Handlers) -> tuple[StrictTool, ...]:
             annotations=_hints(destructive=True, open_world=True),
             untouched="Nothing was sent.",
         ),
+    )
+
+
+def _batch(handlers: Handlers) -> StrictTool:
+    return StrictTool.build(
+        handlers.send_batch,
+        name="send_batch",
+        title="Send batch",
+        description=(
+            "Send up to 100 emails, each the arguments of send_email; what all have in common goes into shared, e.g. "
+            '{"template": "notice"}. All are accepted, or none if one is wrong.'
+        ),
+        arguments=BatchArguments,
+        result=BatchResult,
+        annotations=_hints(destructive=True, open_world=True),
+        untouched="Nothing was sent.",
+        reports=True,
     )
 
 
