@@ -52,6 +52,16 @@ async def test_a_series_is_scheduled_shown_changed_paused_and_canceled_by_its_id
     assert not stdio.received()
 
 
+async def test_the_preview_of_a_series_says_when_it_would_go_out_and_stores_nothing(stdio: Stage) -> None:
+    rule = {"recurrence": "0 9 * * mon", "timezone": "Europe/Berlin", "count": 2}
+    async with stdio.session() as session:
+        shown = await session.call("schedule_email", **stdio.message(**rule, preview=True))
+        listed = await session.call("list_emails", query=stdio.topic)
+    assert shown["status"] == "preview"
+    assert "A series, 0 9 * * mon in Europe/Berlin, 0 of 2 emails: next at " in shown["summary"]
+    assert listed["emails"] == []
+
+
 async def test_what_no_series_can_be_is_refused_and_nothing_is_scheduled(stdio: Stage) -> None:
     async with stdio.session() as session:
         for wrong, said in (

@@ -264,9 +264,10 @@ def preview_result(preview: Preview, *, now: datetime) -> PreviewResult:
     email, content = preview.email, preview.email.content
     count = len(email.recipients)
     when = f"{describe_wait(now, email.due_at)}" if email.scheduled_at else "at once"
+    series = f" {summarize(email, now=now)}" if email.recurrence is not None else ""
     return PreviewResult(
         summary=f"Preview: nothing was stored or sent. It would leave {when}, for {count} "
-        f"{'recipient' if count == 1 else 'recipients'}, {preview.size:,} bytes.",
+        f"{'recipient' if count == 1 else 'recipients'}, {preview.size:,} bytes.{series}",
         from_=written(content.sender),
         to=[written(m) for m in content.to],
         cc=[written(m) for m in content.cc] or None,
