@@ -203,7 +203,12 @@ async def test_an_update_reads_no_whole_table(old_box: Outlet) -> None:
 
 
 async def test_what_is_due_and_what_comes_next_are_ranges_of_the_index_of_each_priority(old_box: Outlet) -> None:
-    ranges = r"rank = \d\) AND \(due_at" if old_box.database.is_postgres else r"emails_due \(rank=\? AND due_at[<>]\?\)"
+    literal = r"(?:\d|'\d'::smallint)"
+    ranges = (
+        rf"rank = {literal}\) AND \(due_at"
+        if old_box.database.is_postgres
+        else r"emails_due \(rank=\? AND due_at[<>]\?\)"
+    )
     for look in (claim, next_due):
         with plans() as found:
             await look(old_box)
