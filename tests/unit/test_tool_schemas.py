@@ -108,6 +108,7 @@ async def test_wait_belongs_to_send_and_times_belong_to_schedule_and_update() ->
         ("send_email", "reply-to", 'Did you mean "reply_to"?'),
         ("send_email", "from_", 'Did you mean "from"?'),
         ("send_email", "schedule_at", '"scheduled_at" is an argument of schedule_email: call that instead.'),
+        ("send_email", "recurrence", '"recurrence" is an argument of schedule_email: call that instead.'),
         ("send_email", "attachments", "Known are: to, subject, body,"),
     ],
 )

@@ -363,15 +363,21 @@ class Outbox:
     async def settle_all(
         self, emails: Sequence[Email], *, within: float, settled: Callable[[int], Awaitable[None]]
     ) -> Sequence[Email]:
-        """Wait like `settle` until something has come of each; tell `settled` of how many, each time it is one more."""
+        """Wait like `settle` until something has come of each; tell `settled` of how many, first and of each more."""
         waiting = [email.id for email in emails if email.status in UNSETTLED] if within > 0 else []
         if not waiting:
             return emails
         done = len(emails) - len(waiting)
-        for one in asyncio.as_completed([self._waiting_room.settled(email_id, within=within) for email_id in waiting]):
-            if await one:
-                done += 1
-                await settled(done)
+        await settled(done)
+        outcomes = [asyncio.create_task(self._waiting_room.settled(one, within=within)) for one in waiting]
+        try:
+            for outcome in asyncio.as_completed(outcomes):
+                if await outcome:
+                    done += 1
+                    await settled(done)
+        finally:
+            for task in outcomes:
+                task.cancel()  # of those who wait no longer
         with contextlib.suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_LAST_LOOK_SECONDS):
                 now = {email.id: email for email in await self._store.get_all(waiting)}

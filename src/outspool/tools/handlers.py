@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -158,15 +158,28 @@ class Handlers:
 
 
 def _items(arguments: BatchArguments) -> list[MessageArguments]:
-    """Return each email of a batch with what is shared; one's own argument wins."""
-    return [_item(place, {**(arguments.shared or {}), **email}) for place, email in enumerate(arguments.emails)]
+    """Return each email of a batch with what is shared; one's own argument wins, and variables add up."""
+    shared = arguments.shared or {}
+    if "idempotency_key" in shared and len(arguments.emails) > 1:
+        raise InvalidArgument(
+            "shared: an idempotency_key stands for one email alone.", f"Give each email one of its own. {_NOTHING_SENT}"
+        )
+    return [_item(place, _joined(shared, email)) for place, email in enumerate(arguments.emails)]
+
+
+def _joined(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    joined = {**shared, **own}
+    variables = [values for one in (shared, own) if isinstance(values := one.get("variables"), Mapping)]
+    return joined | {"variables": {**variables[0], **variables[1]}} if len(variables) > 1 else joined
 
 
 def _item(place: int, written: dict[str, Any]) -> MessageArguments:
     try:
         item = MessageArguments.model_validate(written)
     except ValidationError as error:
-        wrong = refusal(error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=dict.fromkeys(_TIME, _LATER))
+        wrong = refusal(
+            error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=dict.fromkeys(_TIME | _RULE, _LATER)
+        )
     else:
         if not item.preview:
             return item

@@ -94,7 +94,9 @@ def _send(handlers: Handlers) -> StrictTool:
         result=PreviewableHead,
         annotations=_hints(destructive=True, open_world=True),
         untouched="Nothing was sent.",
-        elsewhere=dict.fromkeys(("scheduled_at", "timezone", "delay", "recurrence"), "schedule_email"),
+        elsewhere=dict.fromkeys(
+            ("scheduled_at", "timezone", "delay", "recurrence", "until", "count"), "schedule_email"
+        ),
     )
 
 
