@@ -11,6 +11,7 @@
     │   ├── WrongState                wrong_state
     │   ├── IdempotencyConflict       idempotency_conflict
     │   ├── RecipientRefused          recipient_refused (by the operator's policy)
+    │   ├── AttachmentRefused         attachment_refused
     │   ├── TooLarge                  too_large
     │   ├── RateLimited               rate_limited: the sender's hour is full
     │   └── NotConfigured             not_configured
@@ -98,6 +99,12 @@ class RecipientRefused(Refusal):
     """The operator's policy does not allow this recipient."""
 
     code = "recipient_refused"
+
+
+class AttachmentRefused(Refusal):
+    """An attachment is not one readable file that this server may send, or is described by what no email can hold."""
+
+    code = "attachment_refused"
 
 
 class TooLarge(Refusal):
