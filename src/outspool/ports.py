@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -318,6 +318,46 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Say ``QUIT`` on idle connections and close them."""
+        ...
+
+
+class BlobStore(Protocol):
+    """Files, each under its digest (SHA-256, lower-case hex): what is under a digest never changes, and is there once.
+
+    Each method raises `BlobsUnavailable` when the place cannot be used now, and `ValueError` for what is no digest.
+    Memory stays small, however large a file and however many at once.
+    """
+
+    async def put(self, digest: str, size: int, chunks: AsyncIterable[bytes]) -> None:
+        """Commit a file of `size` bytes; once this returns it survives any crash. If it is there already, do nothing.
+
+        Raises `AttachmentRefused` when `chunks` are other bytes than those announced: a file that somebody writes to.
+        Whatever is raised, nothing is stored then.
+        """
+        ...
+
+    def open(self, digest: str, size: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Return the bytes, in chunks, from where nothing but this machine can fail.
+
+        Raises `AttachmentLost` when the file is not there, or not of this `size`; the chunks raise it before the last
+        of them when the bytes are other ones than were stored.
+        """
+        ...
+
+    async def size(self, digest: str) -> int | None:
+        """Return how large the file is, None when it is not there."""
+        ...
+
+    async def delete(self, digest: str) -> None:
+        """Remove the file, if it is there."""
+        ...
+
+    async def check(self) -> None:
+        """Write something, read it back and remove it; raise `BlobsUnavailable` that says what does not work."""
+        ...
+
+    async def close(self) -> None:
+        """Close what is open."""
         ...
 
 
