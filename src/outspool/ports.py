@@ -361,6 +361,61 @@ class BlobStore(Protocol):
         ...
 
 
+class BlobLedger(Protocol):
+    """Which files this outbox has stored or is about to, and when they were last asked for. Raises like `EmailStore`.
+
+    A file is noted before it is stored, so that none is ever forgotten; and no file that is noted now, or that an email
+    has, is removed, so that no email loses one.
+    """
+
+    async def note(self, sizes: Mapping[str, int], *, at: datetime) -> None:
+        """Commit that files of these digests and sizes (bytes) are asked for at `at`.
+
+        Raises `StoreUnavailable` when one of them is being removed at this very moment.
+        """
+        ...
+
+    async def condemn(self, *, unused_since: datetime, limit: int) -> Sequence[str]:
+        """Commit that files without an email, not asked for since, are being removed; return them.
+
+        Those that were condemned before, by somebody who died since, are among them.
+        """
+        ...
+
+    async def forget(self, digests: Collection[str]) -> None:
+        """Commit that these condemned files are removed."""
+        ...
+
+
+class SourceFile(Protocol):
+    """A file that is open for as long as somebody needs it."""
+
+    @property
+    def name(self) -> str:
+        """What the caller calls it."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the bytes, from the beginning each time.
+
+        Raises `AttachmentRefused` when they are not `size` many, or cannot be read.
+        """
+        ...
+
+
+class Files(Protocol):
+    """The files of this machine that a caller may name."""
+
+    def open(self, path: str) -> AbstractAsyncContextManager[SourceFile]:
+        """Open one regular file; raise `AttachmentRefused` for anything else, and for what nobody may send."""
+        ...
+
+
 class Alarm(Protocol):
     """Rings once, at a time."""
 
