@@ -163,12 +163,17 @@ class S3Server:
         (self._folder / "s3.json").write_text(json.dumps({"identities": identities}))
 
     def _serves(self) -> bool:
-        """Whether both buckets are there; a stranger must be kept out of them."""
+        """Whether it keeps what it is given; a stranger must be kept out."""
+        client = self.client()
         try:
-            self.stored(OTHER_BUCKET)
-            self.stored(BUCKET)
+            for bucket in (BUCKET, OTHER_BUCKET):
+                client.put_object(Bucket=bucket, Key="ready", Body=b"yes")
+                client.get_object(Bucket=bucket, Key="ready")["Body"].read()
+                client.delete_object(Bucket=bucket, Key="ready")
         except Exception:  # noqa: BLE001 - botocore has many names for "not yet"
             return False
+        finally:
+            client.close()
         try:
             urllib.request.urlopen(f"{self.url}/{BUCKET}", timeout=5).close()  # noqa: S310 - http, as written here
         except urllib.error.HTTPError as error:

@@ -73,7 +73,7 @@ class S3Blobs:
         async with self._slots:
             with as_unavailable(self._place.bucket):
                 client = await self._connected()
-                if await self._known_size(client, key) == size:
+                if await self._is_there(client, key, size):
                     return
                 parts = _parts(verified(chunks, digest, size, changed()))
                 if size <= _PART:
@@ -104,7 +104,15 @@ class S3Blobs:
         """Return how large the file is; see `BlobStore.size`."""
         key = _key(digest)
         with as_unavailable(self._place.bucket):
-            return await self._known_size(await self._connected(), key)
+            client = await self._connected()
+            try:
+                found = await client.head_object(Bucket=self._place.bucket, Key=key)
+            except client.exceptions.ClientError as error:
+                if is_absent(error):
+                    return None
+                raise
+            length: int = found["ContentLength"]
+            return length
 
     async def delete(self, digest: str) -> None:
         """Remove the file; see `BlobStore.delete`."""
@@ -135,13 +143,18 @@ class S3Blobs:
     async def _connected(self) -> Client:
         async with self._opening:
             if self._client is None:
-                self._client = await self._stack.enter_async_context(await in_thread(self._new_client))
+                try:
+                    self._client = await self._stack.enter_async_context(await in_thread(self._new_client))
+                except ValueError:
+                    raise malformed(self._place.bucket) from None
             return self._client
 
     def _new_client(self) -> Any:
         """Prepare a client; this takes a third of a second, most of it reading descriptions of S3 from the disk."""
         import aioboto3
-        from botocore.config import Config
+        from aiobotocore.config import AioConfig
+
+        from outspool.adapters.s3_session import SteadySession
 
         session = aioboto3.Session(
             aws_access_key_id=self._place.access_key_id,
@@ -149,7 +162,8 @@ class S3Blobs:
             region_name=self._place.region or "us-east-1",
         )
         # What most servers other than Amazon's do not know is left out; our own digests hold everything together.
-        config = Config(
+        config = AioConfig(
+            http_session_cls=SteadySession,
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=_READ_SECONDS,
             retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
@@ -158,21 +172,15 @@ class S3Blobs:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        try:
-            return session.client("s3", endpoint_url=self._place.endpoint_url, config=config)
-        except ValueError:
-            raise malformed(self._place.bucket) from None
+        return session.client("s3", endpoint_url=self._place.endpoint_url, config=config)
 
-    async def _known_size(self, client: Client, key: str) -> int | None:
-        """Return the object's size, None if there is none that we may see."""
+    async def _is_there(self, client: Client, key: str, size: int) -> bool:
+        """Return whether the object is known to be there; if not even that can be seen, the upload will say why."""
         try:
             found = await client.head_object(Bucket=self._place.bucket, Key=key)
-        except Exception as error:
-            if is_absent(error):
-                return None
-            raise
-        size: int = found["ContentLength"]
-        return size
+        except client.exceptions.ClientError:
+            return False
+        return bool(found["ContentLength"] == size)
 
     async def _upload(self, client: Client, key: str, parts: AsyncIterable[bytes]) -> None:
         """Store a large object part by part: it is there when all are, and not before."""
