@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from binascii import b2a_base64, b2a_qp
 from collections.abc import Iterator
-from email.parser import BytesHeaderParser
 from email.utils import format_datetime
 from uuid import UUID
 
@@ -18,6 +16,7 @@ from outspool.domain.email import Content, Email, Mailbox, Priority
 from outspool.errors import InvalidArgument, brief
 from outspool.services.header_fields import address_field, custom_field, id_field, text_field
 from outspool.services.text_alternative import text_alternative
+from outspool.services.transfer_encoding import encoded_text
 
 _PRIORITIES = {
     Priority.HIGH: ("X-Priority: 1", "Importance: high"),
@@ -33,13 +32,11 @@ _RESERVED = frozenset(
 )
 _RESERVED_PREFIXES = ("content-", "resent-")
 
-_NOT_PLAIN = re.compile(r"[^\n\t -~]|[\t ]$|^--=_", re.MULTILINE)
-"""What must be encoded: not ASCII, control characters, space at a line's end that relays strip, our boundary."""
 _LARGE = 200_000
 """Characters of text that take longer to compose than a caller of anything else should wait."""
-_LONGEST_LINE = 76
-_NOT_QUOTED = bytes(range(0x20, 0x7F)) + b"\t\n"
-_LAST_CHARACTER = re.compile(rb"(=[0-9A-F]{2}|.)\Z")
+_HEAD = re.compile(rb"(?:[!-9;-~]+:(?: [ -~]*)?\r\n(?: (?= *[!-~])[ -~]*\r\n)*)+\r\n")
+"""A header block in which no reader can find a line end but these: printable ASCII, folded lines of something."""
+_FIELD_NAME = re.compile(rb"^([!-9;-~]+):", re.MULTILINE)
 
 
 def compose(email: Email) -> bytes:
@@ -128,47 +125,17 @@ def _normalised(text: str) -> str:
 
 
 def _text(subtype: str, text: str, *, is_last: bool = False) -> tuple[list[str], bytes]:
-    """Return the MIME fields and the encoded octets of a text, in the most legible encoding that is safe and short.
-
-    `is_last`: nothing follows in the message, so that its final line end is not free to be left out.
-    """
-    raw = text.encode()
-    if _is_plain(text) and (text.endswith("\n") or not (is_last and text)):
-        encoding, body = "7bit", raw.replace(b"\n", b"\r\n")
-    elif 6 * len(raw.translate(None, _NOT_QUOTED)) <= len(raw):
-        encoding, body = "quoted-printable", _quoted_printable(raw, is_last=is_last)
-    else:
-        encoding, body = "base64", _base64(raw.replace(b"\n", b"\r\n"))
+    """Return the MIME fields and the encoded octets of a text; see `encoded_text`."""
+    encoding, body = encoded_text(text.encode(), is_last=is_last)
     return [f'Content-Type: text/{subtype}; charset="utf-8"', f"Content-Transfer-Encoding: {encoding}"], body
 
 
-def _is_plain(text: str) -> bool:
-    return not _NOT_PLAIN.search(text) and max(map(len, text.split("\n"))) <= _LONGEST_LINE
-
-
-def _quoted_printable(raw: bytes, *, is_last: bool) -> bytes:
-    """Encode LF-ended lines (RFC 2045 §6.7) into CRLF-ended ones of 76 octets at most."""
-    lines = b2a_qp(raw, istext=True).split(b"\n")
-    if is_last and lines[-1]:
-        # A soft line break says that the line end which the message must have is none of the text.
-        if len(lines[-1]) == _LONGEST_LINE:
-            lines[-1:] = _LAST_CHARACTER.sub(rb"=\n\1", lines[-1]).split(b"\n")
-        lines[-1:] = [lines[-1] + b"=", b""]
-    return b"\r\n".join(lines)
-
-
-def _base64(raw: bytes) -> bytes:
-    """Encode into lines of 76 octets (RFC 2045 §6.8), each with its line end."""
-    encoded = b2a_base64(raw, newline=False)
-    return b"".join(encoded[i : i + _LONGEST_LINE] + b"\r\n" for i in range(0, len(encoded), _LONGEST_LINE))
-
-
 def _check_names(head: bytes, intended: list[str]) -> None:
-    """Parse the header block again and raise `InvalidArgument` unless it holds the intended fields and no other.
+    """Read the header block again and raise `InvalidArgument` unless it holds the intended fields and no other.
 
     Nothing is known that gets here; but a smuggled header is a hidden recipient, so nobody's code is trusted alone.
     """
-    if BytesHeaderParser().parsebytes(head).keys() != intended:
+    if not _HEAD.fullmatch(head) or _FIELD_NAME.findall(head) != [name.encode() for name in intended]:
         raise InvalidArgument(
             "The headers of this email would be read as other headers.", "Simplify names and subject."
         )
