@@ -17,7 +17,8 @@ from support.composing import ANN, ID, SENDER, an_email, as_received, assert_wir
 
 from outspool.domain.email import Content, Mailbox, Priority
 from outspool.errors import InvalidAddress, InvalidArgument
-from outspool.services.composer import _check_names, compose, new_message_id
+from outspool.services.composer import compose, new_message_id
+from outspool.services.header_fields import check_names
 
 ATTACK = "=?utf-8?q?x=0D=0ABcc=3Aevil=40example.net?="
 
@@ -127,8 +128,8 @@ def intended_names(content: Content) -> list[str]:
         "Reply-To": content.reply_to,
         "Subject": True,
         "Message-ID": True,
-        "In-Reply-To": content.in_reply_to,
-        "References": content.references,
+        "In-Reply-To": content.in_reply_to or content.references,
+        "References": content.in_reply_to or content.references,
         "X-Priority": content.priority is not Priority.NORMAL,
         "Importance": content.priority is not Priority.NORMAL,
         **dict.fromkeys(content.headers, True),
@@ -153,8 +154,10 @@ def test_what_is_parsed_is_what_was_asked(fields: dict[str, object]) -> None:
     assert [n for n in message if n != "Content-Transfer-Encoding"] == intended_names(content)
     assert message["Subject"] == content.subject
     assert message["Message-ID"] == asked.message_id
-    assert message["In-Reply-To"] == content.in_reply_to
-    assert (message["References"] or "").split() == list(content.references)
+    parent = content.in_reply_to or next(reversed(content.references), None)
+    earlier = [i for i in content.references if i != parent]
+    assert message["In-Reply-To"] == parent
+    assert (message["References"] or "").split() == [*earlier, *([parent] if parent else [])]
     for name, value in content.headers.items():
         assert message[name] == value
     assert_mailboxes(raw, message, content)
@@ -435,9 +438,9 @@ def test_what_is_not_a_header_name_is_refused(name: str) -> None:
     ],
 )
 def test_headers_that_nobody_intended_are_noticed(head: bytes) -> None:
-    _check_names(b"Subject: a\r\n\r\n", ["Subject"])
+    check_names(b"Subject: a\r\n\r\n", ["Subject"])
     with pytest.raises(InvalidArgument, match="read as other headers"):
-        _check_names(head, ["Subject"])
+        check_names(head, ["Subject"])
 
 
 def test_a_message_id_is_the_emails_own_in_the_senders_domain() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from binascii import b2a_base64, b2a_qp
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 
 LONGEST_LINE = 76
 BYTES_PER_LINE = LONGEST_LINE // 4 * 3
@@ -42,6 +43,19 @@ def base64_lines(raw: bytes) -> bytes:
     return b"".join([_base64_block(raw[start : start + _BLOCK]) for start in range(0, len(raw), _BLOCK)])
 
 
+async def base64_stream(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Yield `base64_lines` of what `chunks` are together, whole lines at a time."""
+    rest = b""
+    async for chunk in chunks:
+        raw = rest + chunk
+        whole = len(raw) - len(raw) % BYTES_PER_LINE
+        rest = raw[whole:]
+        if whole:
+            yield base64_lines(raw[:whole])
+    if rest:
+        yield base64_lines(rest)
+
+
 def base64_size(size: int) -> int:
     """Return the octets that `base64_lines` makes of `size` bytes."""
     encoded = (size + 2) // 3 * 4
@@ -69,7 +83,7 @@ def _is_plain(raw: bytes) -> bool:
 
 
 def _quoted_printable(raw: bytes, *, is_last: bool) -> bytes:
-    encoded = b2a_qp(raw, istext=True)
+    encoded = b"".join([b2a_qp(block, istext=True) for block in _blocks_of_lines(raw)])
     if is_last and not encoded.endswith(b"\n"):
         # A soft line break says that the line end which the message must have is none of the text.
         head, lf, line = encoded.rpartition(b"\n")
@@ -77,3 +91,11 @@ def _quoted_printable(raw: bytes, *, is_last: bool) -> bytes:
             line = _LAST_CHARACTER.sub(rb"=\n\1", line)
         encoded = b"".join((head, lf, line, b"=\n"))
     return encoded.replace(b"\n", b"\r\n")
+
+
+def _blocks_of_lines(raw: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(raw):
+        end = raw.find(b"\n", start + _BLOCK) + 1 or len(raw)
+        yield raw[start:end]
+        start = end
