@@ -375,10 +375,10 @@ class BlobLedger(Protocol):
         """
         ...
 
-    async def condemn(self, *, unused_since: datetime, limit: int) -> Sequence[str]:
-        """Commit that files without an email, not asked for since, are being removed; return them.
+    async def condemn(self, *, unused_since: datetime, at: datetime, limit: int) -> Sequence[str]:
+        """Commit that files without an email, not asked for since, are being removed from `at` on; return them.
 
-        Those that were condemned before, by somebody who died since, are among them.
+        Remove them within the hour: what stays condemned for longer is given to the next who asks.
         """
         ...
 
