@@ -15,10 +15,10 @@ def upgrade() -> None:
         "blobs",
         sa.Column("digest", sa.String(64), primary_key=True),
         sa.Column("size", sa.BigInteger, nullable=False),
-        sa.Column("used_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("kept_until", sa.DateTime(timezone=True), nullable=False),
         sa.Column("condemned", sa.Boolean, nullable=False),
     )
-    op.create_index("blobs_used", "blobs", ["used_at"])
+    op.create_index("blobs_kept", "blobs", ["kept_until"])
     op.create_table(
         "attachments",
         sa.Column("email_id", sa.Uuid, sa.ForeignKey("emails.id", ondelete="CASCADE"), primary_key=True),

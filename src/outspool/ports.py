@@ -362,21 +362,21 @@ class BlobStore(Protocol):
 
 
 class BlobLedger(Protocol):
-    """Which files this outbox has stored or is about to, and when they were last asked for. Raises like `EmailStore`.
+    """Which files this outbox has stored or is about to, and until when they are kept without an email (UTC).
 
-    A file is noted before it is stored, so that none is ever forgotten; and no file that is noted now, or that an email
-    has, is removed, so that no email loses one.
+    Raises like `EmailStore`. A file is noted before it is stored, so that none is ever forgotten; one that is kept, or
+    that an email has, is not removed, so that no email loses one.
     """
 
-    async def note(self, sizes: Mapping[str, int], *, at: datetime) -> None:
-        """Commit that files of these digests and sizes (bytes) are asked for at `at`.
+    async def note(self, sizes: Mapping[str, int], *, kept_until: datetime) -> None:
+        """Commit that files of these digests and sizes (bytes) are kept until then at least.
 
         Raises `StoreUnavailable` when one of them is being removed at this very moment.
         """
         ...
 
-    async def condemn(self, *, unused_since: datetime, at: datetime, limit: int) -> Sequence[str]:
-        """Commit that files without an email, not asked for since, are being removed from `at` on; return them.
+    async def condemn(self, *, at: datetime, limit: int) -> Sequence[str]:
+        """Commit that files no email has, and that are no longer kept at `at`, are being removed; return them.
 
         Remove them within the hour: what stays condemned for longer is given to the next who asks.
         """

@@ -20,8 +20,9 @@ from outspool.domain.email import Event
 from outspool.domain.status import EmailStatus
 from outspool.errors import StoreUnavailable
 from outspool.ports import Search
-from outspool.services.leftovers import KEPT, Leftovers
+from outspool.services.leftovers import Leftovers
 
+KEPT = timedelta(days=1)
 LATER = NOW + KEPT + timedelta(seconds=1)
 
 
@@ -32,11 +33,11 @@ def attached(content: bytes, name: str = "report.csv", *, content_id: str | None
 
 
 async def note(box: Outlet, *contents: bytes, at: datetime = NOW) -> None:
-    await SqlBlobLedger(box.database).note({digest_of(c): len(c) for c in contents}, at=at)
+    await SqlBlobLedger(box.database).note({digest_of(c): len(c) for c in contents}, kept_until=at + KEPT)
 
 
 async def condemn(box: Outlet, at: datetime = LATER) -> set[str]:
-    return {*await SqlBlobLedger(box.database).condemn(unused_since=at - KEPT, at=at, limit=10)}
+    return {*await SqlBlobLedger(box.database).condemn(at=at, limit=10)}
 
 
 async def noted(box: Outlet) -> set[str]:
@@ -104,6 +105,12 @@ async def test_a_file_that_an_email_has_is_never_left_over(box: Outlet) -> None:
 async def test_a_file_that_is_asked_for_again_stays(box: Outlet) -> None:
     await note(box, b"1")
     await note(box, b"1", at=LATER)
+    assert await condemn(box) == set()
+
+
+async def test_a_file_is_kept_as_long_as_whoever_asked_for_longest_wants(box: Outlet) -> None:
+    await note(box, b"1", at=LATER)
+    await note(box, b"1")
     assert await condemn(box) == set()
 
 

@@ -1,8 +1,8 @@
 """The attachments of emails, and the ledger of the files that they are; the bytes are elsewhere (`BlobStore`).
 
 Whoever stores a file notes it first, and whoever removes files condemns them first, each in one transaction on the same
-row: a file that is noted is not condemned before its time is over again, and one that is condemned is not noted before
-it is gone. So no email is accepted with a file that somebody is removing, whatever process does what and dies when.
+row: a file that is noted is not condemned before its time is over, and one that is condemned is not noted before it is
+gone. So no email is accepted with a file that somebody is removing, whatever process does what and dies when.
 """
 
 from __future__ import annotations
@@ -68,39 +68,35 @@ class SqlBlobLedger:
         """Share the database with the store."""
         self._database = database
 
-    async def note(self, sizes: Mapping[str, int], *, at: datetime) -> None:
+    async def note(self, sizes: Mapping[str, int], *, kept_until: datetime) -> None:
         """See `BlobLedger.note`."""
         # In one order everywhere, so that two emails with the same files do not wait for one another.
-        rows = [{"digest": d, "size": s, "used_at": at, "condemned": False} for d, s in sorted(sizes.items())]
+        rows = [
+            {"digest": digest, "size": size, "kept_until": kept_until, "condemned": False}
+            for digest, size in sorted(sizes.items())
+        ]
         insert = postgresql.insert if self._database.is_postgres else sqlite.insert
-        statement = (
-            insert(blobs)
-            .values(rows)
-            .on_conflict_do_update(
-                index_elements=["digest"], set_={"used_at": at}, where=blobs.c.condemned.is_(sa.false())
-            )
-            .returning(blobs.c.digest)
+        new = insert(blobs).values(rows)
+        longer = sa.case((blobs.c.kept_until > new.excluded.kept_until, blobs.c.kept_until), else_=kept_until)
+        statement = new.on_conflict_do_update(
+            index_elements=["digest"], set_={"kept_until": longer}, where=blobs.c.condemned.is_(sa.false())
         )
 
         def write(connection: sa.Connection) -> None:
-            if len(connection.execute(statement).all()) < len(rows):
+            if len(connection.execute(statement.returning(blobs.c.digest)).all()) < len(rows):
                 raise StoreUnavailable(
                     "An attachment like one of these is being removed right now.", "Try again in a minute."
                 )
 
         await self._database.write(write)
 
-    async def condemn(self, *, unused_since: datetime, at: datetime, limit: int) -> Sequence[str]:
+    async def condemn(self, *, at: datetime, limit: int) -> Sequence[str]:
         """See `BlobLedger.condemn`."""
         of_an_email = sa.select(attachments.c.digest).where(attachments.c.digest == blobs.c.digest).exists()
-        leftover = sa.or_(
-            sa.and_(blobs.c.condemned.is_(sa.false()), blobs.c.used_at < unused_since, ~of_an_email),
-            sa.and_(blobs.c.condemned.is_(sa.true()), blobs.c.used_at < at - _LONGEST_REMOVAL),
-        )
         found = (
             sa.select(blobs.c.digest)
-            .where(leftover)
-            .order_by(blobs.c.used_at)
+            .where(blobs.c.kept_until < at, sa.or_(blobs.c.condemned, ~of_an_email))
+            .order_by(blobs.c.kept_until)
             .limit(limit)
             .with_for_update(skip_locked=True)
             .cte("found")
@@ -108,7 +104,7 @@ class SqlBlobLedger:
         statement = (
             blobs.update()
             .where(blobs.c.digest.in_(sa.select(found.c.digest)))
-            .values(condemned=True, used_at=at)
+            .values(condemned=True, kept_until=at + _LONGEST_REMOVAL)
             .returning(blobs.c.digest)
         )
         return await self._database.write(lambda connection: list(connection.execute(statement).scalars()))

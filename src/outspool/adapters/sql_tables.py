@@ -131,10 +131,10 @@ blobs = sa.Table(
     metadata,
     sa.Column("digest", sa.String(64), primary_key=True),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("used_at", UtcDateTime, nullable=False),
+    sa.Column("kept_until", UtcDateTime, nullable=False),
     sa.Column("condemned", sa.Boolean, nullable=False),
 )
-sa.Index("blobs_used", blobs.c.used_at)
+sa.Index("blobs_kept", blobs.c.kept_until)
 
 events = sa.Table(
     "events",

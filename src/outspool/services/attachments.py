@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from hashlib import sha256
 
 from outspool.domain.attachment import (
@@ -25,6 +26,12 @@ from outspool.domain.attachment import (
 )
 from outspool.errors import AttachmentRefused, TooLarge, brief
 from outspool.ports import BlobLedger, BlobStore, Clock, Files, SourceFile
+
+HANDLE_KEPT = timedelta(days=30)
+"""How long a file that was stored for emails to come waits for one."""
+
+_ACCEPTING = timedelta(days=1)
+"""Far longer than it takes to accept an email once its files are stored."""
 
 _HANDLE = re.compile(r"blob:([0-9a-f]{64})")
 _KINDS = ("text", "content", "path", "blob")
@@ -104,11 +111,22 @@ class Attachments:
             unstored = {a.digest: source for a, (_, source) in zip(attachments, files, strict=True) if source}
             yield Gathered(attachments, unstored, self)
 
+    async def keep(self, path: str) -> str:
+        """Store a file for emails to come, and return its handle; it is kept for `HANDLE_KEPT` without one.
+
+        Raises as `gathered` and `Gathered.store` do.
+        """
+        async with self.gathered([AttachmentDraft(path=path)]) as gathered:
+            await gathered.store()
+            [attachment] = gathered.attachments
+            await self._ledger.note({attachment.digest: attachment.size}, kept_until=self._clock.now() + HANDLE_KEPT)
+            return handle(attachment.digest)
+
     async def store(self, attachments: Sequence[Attachment], unstored: Mapping[str, SourceFile]) -> None:
         """See `Gathered.store`."""
         sizes = {attachment.digest: attachment.size for attachment in attachments}
         # First: from here on nobody removes a file of these digests.
-        await self._ledger.note(sizes, at=self._clock.now())
+        await self._ledger.note(sizes, kept_until=self._clock.now() + _ACCEPTING)
         for digest, size in sizes.items():
             if digest in unstored:
                 await self._blobs.put(digest, size, unstored[digest].chunks())

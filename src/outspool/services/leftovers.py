@@ -1,22 +1,18 @@
-"""Removes files that no email has and that nobody has asked for in a month.
+"""Removes files that no email has and that nobody has asked to keep for longer.
 
 Such a file was stored for an email that was refused at the last moment or changed later, or by `outspool attach` for
-emails to come.
+emails that never came.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
 
 from outspool.errors import OutspoolError
 from outspool.ports import BlobLedger, BlobStore, Clock
 
 logger = logging.getLogger(__name__)
-
-KEPT = timedelta(days=30)
-"""How long a stored file waits for an email, counted from when it was last asked for."""
 
 SWEEP_SECONDS = 6 * 3600.0
 """How often to look for leftovers."""
@@ -46,8 +42,7 @@ class Leftovers:
             logger.info("Files that no email needs could not be removed: %s", error)
 
     async def _remove_some(self) -> int:
-        now = self._clock.now()
-        condemned = await self._ledger.condemn(unused_since=now - KEPT, at=now, limit=_BATCH)
+        condemned = await self._ledger.condemn(at=self._clock.now(), limit=_BATCH)
         for digest in condemned:
             await self._blobs.delete(digest)
         if condemned:
