@@ -302,17 +302,30 @@ class Changes(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A message too large to hold: `size` octets of ASCII in CRLF-ended lines, in `chunks` that can be had once."""
+
+    chunks: AsyncIterator[bytes]
+    size: int
+
+
 class Transport(Protocol):
     """Carries a composed message to the next server."""
 
     async def deliver(
-        self, message: bytes, *, sender: str, recipients: Sequence[str], before_data: Callable[[], Awaitable[None]]
+        self,
+        message: bytes | Stream,
+        *,
+        sender: str,
+        recipients: Sequence[str],
+        before_data: Callable[[], Awaitable[None]],
     ) -> Delivery:
         """Offer `message` for `recipients`, and return what became of each.
 
         `before_data` is awaited after at least one recipient was taken and before ``DATA``; if it raises, nothing
-        is sent and its exception comes through. Raises `AccountTrouble` when the account, not the message, is at
-        fault; nothing was sent then either.
+        is sent and its exception comes through; likewise what the chunks of a `Stream` raise. Raises `AccountTrouble`
+        when the account, not the message, is at fault; nothing was sent then either.
         """
         ...
 
