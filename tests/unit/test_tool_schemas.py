@@ -9,8 +9,10 @@ from typing import Any, cast
 import pytest
 from mcp.client import Client
 from mcp_types import TextContent, Tool
+from pydantic import BaseModel, Field
 
 from outspool.services.outbox import Outbox
+from outspool.tools.schema import input_schema
 from outspool.tools.server import INSTRUCTIONS, build_server
 
 NO_OUTBOX = cast(Outbox, None)
@@ -69,7 +71,7 @@ async def test_every_tool_is_described_titled_and_annotated() -> None:
         assert tool.description
         hints = tool.annotations
         assert hints is not None
-        assert None not in (hints.title, hints.read_only_hint, hints.destructive_hint, hints.idempotent_hint)
+        assert None not in (hints.read_only_hint, hints.destructive_hint, hints.idempotent_hint)
         assert hints.open_world_hint is not None
 
 
@@ -181,3 +183,38 @@ async def test_a_crash_is_logged_and_its_details_stay_here(caplog: pytest.LogCap
 async def test_both_protocol_eras_list_the_same_tools(mode: str) -> None:
     assert list(await tools(mode)) == NAMES
     assert "is required" in await refused("cancel_email", {}, mode)
+
+
+class Part(BaseModel):
+    """A thing with an inside."""
+
+    text: str = Field(description="What it says.")
+
+
+class First(BaseModel):
+    parts: list[Part] | None = Field(None, description="Things.")
+    notes: dict[str, str] | None = Field(None, description="Remarks.")
+
+
+class Second(First):
+    at: str = Field(description="When.")
+
+
+def test_what_another_tool_explains_is_named_and_typed_and_not_explained_again() -> None:
+    whole, bare = input_schema(First)["properties"], input_schema(Second, explained=First)["properties"]
+    assert whole["parts"]["items"]["properties"] == {"text": {"type": "string", "description": "What it says."}}
+    assert bare == {
+        "parts": {"items": {"type": "object"}, "type": "array"},
+        "notes": {"type": "object"},
+        "at": {"description": "When.", "type": "string"},
+    }
+
+
+async def test_what_schedule_and_update_share_with_send_is_explained_once() -> None:
+    arguments = {name: tool.input_schema["properties"] for name, tool in (await tools()).items()}
+    send, schedule, update = (arguments[name] for name in ("send_email", "schedule_email", "update_email"))
+    shared = send.keys() & schedule.keys()
+    assert {"to", "subject", "idempotency_key"} <= shared
+    assert "description" in send["to"]
+    assert not any("description" in schedule[name] for name in shared)
+    assert not any("description" in value for value in update.values())

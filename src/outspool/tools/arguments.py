@@ -95,7 +95,7 @@ class ScheduleArguments(MessageArguments):
 class EmailArguments(Arguments):
     """The tools that take an email's id alone."""
 
-    email_id: str = Field(description="The id another tool returned.")
+    email_id: str
 
 
 def _clearable() -> Any:
@@ -106,7 +106,7 @@ def _clearable() -> Any:
 class UpdateArguments(EmailArguments):
     """`update_email`: what is absent stays; null or an empty list clears."""
 
-    to: Strings | None = Field(None, description="Lists are replaced whole.")
+    to: Strings | None = None
     subject: str | None = None
     body: str | None = _clearable()
     html: str | None = _clearable()
@@ -119,7 +119,7 @@ class UpdateArguments(EmailArguments):
     headers: Headers | None = None
     tags: Strings | None = None
     priority: Priority | None = None
-    scheduled_at: str | None = Field(None, description="As in schedule_email.")
+    scheduled_at: str | None = None
     timezone: str | None = None
     delay: str | None = None
 

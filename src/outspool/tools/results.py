@@ -1,7 +1,7 @@
 """The results of every tool. Null fields are left out; times are RFC 3339 UTC.
 
-Every tool that returns an email returns all of `EmailResult`. Only two *declare* all of it, because every client's
-model pays for the tool list on every turn; the others declare the head that a caller acts on.
+Every tool that returns an email returns all of `EmailResult`. Only `get_status` *declares* all of it, because every
+client's model pays for the tool list on every turn; the others declare the head that a caller acts on.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ class EmailHead(Result):
     id: str
     status: str
     summary: str
-    scheduled_at: Time | None = None
-    next_attempt_at: Time | None = None
 
 
 class EmailResult(EmailHead):
     """An email as every tool returns it."""
 
+    scheduled_at: Time | None = None
+    next_attempt_at: Time | None = None
     from_: str = Field(alias="from")
     to: list[str]
     cc: list[str] | None = None
@@ -79,11 +79,12 @@ class EmailResult(EmailHead):
 class ScheduledHead(EmailHead):
     """The head with the server's clock, so that a wrong idea of "now" shows."""
 
+    scheduled_at: Time | None = None
     now: Time
     in_: str = Field(alias="in")
 
 
-class ScheduledResult(EmailResult, ScheduledHead):
+class ScheduledResult(ScheduledHead, EmailResult):
     """An email with the server's clock."""
 
 
