@@ -38,6 +38,10 @@ class LocalBlobs:
         self._folder = folder
         self._incoming = folder / "incoming"
 
+    def __str__(self) -> str:
+        """Return where it is, for a person."""
+        return str(self._folder)
+
     async def put(self, digest: str, size: int, chunks: AsyncIterable[bytes]) -> None:
         """Commit a file; see `BlobStore.put`."""
         place = self._place(digest)

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -67,6 +68,10 @@ class S3Blobs:
         self._stack = AsyncExitStack()
         self._client: Client | None = None
 
+    def __str__(self) -> str:
+        """Return where it is, for a person."""
+        return f"the {self._place}"
+
     async def put(self, digest: str, size: int, chunks: AsyncIterable[bytes]) -> None:
         """Commit a file; see `BlobStore.put`."""
         key = _key(digest)
@@ -78,8 +83,7 @@ class S3Blobs:
                 parts = _parts(verified(chunks, digest, size, changed()))
                 if size <= _PART:
                     body = b"".join([part async for part in parts])
-                    checksum = _checksum(body)
-                    await client.put_object(Bucket=self._place.bucket, Key=key, Body=body, ChecksumSHA256=checksum)
+                    await client.put_object(Bucket=self._place.bucket, Key=key, **_body(body))
                 else:
                     await self._upload(client, key, parts)
 
@@ -126,9 +130,7 @@ class S3Blobs:
         bucket = self._place.bucket
         with as_unavailable(bucket):
             client = await self._connected()
-            await client.put_object(
-                Bucket=bucket, Key=_CHECK_KEY, Body=b"outspool", ChecksumSHA256=_checksum(b"outspool")
-            )
+            await client.put_object(Bucket=bucket, Key=_CHECK_KEY, **_body(b"outspool"))
             found = await client.get_object(Bucket=bucket, Key=_CHECK_KEY)
             body = found["Body"]
             async with body:
@@ -190,8 +192,9 @@ class S3Blobs:
         done: list[dict[str, Any]] = []
         try:
             async for body in parts:
-                number, checksum = len(done) + 1, _checksum(body)
-                part = await client.upload_part(**upload, PartNumber=number, Body=body, ChecksumSHA256=checksum)
+                number, sent = len(done) + 1, _body(body)
+                part = await client.upload_part(**upload, PartNumber=number, **sent)
+                checksum = sent["ChecksumSHA256"]
                 done.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumSHA256": checksum})
             await client.complete_multipart_upload(**upload, MultipartUpload={"Parts": done})
         except BaseException:
@@ -221,21 +224,25 @@ def _key(digest: str) -> str:
     return PREFIX + checked_digest(digest)
 
 
-def _checksum(body: bytes) -> str:
-    return b64encode(sha256(body).digest()).decode()
+def _body(content: bytes) -> dict[str, Any]:
+    """Return what is sent, and the checksum that the server holds it against."""
+    # A file is sent piece by piece; bytes would be copied whole into the socket's buffer.
+    return {"Body": BytesIO(content), "ChecksumSHA256": b64encode(sha256(content).digest()).decode()}
 
 
 async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     """Gather `chunks` into parts as S3 wants them: all but the last of one size."""
-    gathered = bytearray()
+    gathered: list[bytes] = []
+    size = 0
     async for chunk in chunks:
-        gathered += chunk
-        while len(gathered) >= _PART:
-            part = bytes(gathered[:_PART])
-            del gathered[:_PART]
-            yield part
-    if gathered:
-        yield bytes(gathered)
+        gathered.append(chunk)
+        size += len(chunk)
+        while size >= _PART:
+            joined = b"".join(gathered)
+            gathered, size = [joined[_PART:]], size - _PART
+            yield joined[:_PART]
+    if size:
+        yield b"".join(gathered)
 
 
 async def _read(spool: IO[bytes]) -> AsyncIterator[bytes]:

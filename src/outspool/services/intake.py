@@ -15,12 +15,14 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Mailbox, Priority
 from outspool.domain.mailbox_parser import parse_mailbox, parse_mailboxes
 from outspool.domain.policy import Policy
 from outspool.domain.schedule import asked_moment
 from outspool.domain.text import body_text, custom_headers, header_line, message_id, message_ids, tags
 from outspool.errors import InvalidArgument, TooLarge, brief
+from outspool.services.attachments import AttachmentDraft
 
 _KEY = re.compile(r"[ -~]{1,255}")
 _MEGABYTE = 1024 * 1024
@@ -48,15 +50,16 @@ class Draft:
     headers: Mapping[str, str] = field(default_factory=dict)
     tags: Sequence[str] = ()
     priority: str = "normal"
+    attachments: Sequence[AttachmentDraft] = ()
 
 
 def read_draft(draft: Draft, policy: Policy) -> Content:
-    """Return what `draft` asks for, valid and allowed by `policy`.
+    """Return what `draft` asks for, valid and allowed by `policy`; its attachments are left to `Attachments`.
 
     Each address is kept once (the first of to, cc, bcc). Raises a `Refusal` that says what is wrong with the first
     mistake found.
     """
-    asked = {part.name: getattr(draft, part.name) for part in fields(draft)}
+    asked = {name: getattr(draft, name) for name in _READERS}
     _check_amounts(asked, policy)
     return _settled(Content(**_read(asked, policy)), policy)
 
@@ -105,6 +108,8 @@ def _canonical(value: object) -> object:
     """Return the JSON shape of what `json` does not know."""
     if isinstance(value, Mailbox):
         return [value.address, value.name]
+    if isinstance(value, Attachment):
+        return [value.filename, value.content_type, value.content_id, value.digest]
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, datetime):

@@ -14,7 +14,7 @@ from outspool.ports import BlobLedger, BlobStore, Clock
 
 logger = logging.getLogger(__name__)
 
-SWEEP_SECONDS = 6 * 3600.0
+SWEEP_SECONDS = 3600.0
 """How often to look for leftovers."""
 
 _MOST_SECONDS = 600.0

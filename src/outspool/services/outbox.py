@@ -30,7 +30,8 @@ from outspool.errors import (
     brief,
 )
 from outspool.ports import Account, AccountState, Changes, Clock, EmailStore
-from outspool.services.composer import composed, new_message_id
+from outspool.services.attachments import Attachments
+from outspool.services.composer import drawn_up, new_message_id
 from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft, revise_content
 from outspool.services.listing import Filters, Listing, read_email_id, read_search, write_cursor
 from outspool.services.waiting_room import WaitingRoom
@@ -64,6 +65,7 @@ class Outbox:
         account: Account,
         changes: Changes,
         *,
+        attachments: Attachments,
         terms: Acceptance,
         new_id: Callable[[datetime], UUID],
         clock: Clock,
@@ -72,6 +74,7 @@ class Outbox:
         self._store = store
         self._account = account
         self._waiting_room = WaitingRoom(store, changes)
+        self._attachments = attachments
         self._terms = terms
         self._new_id = new_id
         self._clock = clock
@@ -112,7 +115,8 @@ class Outbox:
     async def accept(self, draft: Draft, *, when: When | None = None, idempotency_key: str | None = None) -> Email:
         """Check and commit an email: due now (`when` None), or at `when`. What is returned survives any crash.
 
-        A second call with the same key and payload returns the first call's email.
+        A second call with the same key and payload returns the first call's email. The files are stored first, so that
+        the email never has one that is not there.
         """
         if self._terms.refusal is not None:
             raise self._terms.refusal
@@ -122,25 +126,27 @@ class Outbox:
                 "Give one: scheduled_at 2026-11-23T09:00:00+01:00, or delay PT2H. Nothing was scheduled.",
             )
         key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
-        try:
-            email = self._new_email(draft, when, key)
-        except InvalidSchedule:
-            # The same call made again, after its time has come, must find its email and not send another.
-            if key is not None and (known := await self._known(draft, when, key)) is not None:
-                return known
-            raise
-        await self._check_size(email)
-        event = Event(at=email.created_at, status=email.status, code="accepted")
-        return await self._store.add(email, event)
-
-    async def _known(self, draft: Draft, when: When | None, key: str) -> Email | None:
-        email = await self._store.by_key(key)
-        asked = _fingerprint(read_draft(draft, self._terms.policy), when)
-        return email if email is not None and email.fingerprint == asked else None
-
-    def _new_email(self, draft: Draft, when: When | None, key: str | None) -> Email:
-        now = self._clock.now()
         content = read_draft(draft, self._terms.policy)
+        async with self._attachments.gathered(draft.attachments) as files:
+            content = replace(content, attachments=files.attachments)
+            try:
+                email = self._new_email(content, when, key)
+            except InvalidSchedule:
+                # The same call made again, after its time has come, must find its email and not send another.
+                if key is not None and (known := await self._known(content, when, key)) is not None:
+                    return known
+                raise
+            await self._check_size(email)
+            await files.store()
+            event = Event(at=email.created_at, status=email.status, code="accepted")
+            return await self._store.add(email, event)
+
+    async def _known(self, content: Content, when: When | None, key: str) -> Email | None:
+        email = await self._store.by_key(key)
+        return email if email is not None and email.fingerprint == _fingerprint(content, when) else None
+
+    def _new_email(self, content: Content, when: When | None, key: str | None) -> Email:
+        now = self._clock.now()
         scheduled_at = when.moment(now=now) if when is not None else None
         due_at = scheduled_at or now
         email_id = self._new_id(now)
@@ -160,9 +166,9 @@ class Outbox:
         )
 
     async def _check_size(self, email: Email) -> None:
-        """Compose the message once: what is accepted can be sent, and is small enough."""
+        """Draw up the message once: what is accepted can be sent, and is small enough."""
         limit = self._terms.policy.max_message_bytes
-        size = len(await composed(email))
+        size = (await drawn_up(email)).size
         if size > limit:
             raise TooLarge(
                 f"The message would be {size / 1e6:.1f} MB as encoded; at most {limit / 1e6:.1f} MB are allowed.",
@@ -190,13 +196,17 @@ class Outbox:
             raise InvalidArgument(
                 "There is nothing to change.", "Give what shall change, e.g. subject or scheduled_at."
             )
-        while True:
-            email = await self.get(email_id)
-            revised = self._revised(email, changes, when)
-            await self._check_size(revised)
-            event = Event(at=self._clock.now(), status=revised.status, code="updated", detail=_named(changes, when))
-            if await self._store.revise(revised, event):
-                return await self.get(email_id)
+        async with self._attachments.gathered(changes.get("attachments") or ()) as files:
+            if "attachments" in changes:
+                changes = {**changes, "attachments": files.attachments}
+            while True:
+                email = await self.get(email_id)
+                revised = self._revised(email, changes, when)
+                await self._check_size(revised)
+                await files.store()
+                event = Event(at=self._clock.now(), status=revised.status, code="updated", detail=_named(changes, when))
+                if await self._store.revise(revised, event):
+                    return await self.get(email_id)
 
     def _revised(self, email: Email, changes: Mapping[str, Any], when: When | None) -> Email:
         if email.status not in WAITING:
@@ -207,7 +217,9 @@ class Outbox:
                 "Cancel the rest with cancel_email, or send a new email.",
             )
         if changes:
-            content = revise_content(email.content, changes, self._terms.policy)
+            written = {name: value for name, value in changes.items() if name != "attachments"}
+            content = revise_content(email.content, written, self._terms.policy)
+            content = replace(content, attachments=changes.get("attachments", content.attachments))
             email = replace(email, content=content, recipients=_pending(content))
         if when is not None:
             email = self._put_off(email, when)
