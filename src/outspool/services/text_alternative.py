@@ -24,7 +24,9 @@ def text_alternative(html: str) -> str:
     text = _converted(html if _has_only_grids(html) else _without_grids(html))
     if len(text) > _MOST_GROWTH * len(html) + _SMALL:
         text = _converted(_without_grids(html))
-    text = "\n".join(line.rstrip() for line in _ESCAPED_MARKER.sub(r"\1", text).split("\n")).strip("\n")
+    if "\\" in text:
+        text = _ESCAPED_MARKER.sub(r"\1", text)
+    text = "\n".join([line.rstrip() for line in text.split("\n")]).strip("\n")
     return f"{text}\n" if text.strip() else ""
 
 
@@ -55,6 +57,8 @@ def _has_only_grids(html: str) -> bool:
 
     The others arrange the page, as newsletters do, and read well from top to bottom.
     """
+    if not _TABLE_TAG.search(html):
+        return True  # none at all, as most: what follows takes longer than the conversion
     if len(html) > _LARGEST_GRID or _WIDE_SPAN.search(html):
         return False
     depth = 0
