@@ -28,7 +28,7 @@ NAMES = [
     "retry_email",
     "list_templates",
 ]
-NOT_YET = {"attachments", "recurrence"}
+NOT_YET = {"recurrence"}
 
 
 def connect(mode: str = "legacy") -> Client:
@@ -107,7 +107,8 @@ async def test_wait_belongs_to_send_and_times_belong_to_schedule_and_update() ->
         ("send_email", "reply-to", 'Did you mean "reply_to"?'),
         ("send_email", "from_", 'Did you mean "from"?'),
         ("send_email", "schedule_at", '"scheduled_at" is an argument of schedule_email: call that instead.'),
-        ("send_email", "attachments", "Known are: to, subject, body,"),
+        ("send_email", "files", 'Did you mean "attachments"?'),
+        ("send_email", "colour", "Known are: to, subject, body,"),
     ],
 )
 async def test_an_unknown_argument_is_refused_with_the_right_name(tool: str, wrong: str, meant: str) -> None:

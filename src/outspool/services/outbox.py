@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Unpack
 from uuid import UUID
 
+from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Email, Event, Problem, Recipient
 from outspool.domain.policy import Policy
 from outspool.domain.schedule import When
@@ -31,7 +32,8 @@ from outspool.errors import (
     brief,
 )
 from outspool.ports import Account, AccountState, Changes, Clock, EmailStore
-from outspool.services.composer import alternatives, composed, new_message_id
+from outspool.services.attachments import Attachments
+from outspool.services.composer import alternatives, drawn_up, new_message_id
 from outspool.services.email_news import next_version
 from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft, revise_content
 from outspool.services.listing import Filters, Listing, read_email_id, read_search, write_cursor
@@ -76,6 +78,7 @@ class Outbox:
         account: Account,
         changes: Changes,
         *,
+        attachments: Attachments,
         templates: Templates,
         terms: Acceptance,
         new_id: Callable[[datetime], UUID],
@@ -86,6 +89,7 @@ class Outbox:
         self._account = account
         self._changes = changes
         self._waiting_room = WaitingRoom(store, changes)
+        self._attachments = attachments
         self._templates = templates
         self._terms = terms
         self._new_id = new_id
@@ -127,44 +131,54 @@ class Outbox:
     async def accept(self, draft: Draft, *, when: When | None = None, idempotency_key: str | None = None) -> Email:
         """Check and commit an email: due now (`when` None), or at `when`. What is returned survives any crash.
 
-        A second call with the same key and payload returns the first call's email.
+        A second call with the same key and payload returns the first call's email. The files are stored first, so that
+        the email never has one that is not there.
         """
         if self._terms.refusal is not None:
             raise self._terms.refusal
         key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
-        try:
-            email = await self._new_email(draft, when, key)
-        except (InvalidSchedule, TemplateError):
-            # The same call made again, after its time has come or its template has changed, must find its email and
-            # not send another.
-            if key is not None and (known := await self._known(draft, when, key)) is not None:
-                return known
-            raise
-        await self._check_size(email)
-        event = Event(at=email.created_at, status=email.status, code="accepted")
-        return await self._store.add(email, event)
+        async with self._attachments.gathered(draft.attachments) as files:
+            try:
+                email = await self._new_email(draft, when, key, files.attachments)
+            except (InvalidSchedule, TemplateError):
+                # The same call made again, after its time has come or its template has changed, must find its email
+                # and not send another.
+                if key is not None and (known := await self._known(draft, when, key, files.attachments)) is not None:
+                    return known
+                raise
+            await self._check_size(email)
+            await files.store()
+            event = Event(at=email.created_at, status=email.status, code="accepted")
+            return await self._store.add(email, event)
 
     async def preview(self, draft: Draft, *, when: When | None = None) -> Preview:
         """Return what `accept` would make of the same, and store nothing. It needs no account to be set."""
-        email = await self._new_email(draft, when, None)
+        async with self._attachments.gathered(draft.attachments) as files:
+            email = await self._new_email(draft, when, None, files.attachments)
         text, _ = alternatives(email.content)
         return Preview(email=email, text=text, size=await self._check_size(email))
 
-    async def _known(self, draft: Draft, when: When | None, key: str) -> Email | None:
+    async def _known(
+        self, draft: Draft, when: When | None, key: str, attachments: tuple[Attachment, ...]
+    ) -> Email | None:
         if when is not None and not when.is_given:
             return None
         email = await self._store.by_key(key)
         filled = draft if draft.template is None else replace(draft, template=None, body=draft.template)
-        asked = _fingerprint(read_draft(filled, self._terms.policy), when, draft)
+        content = replace(read_draft(filled, self._terms.policy), attachments=attachments)
+        asked = _fingerprint(content, when, draft)
         return email if email is not None and email.fingerprint == asked else None
 
-    async def _new_email(self, draft: Draft, when: When | None, key: str | None) -> Email:
+    async def _new_email(
+        self, draft: Draft, when: When | None, key: str | None, attachments: tuple[Attachment, ...]
+    ) -> Email:
         if when is not None and not when.is_given:
             raise InvalidSchedule(
                 "Neither scheduled_at nor delay is given.",
                 "Give one: scheduled_at 2026-11-23T09:00:00+01:00, or delay PT2H. Nothing was scheduled.",
             )
         content = read_draft(await self._templates.written(draft), self._terms.policy)
+        content = replace(content, attachments=attachments)
         now = self._clock.now()
         scheduled_at = when.moment(now=now) if when is not None else None
         due_at = scheduled_at or now
@@ -185,9 +199,9 @@ class Outbox:
         )
 
     async def _check_size(self, email: Email) -> int:
-        """Compose the message once: what is accepted can be sent, and is small enough. Return its size in bytes."""
+        """Draw up the message once: what is accepted can be sent, and is small enough. Return its size in bytes."""
         limit = self._terms.policy.max_message_bytes
-        size = len(await composed(email))
+        size = (await drawn_up(email)).size
         if size > limit:
             raise TooLarge(
                 f"The message would be {size / 1e6:.1f} MB as encoded; at most {limit / 1e6:.1f} MB are allowed.",
@@ -205,7 +219,9 @@ class Outbox:
 
     async def raw(self, email_id: str) -> bytes:
         """Return the very message that goes, or went, on the wire."""
-        return await composed(await self.get(email_id))
+        email = await self.get(email_id)
+        async with self._attachments.outgoing(email) as message:
+            return message if isinstance(message, bytes) else b"".join([chunk async for chunk in message.chunks])
 
     async def version(self, email_id: str) -> int:
         """Return the email's version, which grows with every change."""
@@ -239,13 +255,17 @@ class Outbox:
             raise InvalidArgument(
                 "There is nothing to change.", "Give what shall change, e.g. subject or scheduled_at."
             )
-        while True:
-            email = await self.get(email_id)
-            revised = self._revised(email, changes, when)
-            await self._check_size(revised)
-            event = Event(at=self._clock.now(), status=revised.status, code="updated", detail=_named(changes, when))
-            if await self._store.revise(revised, event):
-                return await self.get(email_id)
+        async with self._attachments.gathered(changes.get("attachments") or ()) as files:
+            if "attachments" in changes:
+                changes = {**changes, "attachments": files.attachments}
+            while True:
+                email = await self.get(email_id)
+                revised = self._revised(email, changes, when)
+                await self._check_size(revised)
+                await files.store()
+                event = Event(at=self._clock.now(), status=revised.status, code="updated", detail=_named(changes, when))
+                if await self._store.revise(revised, event):
+                    return await self.get(email_id)
 
     def _revised(self, email: Email, changes: Mapping[str, Any], when: When | None) -> Email:
         if email.status not in WAITING:
@@ -256,7 +276,9 @@ class Outbox:
                 "Cancel the rest with cancel_email, or send a new email.",
             )
         if changes:
-            content = revise_content(email.content, changes, self._terms.policy)
+            written = {name: value for name, value in changes.items() if name != "attachments"}
+            content = revise_content(email.content, written, self._terms.policy)
+            content = replace(content, attachments=changes.get("attachments", content.attachments))
             email = replace(email, content=content, recipients=_pending(content))
         if when is not None:
             email = self._put_off(email, when)
