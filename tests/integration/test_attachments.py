@@ -402,16 +402,38 @@ async def test_an_outage_of_the_bucket_at_delivery_defers_and_burns_no_attempt(
     assert [parts(mail.parsed) for mail in sink.messages()] == [[], [("a.bin", "application/octet-stream", raw)]]
 
 
-async def test_a_file_that_is_gone_fails_its_email_and_no_other(attaching: OpenOutspool, sink: SmtpSink) -> None:
-    async with attaching(worker=False) as app:
+async def test_a_file_that_is_gone_fails_its_email_and_no_other(
+    outspool: OpenOutspool, sink: SmtpSink, s3_server: S3Server
+) -> None:
+    async with outspool(worker=False, **bucket(s3_server)) as app:
         lost = await app.outbox.accept(draft(content(os.urandom(100))))
         good = await app.outbox.accept(draft(content(os.urandom(100))))
         await app.blobs.delete(lost.content.attachments[0].digest)
-    async with attaching() as app:
+    async with outspool(**bucket(s3_server)) as app:
         failed = await until(app, lost, S.FAILED)
         assert failed.problem is not None
         assert failed.problem.code == "attachment_lost"
         await until(app, good, S.SENT)
+    assert len(sink.messages()) == 1
+
+
+async def test_a_file_on_another_machine_waits_for_that_machine(
+    sink: SmtpSink, outspool: OpenOutspool, tmp_path: Path, database_url: str
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    async with outspool(worker=False, OUTSPOOL_DATA_DIR=here) as app:
+        email = await app.outbox.accept(draft(text("a")))
+    async with outspool(OUTSPOOL_DATA_DIR=there) as app:
+        waiting = await until(app, email, S.DEFERRED, S.FAILED)
+        assert waiting.problem is not None
+        if database_url.startswith("sqlite:"):  # which is on one machine, so that the file is nowhere
+            assert waiting.problem.code == "attachment_lost"
+            return
+        assert waiting.problem.code == "attachments_away"
+        assert "AWS_BUCKET_NAME" in waiting.problem.hint
+    async with outspool(OUTSPOOL_DATA_DIR=here) as app:
+        await app.outbox.retry(str(email.id))
+        await until(app, email, S.SENT)
     assert len(sink.messages()) == 1
 
 

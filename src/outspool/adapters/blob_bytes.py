@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import TypeVar
 
-from outspool.errors import AttachmentLost, AttachmentRefused, OutspoolError
+from outspool.errors import AttachmentLost, AttachmentRefused, BlobsUnavailable, OutspoolError
 
 CHUNK = 256 * 1024
 """Bytes in memory at a time, for each file that is read."""
@@ -62,6 +62,14 @@ def changed() -> AttachmentRefused:
 def gone() -> AttachmentLost:
     """Return the error for a file that is not where it was stored."""
     return AttachmentLost("An attachment is no longer where it was stored.", "Send the email again with the file.")
+
+
+def elsewhere() -> BlobsUnavailable:
+    """Return the error for a file that may be on another machine, whose turn it will be if this one waits."""
+    return BlobsUnavailable(
+        "An attachment is not on this machine: the one that accepted the email keeps its files to itself.",
+        "Set AWS_BUCKET_NAME on every machine, so that all keep attachments in one place.",
+    )
 
 
 def damaged() -> AttachmentLost:

@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from outspool.adapters.blob_bytes import CHUNK, changed, checked_digest, damaged, gone, in_thread, verified
+from outspool.adapters.blob_bytes import CHUNK, changed, checked_digest, damaged, elsewhere, gone, in_thread, verified
 from outspool.errors import BlobsUnavailable
 
 _ABANDONED_SECONDS = 24 * 3600
@@ -33,14 +33,15 @@ T = TypeVar("T")
 class LocalBlobs:
     """`outspool.ports.BlobStore` in `folder`, which is made when the first file comes."""
 
-    def __init__(self, folder: Path) -> None:
-        """Touch nothing yet."""
+    def __init__(self, folder: Path, *, is_shared: bool = False) -> None:
+        """Touch nothing yet. `is_shared`: other machines send the same emails, and have files of their own."""
         self._folder = folder
+        self._is_shared = is_shared
         self._incoming = folder / "incoming"
 
     def __str__(self) -> str:
         """Return where it is, for a person."""
-        return str(self._folder)
+        return f"{self._folder}, on this machine alone" if self._is_shared else str(self._folder)
 
     async def put(self, digest: str, size: int, chunks: AsyncIterable[bytes]) -> None:
         """Commit a file; see `BlobStore.put`."""
@@ -68,7 +69,7 @@ class LocalBlobs:
         try:
             descriptor = await self._in_thread(os.open, place, _READ)
         except FileNotFoundError:
-            raise gone() from None
+            raise (elsewhere() if self._is_shared else gone()) from None
         try:
             if os.fstat(descriptor).st_size != size:
                 raise damaged()

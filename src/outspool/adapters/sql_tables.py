@@ -113,6 +113,7 @@ tags = sa.Table(
 )
 
 sa.Index("tags_email", tags.c.email_id)
+
 attachments = sa.Table(
     "attachments",
     metadata,

@@ -18,7 +18,7 @@ def blob_store(settings: Settings) -> BlobStore:
     Raises `MisconfiguredError` for one half of a pair of keys.
     """
     if not settings.aws_bucket_name:
-        return LocalBlobs(settings.blobs_dir)
+        return LocalBlobs(settings.blobs_dir, is_shared=not settings.store_url.startswith("sqlite:"))
     secret = settings.aws_secret_access_key
     if (settings.aws_access_key_id is None) != (secret is None):
         raise MisconfiguredError(

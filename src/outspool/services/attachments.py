@@ -7,6 +7,7 @@ nothing behind; none is ever in memory whole, but for what the caller wrote into
 
 from __future__ import annotations
 
+import asyncio
 import binascii
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -153,7 +154,10 @@ class Attachments:
         if draft.blob is not None:
             digest, size = await self._stored(draft.blob)
             return replace(_described(draft, field, size=size), digest=digest), None
-        content = self._decoded(draft.content, field) if draft.content is not None else _utf8(draft.text or "", field)
+        if draft.content is not None:
+            content = await asyncio.to_thread(self._decoded, draft.content, field)
+        else:
+            content = await asyncio.to_thread(_utf8, draft.text or "", field)
         return _described(draft, field, size=len(content)), _Bytes(content, field)
 
     async def _stored(self, written: str) -> tuple[str, int]:
@@ -170,8 +174,9 @@ class Attachments:
     def _decoded(self, content: str, field: str) -> bytes:
         """Return the bytes of strict base64 (RFC 4648 §4); only lines may be broken."""
         self._check_sizes([len(content) // 4 * 3])
+        whole = _LINE_BREAKS.sub("", content) if "\n" in content else content
         try:
-            return binascii.a2b_base64(_LINE_BREAKS.sub("", content).encode("ascii"), strict_mode=True)
+            return binascii.a2b_base64(whole.encode("ascii"), strict_mode=True)
         except ValueError:  # binascii's and the codec's
             raise AttachmentRefused(
                 f"{field}.content is not base64.",
@@ -203,6 +208,7 @@ class _Bytes:
         step = _MEGABYTE // 4
         for start in range(0, len(self.content), step):
             yield self.content[start : start + step]
+            await asyncio.sleep(0)  # others have a turn
 
 
 async def _with_digest(attachment: Attachment, source: SourceFile | None) -> Attachment:
