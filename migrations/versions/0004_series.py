@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 
 RECURRING = sa.text("status = 'recurring'")
 MADE_BY_A_SERIES = sa.text("series_id IS NOT NULL")

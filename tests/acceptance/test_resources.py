@@ -171,7 +171,7 @@ class Ear:
 @pytest.mark.filterwarnings(WARNS)
 async def test_a_client_of_the_handshake_era_is_told_of_each_change_until_it_unsubscribes(early: Stage) -> None:
     ear = Ear()
-    async with early.session(hears=ear) as session, early.session() as other:
+    async with early.session(ear) as session, early.session() as other:
         email = await session.call("schedule_email", **early.message(delay="PT1H"))
         uri = f"email://{email['id']}"
         await session.client.subscribe_resource(uri)

@@ -82,7 +82,7 @@ class Stage:
         return replace(self, transport=transport, era=era, topic=uuid.uuid4().hex[:12])
 
     @asynccontextmanager
-    async def session(self, *, hears: MessageHandlerFnT | None = None, **environment: str) -> AsyncIterator[Session]:
+    async def session(self, hears: MessageHandlerFnT | None = None, /, **environment: str) -> AsyncIterator[Session]:
         """Connect a client that `hears` what the server tells unasked.
 
         Over stdio that starts an outspool, with more `environment` if given.

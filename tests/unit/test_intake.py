@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Mailbox, Priority
 from outspool.domain.policy import Policy
 from outspool.errors import InvalidArgument, InvalidSchedule, NotConfigured, RecipientRefused, Refusal, TooLarge
@@ -257,9 +258,23 @@ _OTHERS: Mapping[str, Any] = {
 
 
 def test_every_field_counts_in_the_fingerprint() -> None:
-    assert _OTHERS.keys() == {f.name for f in fields(Draft)} - _OF_TEMPLATES
+    assert _OTHERS.keys() | {"attachments"} == {f.name for f in fields(Draft)} - _OF_TEMPLATES
     prints = {fingerprint(_content(**{name: value})) for name, value in _OTHERS.items()}
     assert len(prints | {fingerprint(_content())}) == len(_OTHERS) + 1
+
+
+def test_every_file_and_what_is_said_of_it_counts_in_the_fingerprint() -> None:
+    file = Attachment(filename="a.txt", content_type="text/plain", content_id=None, size=1, digest="a" * 64)
+    others = [
+        (),
+        (file, file),
+        (replace(file, filename="b.txt"),),
+        (replace(file, content_type="text/csv"),),
+        (replace(file, content_id="a"),),
+        (replace(file, digest="b" * 64),),
+    ]
+    prints = {fingerprint(replace(_content(), attachments=files)) for files in [(file,), *others]}
+    assert len(prints) == len(others) + 1
 
 
 def test_a_template_and_its_variables_count_in_the_fingerprint() -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from outspool.adapters import sql_meter
+from outspool.adapters.sql_attachments import add_attachments
 from outspool.adapters.sql_database import Database
 from outspool.adapters.sql_line import T
 from outspool.adapters.sql_rows import email_values, event_values, recipient_values
@@ -84,6 +85,7 @@ def add_parts(connection: sa.Connection, asked: Sequence[Email]) -> None:
     )
     if labels := [{"tag": tag, "email_id": email.id} for email in asked for tag in email.content.tags]:
         connection.execute(_ADD_TAGS, labels)
+    add_attachments(connection, asked)
 
 
 def note(connection: sa.Connection, email_id: UUID, event: Event) -> None:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from outspool.adapters import sql_search
 from outspool.adapters.sql_admission import Admission, add_parts, note
+from outspool.adapters.sql_attachments import attachments_of
 from outspool.adapters.sql_recording import Recording, record_all
 from outspool.adapters.sql_rows import (
     content_values,
@@ -25,7 +26,7 @@ from outspool.adapters.sql_rows import (
     recurrence_value,
 )
 from outspool.adapters.sql_schema import MigratedDatabase
-from outspool.adapters.sql_tables import emails, events, recipients, tags
+from outspool.adapters.sql_tables import attachments, emails, events, recipients, tags
 from outspool.adapters.sql_together import Together
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.domain.cap import Cap
@@ -185,7 +186,7 @@ class SqlEmailStore:
         def replace(connection: sa.Connection) -> bool:
             if connection.scalar(statement) is None:
                 return False
-            for part in (recipients, tags):
+            for part in (recipients, tags, attachments):
                 connection.execute(part.delete().where(part.c.email_id == email.id))
             add_parts(connection, [email])
             note(connection, email.id, event)
@@ -227,7 +228,8 @@ def load(connection: sa.Connection, email_id: UUID) -> Email | None:
         return None
     past = tuple(read_event(e) for e in connection.execute(_EVENTS, {"email_id": email_id}).mappings())
     to = _recipients_of(connection, [email_id])
-    return read_email(row, to[email_id], past)
+    files = attachments_of(connection, [row])
+    return read_email(row, to[email_id], past, files.get(email_id, ()))
 
 
 def _emails_of(connection: sa.Connection, statement: sa.Select[Any]) -> list[Email]:
@@ -235,9 +237,10 @@ def _emails_of(connection: sa.Connection, statement: sa.Select[Any]) -> list[Ema
 
 
 def with_parts(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> list[Email]:
-    """Return the emails of these rows, in their order, with recipients and without events."""
+    """Return the emails of these rows, in their order, with recipients and attachments, without events."""
     to = _recipients_of(connection, [row["id"] for row in rows])
-    return [read_email(row, to[row["id"]]) for row in rows]
+    files = attachments_of(connection, rows)
+    return [read_email(row, to[row["id"]], attachments=files.get(row["id"], ())) for row in rows]
 
 
 def _recipients_of(connection: sa.Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[Recipient, ...]]:

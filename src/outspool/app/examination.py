@@ -32,6 +32,7 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
     return Doctor(
         _setup(outspool),
         disk=partial(disk_state, folder),
+        blobs=None if offline and outspool.settings.aws_bucket_name else outspool.blobs,
         probe=SqlProbe(outspool.settings.store_url, lane=outspool.lane),
         queue=outspool.queue,
         account=outspool.account,

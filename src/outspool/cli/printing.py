@@ -110,6 +110,10 @@ def _fields(email: StatusResult) -> Sequence[tuple[str, str]]:
         ("attempts", str(email.attempts)),
         ("from", email.from_),
         ("subject", email.subject),
+        *(
+            ("attached", f"{file.filename} ({file.content_type}, {file.size:,} bytes)")
+            for file in email.attachments or ()
+        ),
         *((name, local(moment)) for name, moment in times.items() if moment),
         *_series(email),
         ("message-id", email.message_id),

@@ -9,6 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from uuid import UUID
 
+from outspool.domain.attachment import Attachment
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.status import EmailStatus, RecipientStatus
 
@@ -124,6 +125,7 @@ class Content:
     in_reply_to: str | None = None
     references: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    attachments: tuple[Attachment, ...] = ()
     tags: tuple[str, ...] = ()
     priority: Priority = Priority.NORMAL
 

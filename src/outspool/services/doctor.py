@@ -8,8 +8,8 @@ from datetime import datetime
 
 from outspool.domain.schedule import describe_wait
 from outspool.domain.summary import utc
-from outspool.errors import AccountTrouble, StoreUnavailable, TroubleKind
-from outspool.ports import Account, AccountState, Clock, DatabaseProbe, DiskState, Queue, SchemaState, Vitals
+from outspool.errors import AccountTrouble, BlobsUnavailable, StoreUnavailable, TroubleKind
+from outspool.ports import Account, AccountState, BlobStore, Clock, DatabaseProbe, DiskState, Queue, SchemaState, Vitals
 from outspool.services.breaker import Breaker
 from outspool.services.configuration_checks import Setup, check_configuration
 from outspool.services.findings import Finding, Level, fail, ok, warn
@@ -31,6 +31,7 @@ class Doctor:
         setup: Setup,
         *,
         disk: Callable[[], DiskState],
+        blobs: BlobStore | None,
         probe: DatabaseProbe,
         queue: Queue,
         account: Account,
@@ -40,9 +41,10 @@ class Doctor:
         clock: Clock,
         pace: Pace,
     ) -> None:
-        """`log_in` tries the SMTP account and raises `AccountTrouble`; None: do not try."""
+        """`log_in` tries the SMTP account and raises `AccountTrouble`; None: do not try. So it is with `blobs`."""
         self._setup = setup
         self._disk = disk
+        self._blobs = blobs
         self._probe = probe
         self._queue = queue
         self._account = account
@@ -58,6 +60,8 @@ class Doctor:
             yield finding
         yield await self._look_at_templates()
         yield check_disk(await asyncio.to_thread(self._disk))
+        if self._blobs is not None:
+            yield await _check_attachments(self._blobs)
         vitals: Vitals | None = None
         try:
             vitals = await self._probe.vitals()
@@ -108,6 +112,14 @@ class Doctor:
             return warn("pause", f"Sending rests {why}", cure)
         await self._breaker.end_pause()
         return ok("pause", f"Sending rested {why} The login works now, so the pause was ended.")
+
+
+async def _check_attachments(blobs: BlobStore) -> Finding:
+    try:
+        await blobs.check()
+    except BlobsUnavailable as error:
+        return fail("attachments", error.message, error.hint)
+    return ok("attachments", f"They are kept in {blobs}.")
 
 
 def _unreachable(address: str, error: StoreUnavailable) -> Finding:

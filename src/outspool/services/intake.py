@@ -15,6 +15,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Mailbox, Priority
 from outspool.domain.mailbox_parser import parse_mailbox, parse_mailboxes
 from outspool.domain.policy import Policy
@@ -22,6 +23,7 @@ from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import asked_moment
 from outspool.domain.text import body_text, custom_headers, header_line, message_id, message_ids, tags
 from outspool.errors import InvalidArgument, TooLarge, brief
+from outspool.services.attachments import AttachmentDraft
 
 _KEY = re.compile(r"[ -~]{1,255}")
 _MEGABYTE = 1024 * 1024
@@ -50,12 +52,15 @@ class Draft:
     headers: Mapping[str, str] = field(default_factory=dict)
     tags: Sequence[str] = ()
     priority: str = "normal"
+    attachments: Sequence[AttachmentDraft] = ()
     template: str | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_draft(draft: Draft, policy: Policy) -> Content:
     """Return what `draft` asks for, valid and allowed by `policy`; a template must have been filled in.
+
+    Its attachments are left to `Attachments`.
 
     Each address is kept once (the first of to, cc, bcc). Raises a `Refusal` that says what is wrong with the first
     mistake found.
@@ -120,6 +125,8 @@ def _canonical(value: object) -> object:
     """Return the JSON shape of what `json` does not know."""
     if isinstance(value, Mailbox):
         return [value.address, value.name]
+    if isinstance(value, Attachment):
+        return [value.filename, value.content_type, value.content_id, value.digest]
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, datetime):

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Unpack
 from uuid import UUID
 
+from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Email, Event, Problem, Recipient
 from outspool.domain.policy import Policy
 from outspool.domain.schedule import When
@@ -32,7 +33,8 @@ from outspool.errors import (
 )
 from outspool.ports import Account, AccountState, Changes, Clock, EmailStore
 from outspool.services import series
-from outspool.services.composer import alternatives, composed, new_message_id
+from outspool.services.attachments import AttachmentDraft, Attachments
+from outspool.services.composer import alternatives, drawn_up, new_message_id
 from outspool.services.email_news import next_version
 from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft, revise_content
 from outspool.services.listing import Filters, Listing, read_email_id, read_search, write_cursor
@@ -80,6 +82,7 @@ class Outbox:
         account: Account,
         changes: Changes,
         *,
+        attachments: Attachments,
         templates: Templates,
         terms: Acceptance,
         new_id: Callable[[datetime], UUID],
@@ -90,6 +93,7 @@ class Outbox:
         self._account = account
         self._changes = changes
         self._waiting_room = WaitingRoom(store, changes)
+        self._attachments = attachments
         self._templates = templates
         self._terms = terms
         self._new_id = new_id
@@ -131,66 +135,91 @@ class Outbox:
     async def accept(self, draft: Draft, *, when: When | None = None, idempotency_key: str | None = None) -> Email:
         """Check and commit an email: due now (`when` None), or at `when`. What is returned survives any crash.
 
-        A second call with the same key and payload returns the first call's email.
+        A second call with the same key and payload returns the first call's email. The files are stored first, so that
+        the email never has one that is not there.
         """
-        email, event = await self._asked(draft, when, idempotency_key)
-        return await self._store.add(email, event)
+        self._require_account()
+        async with self._attachments.gathered(draft.attachments) as files:
+            email = await self._asked(draft, when, idempotency_key, files.attachments)
+            await files.store()
+            return await self._store.add(email, _accepted(email))
 
     async def accept_all(self, asked: Sequence[tuple[Draft, str | None]]) -> Sequence[Email]:
         """Check and commit emails that are due now, each with an idempotency key or None: all of them, or none.
 
         Returns an email for each, in their order, as `accept` would. A `Refusal` names the first that is at fault.
         """
+        self._require_account()
         if not 1 <= len(asked) <= MOST_AT_ONCE:
             raise InvalidArgument(f"emails holds {len(asked)}; it takes 1 to {MOST_AT_ONCE}.", "Nothing was sent.")
+        files: dict[tuple[AttachmentDraft, ...], tuple[Attachment, ...]] = {}
         emails = []
         for place, (draft, key) in enumerate(asked):
             await asyncio.sleep(0)  # each is composed once; other callers get their turn
-            try:
-                emails.append(await self._asked(draft, None, key))
-            except Refusal as refusal:
-                refusal.message = f"emails[{place}]: {refusal.message}"
-                raise
-        return await self._store.add_all(emails)
+            with _named_by(place):
+                attachments = await self._looked_at(tuple(draft.attachments), files)
+                emails.append(await self._asked(draft, None, key, attachments))
+        for drafts, attachments in files.items():
+            await self._attachments.store_seen(drafts, attachments)
+        return await self._store.add_all([(email, _accepted(email)) for email in emails])
 
-    async def _asked(self, draft: Draft, when: When | None, idempotency_key: str | None) -> tuple[Email, Event]:
-        """Return the email that is asked for, checked: a new one, or the one that the same call made before."""
+    async def _looked_at(
+        self, drafts: tuple[AttachmentDraft, ...], known: dict[tuple[AttachmentDraft, ...], tuple[Attachment, ...]]
+    ) -> tuple[Attachment, ...]:
+        """Return what these files are; of a hundred emails that share theirs, they are read for the first alone."""
+        if drafts not in known:
+            async with self._attachments.gathered(drafts) as files:
+                known[drafts] = files.attachments
+        return known[drafts]
+
+    def _require_account(self) -> None:
         if self._terms.refusal is not None:
             raise self._terms.refusal
+
+    async def _asked(
+        self, draft: Draft, when: When | None, idempotency_key: str | None, attachments: tuple[Attachment, ...]
+    ) -> Email:
+        """Return the email that is asked for, checked: a new one, or the one that the same call made before."""
         key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
         try:
-            email = await self._new_email(draft, when, key)
-            await self._check_size(email)
+            email = await self._new_email(draft, when, key, attachments)
         except (InvalidSchedule, TemplateError):
             # The same call made again, after its time has come or its template has changed, must find its email and
             # not send another.
-            known = None if key is None else await self._known(draft, when, key)
-            if known is None:
-                raise
-            email = known
-        return email, Event(at=email.created_at, status=email.status, code="accepted")
+            if key is not None and (known := await self._known(draft, when, key, attachments)) is not None:
+                return known
+            raise
+        await self._check_size(email)
+        return email
 
     async def preview(self, draft: Draft, *, when: When | None = None) -> Preview:
         """Return what `accept` would make of the same, and store nothing. It needs no account to be set."""
-        email = await self._new_email(draft, when, None)
+        async with self._attachments.gathered(draft.attachments) as files:
+            email = await self._new_email(draft, when, None, files.attachments)
         text, _ = alternatives(email.content)
         return Preview(email=email, text=text, size=await self._check_size(email))
 
-    async def _known(self, draft: Draft, when: When | None, key: str) -> Email | None:
+    async def _known(
+        self, draft: Draft, when: When | None, key: str, attachments: tuple[Attachment, ...]
+    ) -> Email | None:
         if when is not None and not when.is_given and when.recurrence is None:
             return None
         email = await self._store.by_key(key)
         filled = draft if draft.template is None else replace(draft, template=None, body=draft.template)
-        asked = _fingerprint(read_draft(filled, self._terms.policy), when, draft)
+        content = replace(read_draft(filled, self._terms.policy), attachments=attachments)
+        asked = _fingerprint(content, when, draft)
         return email if email is not None and email.fingerprint == asked else None
 
-    async def _new_email(self, draft: Draft, when: When | None, key: str | None) -> Email:
+    async def _new_email(
+        self, draft: Draft, when: When | None, key: str | None, attachments: tuple[Attachment, ...]
+    ) -> Email:
         if when is not None and not when.is_given and when.recurrence is None:
             raise InvalidSchedule(
                 "Neither scheduled_at nor delay is given.",
                 "Give one: scheduled_at 2026-11-23T09:00:00+01:00, delay PT2H, or recurrence. Nothing was scheduled.",
             )
         content = read_draft(await self._templates.written(draft), self._terms.policy)
+        content = replace(content, attachments=attachments)
         now = self._clock.now()
         status, scheduled_at, rule = series.planned(when, now=now)
         due_at = scheduled_at or now
@@ -212,9 +241,9 @@ class Outbox:
         )
 
     async def _check_size(self, email: Email) -> int:
-        """Compose the message once: what is accepted can be sent, and is small enough. Return its size in bytes."""
+        """Draw up the message once: what is accepted can be sent, and is small enough. Return its size in bytes."""
         limit = self._terms.policy.max_message_bytes
-        size = len(await composed(email))
+        size = (await drawn_up(email)).size
         if size > limit:
             raise TooLarge(
                 f"The message would be {size / 1e6:.1f} MB as encoded; at most {limit / 1e6:.1f} MB are allowed.",
@@ -232,7 +261,9 @@ class Outbox:
 
     async def raw(self, email_id: str) -> bytes:
         """Return the very message that goes, or went, on the wire."""
-        return await composed(await self.get(email_id))
+        email = await self.get(email_id)
+        async with self._attachments.outgoing(email) as message:
+            return message if isinstance(message, bytes) else b"".join([chunk async for chunk in message.chunks])
 
     async def version(self, email_id: str) -> int:
         """Return the email's version, which grows with every change."""
@@ -266,13 +297,17 @@ class Outbox:
             raise InvalidArgument(
                 "There is nothing to change.", "Give what shall change, e.g. subject or scheduled_at."
             )
-        while True:
-            email = await self.get(email_id)
-            revised = self._revised(email, changes, when)
-            await self._check_size(revised)
-            event = Event(at=self._clock.now(), status=revised.status, code="updated", detail=_named(changes, when))
-            if await self._store.revise(revised, event):
-                return await self.get(email_id)
+        async with self._attachments.gathered(changes.get("attachments") or ()) as files:
+            if "attachments" in changes:
+                changes = {**changes, "attachments": files.attachments}
+            while True:
+                email = await self.get(email_id)
+                revised = self._revised(email, changes, when)
+                await self._check_size(revised)
+                await files.store()
+                event = Event(at=self._clock.now(), status=revised.status, code="updated", detail=_named(changes, when))
+                if await self._store.revise(revised, event):
+                    return await self.get(email_id)
 
     def _revised(self, email: Email, changes: Mapping[str, Any], when: When | None) -> Email:
         if email.status not in WAITING:
@@ -284,7 +319,9 @@ class Outbox:
             )
         of_content = {name: value for name, value in changes.items() if name not in series.FIELDS}
         if of_content:
-            content = revise_content(email.content, of_content, self._terms.policy)
+            written = {name: value for name, value in of_content.items() if name != "attachments"}
+            content = revise_content(email.content, written, self._terms.policy)
+            content = replace(content, attachments=of_content.get("attachments", content.attachments))
             email = replace(email, content=content, recipients=_pending(content))
         if email.recurrence is not None:
             return series.changed(email, changes, when, now=self._clock.now())
@@ -383,6 +420,20 @@ class Outbox:
                 now = {email.id: email for email in await self._store.get_all(waiting)}
                 return [now.get(email.id, email) for email in emails]
         return emails
+
+
+def _accepted(email: Email) -> Event:
+    return Event(at=email.created_at, status=email.status, code="accepted")
+
+
+@contextlib.contextmanager
+def _named_by(place: int) -> Iterator[None]:
+    """Let a refusal say which email of a batch it is about."""
+    try:
+        yield
+    except Refusal as refusal:
+        refusal.message = f"emails[{place}]: {refusal.message}"
+        raise
 
 
 def _not_found(email_id: str) -> NotFound:

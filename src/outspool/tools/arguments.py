@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic_core import PydanticCustomError
 
 from outspool.domain.status import EmailStatus
+from outspool.services.attachments import AttachmentDraft
 
 
 def _from_json(*kinds: type) -> Callable[[object], object]:
@@ -51,6 +52,10 @@ Addresses = Annotated[
 Headers = Annotated[dict[str, str], BeforeValidator(_from_json(dict))]
 Variables = Annotated[dict[str, Any], BeforeValidator(_from_json(dict))]
 Priority = Literal["low", "normal", "high"]
+_FILES_EXPLAINED = (
+    'Files: [{"filename": "a.csv", "text": "x,y"}]. Each has one of text, path (of a file the server may send), blob '
+    "(a handle the operator gave) or content (base64). content_id: logo is shown where html has cid:logo."
+)
 
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
@@ -62,6 +67,21 @@ class Arguments(BaseModel):
     """Base of all: strict types, and no unknown names."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class AttachmentArguments(Arguments):
+    """One file."""
+
+    filename: str | None = None
+    text: str | None = None
+    content: str | None = None
+    path: str | None = None
+    blob: str | None = None
+    content_type: str | None = None
+    content_id: str | None = None
+
+
+Files = Annotated[list[AttachmentArguments], BeforeValidator(_from_json(list))]
 
 
 class MessageArguments(Arguments):
@@ -77,6 +97,7 @@ class MessageArguments(Arguments):
     from_: str | None = Field(None, alias="from", description='"Name <address>"; there is a default.')
     in_reply_to: str | None = Field(None, description="Message-ID answered: <id@example.com>.")
     references: Strings | None = Field(None, description="Message-IDs of the thread, oldest first.")
+    attachments: Files | None = Field(None, description=_FILES_EXPLAINED)
     headers: Headers | None = Field(None, description='{"X-Project": "42"}')
     tags: Strings | None = Field(None, description="Labels for list_emails; never sent.")
     priority: Priority | None = Field(None, description="Which due email leaves first.")
@@ -159,6 +180,7 @@ class UpdateArguments(EmailArguments):
     from_: str | None = Field(None, alias="from")
     in_reply_to: str | None = _clearable()
     references: Strings | None = None
+    attachments: Files | None = None
     headers: Headers | None = None
     tags: Strings | None = None
     priority: Priority | None = None
@@ -188,4 +210,6 @@ class ListArguments(Arguments):
 def given(arguments: BaseModel, *, but: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the arguments the caller wrote, null ones included, by their names in the domain (``from`` → `sender`)."""
     written = {name: getattr(arguments, name) for name in arguments.model_fields_set}
+    if written.get("attachments") is not None:
+        written["attachments"] = [AttachmentDraft(**file.model_dump()) for file in written["attachments"]]
     return {"sender" if name == "from_" else name: value for name, value in written.items() if name not in but}

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+from outspool.domain.attachment import Attachment
 from outspool.domain.email import Email, Event, Mailbox, Problem, Recipient
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import describe_wait
@@ -72,6 +73,14 @@ class RecurrenceResult(Result):
     made: int
 
 
+class AttachmentResult(Result):
+    """One file of an email; `size` in bytes."""
+
+    filename: str
+    content_type: str
+    size: int
+
+
 class EmailHead(PreviewableHead):
     """What a caller acts on next."""
 
@@ -88,6 +97,7 @@ class EmailResult(EmailHead):
     cc: list[str] | None = None
     bcc: list[str] | None = None
     subject: str
+    attachments: list[AttachmentResult] | None = None
     created_at: Time
     sent_at: Time | None = None
     attempts: int
@@ -219,6 +229,7 @@ def email_result(email: Email, *, now: datetime, pause: Pause | None) -> EmailRe
         cc=[written(m) for m in content.cc] or None,
         bcc=[written(m) for m in content.bcc] or None,
         subject=content.subject,
+        attachments=[_attachment(a) for a in content.attachments] or None,
         scheduled_at=email.scheduled_at,
         created_at=email.created_at,
         sent_at=email.sent_at,
@@ -355,6 +366,10 @@ def _brief(email: Email, now: datetime, pause: Pause | None) -> BriefResult:
         scheduled_at=email.scheduled_at,
         sent_at=email.sent_at,
     )
+
+
+def _attachment(attachment: Attachment) -> AttachmentResult:
+    return AttachmentResult(filename=attachment.filename, content_type=attachment.content_type, size=attachment.size)
 
 
 def _recipient(recipient: Recipient) -> RecipientResult:
