@@ -30,6 +30,10 @@ Time = Annotated[datetime, PlainSerializer(utc, return_type=str)]
 _FIRST_EVENTS, _LAST_EVENTS = 5, 20
 
 
+_OBJECTS = WithJsonSchema({"type": "array", "items": {"type": "object"}})
+"""Declares a list of what explains itself."""
+
+
 class Result(BaseModel):
     """Base of all: written by name or by alias, dumped by alias."""
 
@@ -97,7 +101,7 @@ class EmailResult(EmailHead):
     cc: list[str] | None = None
     bcc: list[str] | None = None
     subject: str
-    attachments: list[AttachmentResult] | None = None
+    attachments: Annotated[list[AttachmentResult] | None, _OBJECTS] = None
     created_at: Time
     sent_at: Time | None = None
     attempts: int
@@ -206,7 +210,7 @@ class BatchResult(Result):
     """The outcome of each email, in the order of the batch."""
 
     summary: str
-    emails: Annotated[list[OutcomeResult], WithJsonSchema({"type": "array", "items": {"type": "object"}})]
+    emails: Annotated[list[OutcomeResult], _OBJECTS]
 
 
 class ListResult(Result):

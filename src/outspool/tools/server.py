@@ -86,9 +86,8 @@ def _send(handlers: Handlers) -> StrictTool:
         title="Send email",
         description=(
             "Send one email now: it is stored, then sent, and the call waits for the outcome. sent: the next mail "
-            "server took it, which does not prove it delivered. partial, failed: error says why. queued, sending, "
-            "deferred: it goes out by itself; do not call again, follow it with get_status. unknown: ask the person "
-            "before retry_email."
+            "server took it, no proof of delivery. partial, failed: error says why. queued, sending, deferred: it goes "
+            "out by itself; do not call again, follow it with get_status. unknown: ask the person before retry_email."
         ),
         arguments=SendArguments,
         result=PreviewableHead,
@@ -171,8 +170,7 @@ def _changes(handlers: Handlers) -> tuple[StrictTool, ...]:
             name="cancel_email",
             title="Cancel email",
             description=(
-                "Stop an email that still waits: then it never goes out. What was sent cannot be called back "
-                "(wrong_state)."
+                "Stop an email that still waits: then it never goes out. What was sent cannot be called back."
             ),
             arguments=EmailArguments,
             result=EmailHead,
@@ -202,7 +200,7 @@ def _batch(handlers: Handlers) -> StrictTool:
         title="Send batch",
         description=(
             "Send up to 100 emails, each the arguments of send_email; what all have in common goes into shared, e.g. "
-            '{"template": "notice"}. All are accepted, or none if one is wrong.'
+            '{"template": "notice"}. All are accepted, or none.'
         ),
         arguments=BatchArguments,
         result=BatchResult,
