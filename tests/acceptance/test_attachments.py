@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from mcp import Client
+from mcp_types import TextResourceContents
 from support.s3 import BUCKET, S3Server
 from support.smtp_swallower import SmtpSwallower
-from support.stage import OUTSPOOL, Stage
+from support.stage import OUTSPOOL, Session, Stage, serving
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
@@ -69,6 +71,7 @@ async def test_a_text_a_path_a_picture_and_a_stored_file_arrive_whole(
         )
         assert email["status"] == "sent", email
         shown = await session.call("get_status", email_id=email["id"])
+        [raw] = (await session.client.read_resource(f"email://{email['id']}/raw")).contents
     assert [(a["filename"], a["content_type"], a["size"]) for a in shown["attachments"]] == [
         ("a.csv", "text/csv; charset=utf-8", 8),
         ("report.pdf", "application/pdf", 1_000_000),
@@ -76,12 +79,14 @@ async def test_a_text_a_path_a_picture_and_a_stored_file_arrive_whole(
         ("stored.bin", "application/x-own", 6_000_000),
     ]
     [mail] = stdio.received()
+    assert isinstance(raw, TextResourceContents)
+    assert raw.text.encode() == mail.raw
     arrived = {p.get_filename(): p.get_payload(decode=True) for p in mail.parsed.walk() if p.get_filename()}
     assert arrived == {"a.csv": b"x,y\n1,2\n", "report.pdf": report, "logo.png": PNG, "stored.bin": stored}
     inline = [p.get_filename() for p in mail.parsed.walk() if p.get_content_disposition() == "inline"]
     assert inline == ["logo.png"]
     in_bucket = {key.rpartition("/")[2] for key in s3_server.stored()}
-    assert {hashlib.sha256(raw).hexdigest() for raw in arrived.values() if isinstance(raw, bytes)} <= in_bucket
+    assert {hashlib.sha256(each).hexdigest() for each in arrived.values() if isinstance(each, bytes)} <= in_bucket
 
 
 async def test_a_client_that_writes_its_list_as_json_is_understood(stdio: Stage) -> None:
@@ -140,72 +145,50 @@ def test_the_doctor_looks_into_the_bucket(stdio: Stage, variables: Mapping[str, 
     assert "wrong-secret" not in wrong
 
 
-MEMORY = """
-import asyncio, os, sys
-from pathlib import Path
-from outspool.app.runtime import Outspool
-from outspool.domain.status import EmailStatus
-from outspool.services.attachments import AttachmentDraft
-from outspool.services.intake import Draft
-from outspool.settings import Settings
-
-def peak():
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) * 1024
-
-async def send(app, name):
-    files = [AttachmentDraft(path=name)]
-    email = await app.outbox.accept(Draft(to=["a@example.com"], subject=name, body="large", attachments=files))
-    while (now := await app.outbox.get(str(email.id))).status is not EmailStatus.SENT:
-        assert now.status in (EmailStatus.QUEUED, EmailStatus.SENDING), (now.status, now.problem)
-        await asyncio.sleep(0.1)
-
-async def main():
-    app = Outspool(Settings.load())
-    async with app.running(worker=True):
-        await send(app, "small.bin")
-        before = peak()
-        await asyncio.gather(*(send(app, f"{n}.bin") for n in range(20)))
-        print(peak() - before)
-
-asyncio.run(main())
-"""
+def peak(process: int) -> int:
+    """Return the most memory, in bytes, that a process had since it started."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak of a process's memory")
 @pytest.mark.parametrize("place", ["folder", "bucket"])
-def test_twenty_emails_of_25_mb_at_once_cost_less_than_120_mb(
+async def test_twenty_emails_of_25_mb_at_once_cost_less_than_120_mb(
     place: str, variables: dict[str, str], tmp_path: Path
 ) -> None:
-    size = 25 * 10**6
-    (tmp_path / "files").mkdir()
-    (tmp_path / "files" / "small.bin").write_bytes(os.urandom(6 * 2**20))
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "small.bin").write_bytes(os.urandom(6 * 2**20))
     for n in range(20):
-        with (tmp_path / "files" / f"{n}.bin").open("wb") as file:
+        with (files / f"{n}.bin").open("wb") as file:
             file.write(os.urandom(64))
-            file.truncate(size)
+            file.truncate(25 * 10**6)
+
+    async def send(session: Session, name: str) -> str:
+        message = {"to": ["a@example.com"], "subject": name, "body": "large", "attachments": [{"path": name}]}
+        email = await session.call("send_email", **message)
+        return str((await session.until(email["id"], "sent", "failed", "deferred", within=90))["status"])
+
     with SmtpSwallower() as server:
-        ran = subprocess.run(
-            [sys.executable, "-c", MEMORY],
-            env={
-                **(variables if place == "bucket" else {}),
-                "PATH": os.environ["PATH"],
-                "OUTSPOOL_DATA_DIR": str(tmp_path / "data"),
-                "EMAIL_ATTACHMENT_ROOTS": str(tmp_path / "files"),
-                "EMAIL_MAX_MESSAGE_MB": "40",
-                "SMTP_HOST": server.host,
-                "SMTP_PORT": str(server.port),
-                "SMTP_SECURITY": "none",
-                "EMAIL_FROM": "me@example.com",
-                "SMTP_CONNECTIONS": "20",
-            },
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr[-3000:]
-        assert len(server.digests) == 21
-    assert int(ran.stdout) < 120 * 2**20
+        environment = {
+            **(variables if place == "bucket" else {}),
+            "PATH": os.environ["PATH"],
+            "OUTSPOOL_DATA_DIR": str(tmp_path / "data"),
+            "EMAIL_ATTACHMENT_ROOTS": str(files),
+            "EMAIL_MAX_MESSAGE_MB": "40",
+            "SMTP_HOST": server.host,
+            "SMTP_PORT": str(server.port),
+            "SMTP_SECURITY": "none",
+            "EMAIL_FROM": "me@example.com",
+            "SMTP_CONNECTIONS": "20",
+        }
+        with serving(environment, tmp_path) as (url, process):
+            async with Client(f"{url}/mcp") as client:
+                session = Session(client)
+                assert await send(session, "small.bin") == "sent"
+                before = peak(process)
+                outcomes = await asyncio.gather(*(send(session, f"{n}.bin") for n in range(20)))
+                grown = peak(process) - before
+        assert outcomes == ["sent"] * 20
+        assert len(set(server.digests)) == 21
+    assert grown < 120 * 2**20

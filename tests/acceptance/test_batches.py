@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +92,34 @@ async def test_one_template_serves_a_list_of_recipients_and_their_variables(stdi
         assert f"for {name}" in mails[f"{name}@example.com"]
         assert "Hello you." in mails[f"{name}@example.com"]
         assert "overruled" not in mails[f"{name}@example.com"]
+
+
+async def test_each_email_of_a_batch_carries_the_files_of_all_or_its_own(stdio: Stage, tmp_path: Path) -> None:
+    (tmp_path / "terms.txt").write_text("The terms.")
+    terms = [{"path": str(tmp_path / "terms.txt")}]
+    emails = [
+        {"to": "ann@example.com"},
+        {"to": "bob@example.com", "attachments": [{"filename": "own.txt", "text": "For Bob."}]},
+        {"to": "eve@example.com"},
+    ]
+    shared = {"subject": stdio.topic, "body": "See there.", "attachments": terms}
+    async with stdio.session(EMAIL_ATTACHMENT_ROOTS=str(tmp_path)) as session:
+        sent = await session.call("send_batch", emails=emails, shared=shared)
+        wrong = [*emails, {"to": "x@example.com", "attachments": [{"path": "/etc/passwd"}]}]
+        refused = await session.refused("send_batch", emails=wrong, shared=shared)
+        listed = await session.call("list_emails", query=stdio.topic)
+    assert [email["status"] for email in sent["emails"]] == ["sent"] * 3
+    assert refused.startswith("attachment_refused: emails[3]: ")
+    assert len(listed["emails"]) == 3
+    files = {
+        mail.recipients[0]: [p.get_payload(decode=True) for p in mail.parsed.iter_attachments()]
+        for mail in stdio.received()
+    }
+    assert files == {
+        "ann@example.com": [b"The terms."],
+        "bob@example.com": [b"For Bob."],
+        "eve@example.com": [b"The terms."],
+    }
 
 
 @pytest.mark.timeout(180)

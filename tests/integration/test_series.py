@@ -30,7 +30,9 @@ from outspool.errors import (
     RecipientRefused,
     WrongState,
 )
+from outspool.services.attachments import AttachmentDraft
 from outspool.services.intake import Draft
+from outspool.services.leftovers import Leftovers
 from outspool.settings import Settings
 
 S = EmailStatus
@@ -177,6 +179,31 @@ async def test_a_change_of_content_holds_for_what_is_to_come(app: Outspool) -> N
     first, second = await made(app, series)
     assert (first.content.subject, second.content.subject) == ("Report", "Better report")
     assert [r.address for r in second.recipients] == ["bob@example.com"]
+
+
+async def test_each_email_of_a_series_carries_the_files_it_was_given_however_late(app: Outspool, dial: Dial) -> None:
+    files = [AttachmentDraft(text="x,y\n", filename="a.csv")]
+    series = await app.outbox.accept(draft(attachments=files), when=WEEKLY)
+    dial.time = MONDAY + 5 * WEEK
+    await Leftovers(app.blobs, app.ledger, clock=dial).sweep()
+    await app.occurrences.make_due(now=dial.time)
+    (email,) = await made(app, series)
+    assert email.content.attachments == series.content.attachments
+    assert b"eCx5Cg==" in await app.outbox.raw(str(email.id)) or b"x,y" in await app.outbox.raw(str(email.id))
+    await app.outbox.update(str(series.id), {"attachments": []})
+    await app.occurrences.make_due(now=dial.time + WEEK)
+    assert [bool(one.content.attachments) for one in await made(app, series)] == [True, False]
+
+
+async def test_a_series_says_what_its_template_said_when_it_was_accepted(app: Outspool) -> None:
+    written = {"title": "Monday", "message": "Good morning."}
+    asked = Draft(to=["ann@example.com"], template="notification", variables=written)
+    series = await app.outbox.accept(asked, when=WEEKLY, idempotency_key="monday")
+    await app.occurrences.make_due(now=MONDAY)
+    (email,) = await made(app, series)
+    assert email.content.html is not None
+    assert "Good morning." in email.content.html
+    assert (await app.outbox.accept(asked, when=WEEKLY, idempotency_key="monday")).id == series.id
 
 
 async def test_a_change_of_rule_moves_the_next_time(app: Outspool) -> None:

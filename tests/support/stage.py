@@ -151,15 +151,15 @@ def open_stage(folder: Path, database_url: str, *, serves_http: bool) -> Iterato
         }
         stage = Stage(sink=sink, folder=folder, environment=environment)
         if serves_http:
-            with serving(environment, folder) as url:
+            with serving(environment, folder) as (url, _):
                 yield replace(stage, url=url)
         else:
             yield stage
 
 
 @contextmanager
-def serving(environment: Mapping[str, str], folder: Path) -> Iterator[str]:
-    """Run ``outspool serve`` on a free port, and give its URL once it answers."""
+def serving(environment: Mapping[str, str], folder: Path) -> Iterator[tuple[str, int]]:
+    """Run ``outspool serve`` on a free port, and give its URL and its process id once it answers."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with (folder / "serve.log").open("a") as log:
@@ -167,7 +167,7 @@ def serving(environment: Mapping[str, str], folder: Path) -> Iterator[str]:
         server = subprocess.Popen(command, env=dict(environment), cwd=folder, stdout=log, stderr=log)
         try:
             _await_health(url, server, folder / "serve.log")
-            yield url
+            yield url, server.pid
         finally:
             server.terminate()
             server.wait(_STARTING)

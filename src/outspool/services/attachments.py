@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import binascii
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -118,6 +118,10 @@ class Attachments:
             _check_content_ids(attachments)
             unstored = {a.digest: source for a, (_, source) in zip(attachments, files, strict=True) if source}
             yield Gathered(attachments, unstored, self)
+
+    def opening(self, opened: AsyncExitStack) -> Callable[[Sequence[AttachmentDraft]], Awaitable[Gathered]]:
+        """Return what reads and checks files as `gathered` does, and leaves them open until `opened` closes."""
+        return lambda drafts: opened.enter_async_context(self.gathered(drafts))
 
     async def store_seen(self, drafts: Sequence[AttachmentDraft], seen: Sequence[Attachment]) -> None:
         """Store files that were `gathered`, and let go, before: who has many emails need not hold all their files.

@@ -21,7 +21,7 @@ from outspool.domain.schedule import describe_wait
 from outspool.domain.status import EmailStatus
 from outspool.domain.summary import Pause, next_attempt_at, summarize, utc
 from outspool.ports import MOST_COUNTED
-from outspool.services.outbox import Preview
+from outspool.services.submission import Preview
 from outspool.services.templates import TemplateCard
 
 Time = Annotated[datetime, PlainSerializer(utc, return_type=str)]
