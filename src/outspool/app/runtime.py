@@ -15,6 +15,7 @@ from outspool.adapters.sandbox import SANDBOX_HOST, sandbox_server
 from outspool.adapters.smtp import Security, SmtpAccount, SmtpTransport
 from outspool.adapters.sql_account import SqlAccount
 from outspool.adapters.sql_database import Database
+from outspool.adapters.sql_journal import SqlJournal
 from outspool.adapters.sql_queue import SqlQueue
 from outspool.adapters.sql_schema import MigratedDatabase, migrate
 from outspool.adapters.sql_store import SqlEmailStore
@@ -53,8 +54,11 @@ class Outspool:
         self.changes = ChangeWatch(self.database)
         self.lane = configuration.lane(settings, self.smtp)
         account, quota = configuration.account_name(self.smtp), configuration.daily_quota(settings, self.smtp)
-        self.store = SqlEmailStore(self.database, self.changes, lane=self.lane, rate=configuration.rate(settings))
-        self.queue = SqlQueue(self.database, self.changes, lane=self.lane, account=account, quota=quota)
+        journal = SqlJournal(self.database, self.changes, meter=f"handed over {account}", quota=quota)
+        self.store = SqlEmailStore(
+            self.database, self.changes, journal, lane=self.lane, rate=configuration.rate(settings)
+        )
+        self.queue = SqlQueue(self.database, self.changes, journal, lane=self.lane)
         self.account = SqlAccount(self.database, self.changes, name=account)
         terms = configuration.terms(settings, self.smtp)
         self.outbox = Outbox(self.store, self.account, self.changes, terms=terms, new_id=new_id, clock=self.clock)
