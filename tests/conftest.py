@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.postgres import PostgresServer, fresh_database
+from support.s3 import S3Server
 
 
 @pytest.fixture(scope="session")
@@ -45,4 +46,20 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def own_postgres() -> Iterator[PostgresServer]:
     """Return a running server that no other test uses: stop it, restart it, crash it."""
     with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Return a running S3 server that tests share: do not stop it."""
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_s3(tmp_path: Path) -> Iterator[S3Server]:
+    """Return a running S3 server that no other test uses: stop it, start it again."""
+    folder = tmp_path / "own-s3"
+    folder.mkdir()
+    with S3Server(folder) as server:
         yield server

@@ -11,10 +11,14 @@
     │   ├── WrongState                wrong_state
     │   ├── IdempotencyConflict       idempotency_conflict
     │   ├── RecipientRefused          recipient_refused (by the operator's policy)
+    │   ├── AttachmentRefused         attachment_refused
     │   ├── TooLarge                  too_large
     │   ├── RateLimited               rate_limited: the sender's hour is full
+    │   ├── TemplateError             template_error
     │   └── NotConfigured             not_configured
     ├── StoreUnavailable              store_unavailable: the database cannot be used now
+    │   └── BlobsUnavailable          … nor can the place where attachments are kept
+    ├── AttachmentLost                attachment_lost: its bytes are gone, or are no longer what they were
     ├── AccountTrouble                the SMTP account, not the email, is at fault
     ├── QuotaReached                  the SMTP account's day is full
     ├── LeaseLost                     another worker may own the email now: do not send it
@@ -100,6 +104,12 @@ class RecipientRefused(Refusal):
     code = "recipient_refused"
 
 
+class AttachmentRefused(Refusal):
+    """An attachment is not one readable file that this server may send, or is described by what no email can hold."""
+
+    code = "attachment_refused"
+
+
 class TooLarge(Refusal):
     """The message would be larger than the operator allows."""
 
@@ -118,6 +128,12 @@ class RateLimited(Refusal):
         self.retry_at = retry_at
 
 
+class TemplateError(Refusal):
+    """There is no such template, it is broken, or it and its variables do not go together."""
+
+    code = "template_error"
+
+
 class NotConfigured(Refusal):
     """No SMTP account is set, so nothing could ever be sent."""
 
@@ -133,6 +149,16 @@ class StoreUnavailable(OutspoolError):
         """Say beside the two sentences whether a commit was under way when the database went."""
         super().__init__(message, hint)
         self.in_doubt = in_doubt
+
+
+class BlobsUnavailable(StoreUnavailable):
+    """The place where attachments are kept cannot be used now; nothing of what was asked happened."""
+
+
+class AttachmentLost(OutspoolError):
+    """The bytes of an attachment are not where they were stored, or are no longer those that were stored."""
+
+    code = "attachment_lost"
 
 
 class TroubleKind(StrEnum):

@@ -78,7 +78,15 @@ class Settings(BaseSettings):
     batch_size: int = Field(50, alias="EMAIL_BATCH_SIZE", ge=1, le=1000)
     allowed_recipients: CommaSeparated | None = Field(None, alias="EMAIL_ALLOWED_RECIPIENTS")
     denied_recipients: CommaSeparated = Field((), alias="EMAIL_DENIED_RECIPIENTS")
+    attachment_roots: CommaSeparated = Field((), alias="EMAIL_ATTACHMENT_ROOTS")
+    template_dir: Path | None = Field(None, alias="EMAIL_TEMPLATE_DIR")
     max_message_mb: float = Field(25, alias="EMAIL_MAX_MESSAGE_MB", gt=0, le=150)
+
+    aws_bucket_name: str | None = Field(None, alias="AWS_BUCKET_NAME")
+    aws_access_key_id: str | None = Field(None, alias="AWS_ACCESS_KEY_ID")
+    aws_secret_access_key: SecretStr | None = Field(None, alias="AWS_SECRET_ACCESS_KEY")
+    aws_region: str | None = Field(None, alias="AWS_REGION")
+    aws_endpoint_url: str | None = Field(None, alias="AWS_ENDPOINT_URL", repr=False)
 
     allowed_hosts: CommaSeparated | None = Field(None, alias="OUTSPOOL_ALLOWED_HOSTS")
     allowed_origins: CommaSeparated | None = Field(None, alias="OUTSPOOL_ALLOWED_ORIGINS")
@@ -109,6 +117,16 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """The database: ``DATABASE_URL``, or an SQLite file in the data directory."""
         return self.database_url or f"sqlite:///{self.data_dir.expanduser().absolute() / 'outspool.db'}"
+
+    @property
+    def blobs_dir(self) -> Path:
+        """Where attachments are kept without a bucket."""
+        return self.data_dir.expanduser().absolute() / "attachments"
+
+    @property
+    def templates_dir(self) -> Path:
+        """Where the operator's templates are: ``EMAIL_TEMPLATE_DIR``, or a folder in the data directory."""
+        return (self.template_dir or self.data_dir / "templates").expanduser().absolute()
 
     @property
     def sandbox_dir(self) -> Path:

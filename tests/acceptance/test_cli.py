@@ -169,6 +169,23 @@ def test_a_scheduled_email_is_canceled_and_then_cannot_be_retried(stdio: Stage, 
     assert not stdio.received()
 
 
+def test_templates_are_listed_and_an_email_is_sent_from_one(stdio: Stage, inside: Inside) -> None:
+    listed = inside("templates")
+    assert listed.returncode == 0
+    assert "notification" in listed.stdout
+    names = [template["name"] for template in result(inside("templates", "--json"))["templates"]]
+    assert names == ["notification", "report"]
+    variables = json.dumps({"title": stdio.topic, "message": "Good day."})
+    words = ("send", "--to", "ada@example.com", "--template", "notification", "--variables", variables)
+    assert result(inside(*words, "--json"))["status"] == "sent"
+    [mail] = stdio.received()
+    assert mail.parsed["Subject"] == stdio.topic
+    for wrong in ("[]", "{", "x"):
+        refused = inside(*words[:-1], wrong)
+        assert refused.returncode == 1
+        assert "--variables is no object in JSON." in refused.stderr
+
+
 def test_a_failed_email_is_queued_again_by_retry(stdio: Stage, inside: Inside) -> None:
     message = ("--to", "data550-a@example.com", "--subject", stdio.topic, "--body", "x")
     failed = result(inside("send", *message, "--json"))

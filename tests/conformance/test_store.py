@@ -44,6 +44,17 @@ async def test_an_unknown_id_is_none(box: Outlet) -> None:
     assert await box.store.get(an_email().id) is None
 
 
+async def test_a_version_grows_with_every_change(box: Outlet) -> None:
+    assert await box.store.version(an_email().id) is None
+    email = await box.accept(an_email(due=NOW + timedelta(hours=1)))
+    first = await box.store.version(email.id)
+    assert first == email.version
+    assert await box.store.record(email.id, Transition.canceled(at=NOW))
+    second = await box.store.version(email.id)
+    assert second is not None
+    assert second > first
+
+
 async def test_what_was_accepted_is_seen_by_another_process(box: Outlet, other: Outlet) -> None:
     email = await box.accept(an_email())
     found = await other.store.get(email.id)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,9 +18,9 @@ from outspool.domain.email import Email, Event
 from outspool.domain.schedule import When
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.errors import InvalidArgument, InvalidSchedule, WrongState
-from outspool.ports import AccountState
-from outspool.services.composer import composed
+from outspool.ports import AccountState, BlobStore, Stream
 from outspool.services.intake import Draft
+from outspool.services.outgoing import outgoing
 
 S, R = EmailStatus, RecipientStatus
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
@@ -183,12 +183,14 @@ async def test_a_trial_that_never_reaches_the_server_makes_room_for_the_next(
 async def test_a_fault_of_ours_in_composing_costs_an_attempt_and_not_the_worker(
     outspool: OpenOutspool, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(email: Email) -> bytes:
+    @asynccontextmanager
+    async def broken(email: Email, blobs: BlobStore) -> AsyncIterator[bytes | Stream]:
         if email.content.subject == "broken":
             raise ZeroDivisionError
-        return await composed(email)
+        async with outgoing(email, blobs) as message:
+            yield message
 
-    monkeypatch.setattr("outspool.app.runtime.composed", broken)
+    monkeypatch.setattr("outspool.app.runtime.outgoing", broken)
     async with outspool() as app:
         bad = await app.outbox.accept(Draft(to=["ann@example.com"], subject="broken", body="x"))
         assert (await until(app, bad, S.DEFERRED)).attempts == 1

@@ -96,6 +96,23 @@ async def test_no_account_is_a_failure_and_the_cure_names_the_variables(outspool
     assert "GMAIL_APP_PASSWORD" in account.cure
 
 
+async def test_a_broken_template_and_a_folder_that_is_none_are_warned_of(
+    outspool: OpenOutspool, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "order.txt").write_text("{% if %}")
+    async with outspool(worker=False, EMAIL_TEMPLATE_DIR=tmp_path / "mine") as app:
+        broken = (await examined(app, offline=True))["templates"]
+    async with outspool(worker=False, EMAIL_TEMPLATE_DIR=tmp_path / "none") as app:
+        missing = (await examined(app, offline=True))["templates"]
+    async with outspool(worker=False) as app:
+        shipped = (await examined(app, offline=True))["templates"]
+    assert broken.level is missing.level is Level.WARN
+    assert broken.finding.startswith("order is broken: order.txt, line 1: ")
+    assert missing.finding.startswith("EMAIL_TEMPLATE_DIR is ")
+    assert (shipped.level, shipped.finding) == (Level.OK, "notification, report.")
+
+
 async def test_a_sender_that_gmail_would_replace_is_warned_of(outspool: OpenOutspool) -> None:
     gmail = {"SMTP_HOST": None, "GMAIL_EMAIL": "ada@gmail.com", "GMAIL_APP_PASSWORD": SECRET}
     async with outspool(worker=False, **gmail) as app:

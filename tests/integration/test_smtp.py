@@ -106,6 +106,7 @@ async def test_bare_line_ends_cannot_smuggle_a_second_message(
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_what_goes_on_the_wire_ends_at_its_last_line_only(message: bytes) -> None:
     parcel = pack(message, "me@x.com", ["a@x.com"])
+    assert isinstance(parcel.payload, bytes)
     *lines, dot, rest = parcel.payload.split(b"\r\n")
     assert (dot, rest) == (b".", b"")
     assert b"." not in lines

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 from mcp.client import Client
+from mcp.client.session import MessageHandlerFnT
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import TextContent
@@ -81,8 +82,11 @@ class Stage:
         return replace(self, transport=transport, era=era, topic=uuid.uuid4().hex[:12])
 
     @asynccontextmanager
-    async def session(self, **environment: str) -> AsyncIterator[Session]:
-        """Connect a client; over stdio that starts an outspool, with more `environment` if given."""
+    async def session(self, hears: MessageHandlerFnT | None = None, /, **environment: str) -> AsyncIterator[Session]:
+        """Connect a client that `hears` what the server tells unasked.
+
+        Over stdio that starts an outspool, with more `environment` if given.
+        """
         with (self.folder / "stdio.log").open("a") as log:
             if self.transport == "stdio":
                 parameters = StdioServerParameters(
@@ -91,11 +95,11 @@ class Stage:
                     env={**self.environment, **environment},
                     cwd=self.folder,
                 )
-                client = Client(stdio_client(parameters, errlog=log), mode=self.era)
+                client = Client(stdio_client(parameters, errlog=log), mode=self.era, message_handler=hears)
             elif self.transport == "sse":
-                client = Client(sse_client(f"{self.url}/sse"), mode=self.era)
+                client = Client(sse_client(f"{self.url}/sse"), mode=self.era, message_handler=hears)
             else:
-                client = Client(f"{self.url}/mcp", mode=self.era)
+                client = Client(f"{self.url}/mcp", mode=self.era, message_handler=hears)
             async with client:
                 yield Session(client)
 
@@ -147,15 +151,15 @@ def open_stage(folder: Path, database_url: str, *, serves_http: bool) -> Iterato
         }
         stage = Stage(sink=sink, folder=folder, environment=environment)
         if serves_http:
-            with serving(environment, folder) as url:
+            with serving(environment, folder) as (url, _):
                 yield replace(stage, url=url)
         else:
             yield stage
 
 
 @contextmanager
-def serving(environment: Mapping[str, str], folder: Path) -> Iterator[str]:
-    """Run ``outspool serve`` on a free port, and give its URL once it answers."""
+def serving(environment: Mapping[str, str], folder: Path) -> Iterator[tuple[str, int]]:
+    """Run ``outspool serve`` on a free port, and give its URL and its process id once it answers."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with (folder / "serve.log").open("a") as log:
@@ -163,7 +167,7 @@ def serving(environment: Mapping[str, str], folder: Path) -> Iterator[str]:
         server = subprocess.Popen(command, env=dict(environment), cwd=folder, stdout=log, stderr=log)
         try:
             _await_health(url, server, folder / "serve.log")
-            yield url
+            yield url, server.pid
         finally:
             server.terminate()
             server.wait(_STARTING)

@@ -4,64 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import email
-import email.policy
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.utils import getaddresses
-from uuid import UUID
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.composing import ANN, ID, SENDER, an_email, as_received, assert_wire_safe, parsed, text_of
 
-from outspool.domain.email import Content, Email, Mailbox, Priority
-from outspool.domain.status import EmailStatus
+from outspool.domain.email import Content, Mailbox, Priority
 from outspool.errors import InvalidAddress, InvalidArgument
-from outspool.services.composer import _check_names, compose, new_message_id
+from outspool.services.composer import compose, new_message_id
+from outspool.services.header_fields import check_names
 
-AT = datetime(2026, 11, 22, 9, 30, 15, 999_999, tzinfo=UTC)
-ID = UUID("0191e3a2-7c00-7000-8000-0123456789ab")
-SENDER = Mailbox(address="me@example.org", name="Me")
-ANN = Mailbox(address="ann@example.com")
 ATTACK = "=?utf-8?q?x=0D=0ABcc=3Aevil=40example.net?="
-
-
-def an_email(**content: object) -> Email:
-    """Return an accepted email; whatever is not given is plain."""
-    fields: dict[str, object] = {"sender": SENDER, "to": (ANN,), "subject": "Hello", "body": "Hi\n"}
-    return Email(
-        id=ID,
-        status=EmailStatus.QUEUED,
-        content=Content(**(fields | content)),  # type: ignore[arg-type]
-        recipients=(),
-        message_id=new_message_id(ID, SENDER),
-        date=AT,
-        created_at=AT,
-        due_at=AT,
-        expires_at=AT,
-    )
-
-
-def parsed(raw: bytes) -> EmailMessage:
-    """Read a message as a modern Python program does."""
-    message = email.message_from_bytes(raw, policy=email.policy.default)
-    assert isinstance(message, EmailMessage)
-    return message
-
-
-def as_received(raw: bytes) -> bytes:
-    """Return what a server stores: SMTP ends the last line if the message does not (RFC 5321 §4.1.1.4)."""
-    return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
-
-
-def text_of(message: EmailMessage, subtype: str) -> str:
-    """Return the text of the part of this subtype with LF line ends."""
-    part = next(p for p in message.walk() if p.get_content_type() == f"text/{subtype}")
-    assert isinstance(part, EmailMessage)
-    return str(part.get_content()).replace("\r\n", "\n")
 
 
 def mailboxes_in(raw: bytes, field: str) -> list[tuple[str, str]]:
@@ -72,16 +31,6 @@ def mailboxes_in(raw: bytes, field: str) -> list[tuple[str, str]]:
 
 def on_wire(mailboxes: tuple[Mailbox, ...]) -> list[tuple[str, str]]:
     return [(m.name, m.address) for m in mailboxes]
-
-
-def assert_wire_safe(raw: bytes) -> None:
-    """Assert what every server on the way may count on."""
-    raw.decode("ascii")
-    assert b"\0" not in raw
-    assert not re.search(rb"\r(?!\n)|(?<!\r)\n", raw), "a bare CR or LF"
-    assert max(map(len, raw.split(b"\r\n"))) <= 998
-    head, _, _ = raw.partition(b"\r\n\r\n")
-    assert not re.search(rb"\r\n[ \t]*(\r\n|\Z)", head), "a folded line of nothing"
 
 
 ODD = st.sampled_from(
@@ -179,8 +128,8 @@ def intended_names(content: Content) -> list[str]:
         "Reply-To": content.reply_to,
         "Subject": True,
         "Message-ID": True,
-        "In-Reply-To": content.in_reply_to,
-        "References": content.references,
+        "In-Reply-To": content.in_reply_to or content.references,
+        "References": content.in_reply_to or content.references,
         "X-Priority": content.priority is not Priority.NORMAL,
         "Importance": content.priority is not Priority.NORMAL,
         **dict.fromkeys(content.headers, True),
@@ -205,8 +154,10 @@ def test_what_is_parsed_is_what_was_asked(fields: dict[str, object]) -> None:
     assert [n for n in message if n != "Content-Transfer-Encoding"] == intended_names(content)
     assert message["Subject"] == content.subject
     assert message["Message-ID"] == asked.message_id
-    assert message["In-Reply-To"] == content.in_reply_to
-    assert (message["References"] or "").split() == list(content.references)
+    parent = content.in_reply_to or next(reversed(content.references), None)
+    earlier = [i for i in content.references if i != parent]
+    assert message["In-Reply-To"] == parent
+    assert (message["References"] or "").split() == [*earlier, *([parent] if parent else [])]
     for name, value in content.headers.items():
         assert message[name] == value
     assert_mailboxes(raw, message, content)
@@ -487,9 +438,9 @@ def test_what_is_not_a_header_name_is_refused(name: str) -> None:
     ],
 )
 def test_headers_that_nobody_intended_are_noticed(head: bytes) -> None:
-    _check_names(b"Subject: a\r\n\r\n", ["Subject"])
+    check_names(b"Subject: a\r\n\r\n", ["Subject"])
     with pytest.raises(InvalidArgument, match="read as other headers"):
-        _check_names(head, ["Subject"])
+        check_names(head, ["Subject"])
 
 
 def test_a_message_id_is_the_emails_own_in_the_senders_domain() -> None:

@@ -49,7 +49,9 @@ def test_the_wheel_holds_the_program_and_every_migration_and_nothing_else(wheel:
     assert any(name.startswith("outspool/migrations/versions/0001") for name in migrations)
     others = {name for name in shipped - sources - migrations if ".dist-info/" not in name}
     assert sources | migrations <= shipped
-    assert others == {"outspool/py.typed", "outspool/migrations/script.py.mako"}
+    templates = {f"outspool/templates/{path.name}" for path in (ROOT / "src/outspool/templates").iterdir()}
+    assert "outspool/templates/report.html" in templates
+    assert others == {"outspool/py.typed", "outspool/migrations/script.py.mako"} | templates
 
 
 def test_the_wheel_migrates_a_database_far_from_the_checkout(wheel: Path, tmp_path: Path) -> None:

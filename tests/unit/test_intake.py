@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Mailbox, Priority
 from outspool.domain.policy import Policy
 from outspool.errors import InvalidArgument, InvalidSchedule, NotConfigured, RecipientRefused, Refusal, TooLarge
@@ -65,8 +66,8 @@ def test_a_small_draft_gets_the_configured_sender_and_the_defaults() -> None:
     assert _content() == Content(sender=_ME, to=(Mailbox(address="a@x.com"),), subject="Hello", body="Hi")
 
 
-def test_every_field_of_a_draft_is_a_field_of_the_content() -> None:
-    assert {f.name for f in fields(Draft)} == {f.name for f in fields(Content)}
+def test_every_field_of_a_draft_is_a_field_of_the_content_or_of_a_template() -> None:
+    assert {f.name for f in fields(Draft)} - _OF_TEMPLATES == {f.name for f in fields(Content)}
 
 
 @pytest.mark.parametrize(
@@ -238,6 +239,7 @@ def test_the_same_schedule_has_the_same_fingerprint_at_any_time() -> None:
         fingerprint(content, scheduled_at="tomorrow")
 
 
+_OF_TEMPLATES = {"template", "variables"}
 _OTHERS: Mapping[str, Any] = {
     "to": ["b@x.com"],
     "cc": ["b@x.com"],
@@ -256,9 +258,37 @@ _OTHERS: Mapping[str, Any] = {
 
 
 def test_every_field_counts_in_the_fingerprint() -> None:
-    assert _OTHERS.keys() == {f.name for f in fields(Draft)}
+    assert _OTHERS.keys() | {"attachments"} == {f.name for f in fields(Draft)} - _OF_TEMPLATES
     prints = {fingerprint(_content(**{name: value})) for name, value in _OTHERS.items()}
     assert len(prints | {fingerprint(_content())}) == len(_OTHERS) + 1
+
+
+def test_every_file_and_what_is_said_of_it_counts_in_the_fingerprint() -> None:
+    file = Attachment(filename="a.txt", content_type="text/plain", content_id=None, size=1, digest="a" * 64)
+    others = [
+        (),
+        (file, file),
+        (replace(file, filename="b.txt"),),
+        (replace(file, content_type="text/csv"),),
+        (replace(file, content_id="a"),),
+        (replace(file, digest="b" * 64),),
+    ]
+    prints = {fingerprint(replace(_content(), attachments=files)) for files in [(file,), *others]}
+    assert len(prints) == len(others) + 1
+
+
+def test_a_template_and_its_variables_count_in_the_fingerprint() -> None:
+    content = _content()
+    asked: list[Mapping[str, Any]] = [
+        {},
+        {"template": "report"},
+        {"template": "notification"},
+        {"template": "report", "variables": {"title": "A", "rows": [[1]]}},
+        {"template": "report", "variables": {"title": "A", "rows": [[2]]}},
+    ]
+    assert len({fingerprint(content, **more) for more in asked}) == len(asked)
+    one, two = ({"a": 1, "b": 2}, {"b": 2, "a": 1})
+    assert fingerprint(content, template="t", variables=one) == fingerprint(content, template="t", variables=two)
 
 
 def test_a_fingerprint_of_today_is_one_of_tomorrow() -> None:

@@ -77,3 +77,15 @@ def test_a_table_with_one_wide_row_is_not_padded_out_of_all_proportion() -> None
     rows = "<tr><td>x</td></tr>" * 3000 + "<tr>" + "<td>y</td>" * 500 + "</tr>"
     html = f"<table>{rows}</table>"
     assert len(text_alternative(html)) <= 2 * len(html) + 2000
+
+
+def test_html_beyond_all_reading_goes_without_a_text() -> None:
+    """Nothing else runs while it is converted, and a megabyte of it can take a second."""
+    assert text_alternative("<p>Hello</p>\n" * 100_000) == ""
+
+
+def test_pictures_written_into_the_html_do_not_make_it_too_long() -> None:
+    picture = f'<img src="data:image/png;base64,{"QUJD" * 500_000}">'
+    assert text_alternative(f"{picture}<p>Hello</p><div style='background:url({picture[10:-2]})'>you</div>") == (
+        "Hello\n\nyou\n"
+    )

@@ -9,8 +9,10 @@ from typing import Any, cast
 import pytest
 from mcp.client import Client
 from mcp_types import TextContent, Tool
+from pydantic import BaseModel, Field
 
 from outspool.services.outbox import Outbox
+from outspool.tools.schema import input_schema
 from outspool.tools.server import INSTRUCTIONS, build_server
 
 NO_OUTBOX = cast(Outbox, None)
@@ -24,8 +26,9 @@ NAMES = [
     "update_email",
     "cancel_email",
     "retry_email",
+    "list_templates",
 ]
-NOT_YET = {"attachments", "template", "variables", "recurrence"}
+NOT_YET = {"recurrence"}
 
 
 def connect(mode: str = "legacy") -> Client:
@@ -52,7 +55,7 @@ def message(**more: Any) -> dict[str, Any]:
     return {"to": ["a@example.com"], "subject": "Hello", "body": "Hi", **more}
 
 
-async def test_there_are_exactly_the_seven_tools() -> None:
+async def test_there_are_exactly_these_tools() -> None:
     assert list(await tools()) == NAMES
 
 
@@ -69,13 +72,12 @@ async def test_every_tool_is_described_titled_and_annotated() -> None:
         assert tool.description
         hints = tool.annotations
         assert hints is not None
-        assert None not in (hints.title, hints.read_only_hint, hints.destructive_hint, hints.idempotent_hint)
-        assert hints.open_world_hint is not None
+        assert None not in (hints.read_only_hint, hints.destructive_hint)
 
 
 async def test_only_looking_is_read_only() -> None:
     read_only = {name for name, tool in (await tools()).items() if tool.annotations and tool.annotations.read_only_hint}
-    assert read_only == {"get_status", "list_emails"}
+    assert read_only == {"get_status", "list_emails", "list_templates"}
 
 
 async def test_input_schemas_are_closed_compact_and_offer_nothing_that_does_not_work_yet() -> None:
@@ -105,7 +107,8 @@ async def test_wait_belongs_to_send_and_times_belong_to_schedule_and_update() ->
         ("send_email", "reply-to", 'Did you mean "reply_to"?'),
         ("send_email", "from_", 'Did you mean "from"?'),
         ("send_email", "schedule_at", '"scheduled_at" is an argument of schedule_email: call that instead.'),
-        ("send_email", "attachments", "Known are: to, subject, body,"),
+        ("send_email", "files", 'Did you mean "attachments"?'),
+        ("send_email", "colour", "Known are: to, subject, body,"),
     ],
 )
 async def test_an_unknown_argument_is_refused_with_the_right_name(tool: str, wrong: str, meant: str) -> None:
@@ -121,17 +124,20 @@ async def test_an_unknown_argument_outranks_a_missing_one() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({}, "to and subject are required."),
+        ({}, "to is required."),
         ({"to": ["a@example.com"]}, "subject is required."),
         (message(to=[1]), "to[0] must be a string."),
         (message(to={}), "to must be a list of strings."),
         (message(to=None), "to must be a list of strings."),
+        ({"to": ["a@example.com"], "subject": None}, "subject is required."),
+        (message(preview="soon"), "preview must be true or false."),
+        (message(variables=["a"]), "variables must be an object."),
         (message(subject=42), "subject must be a string."),
         (message(subject=["x"]), "subject must be a string."),
         (message(body=True), "body must be a string."),
         (message(cc=["x", None]), "cc[1] must be a string."),
         (message(headers={"X-A": 1}), 'headers["X-A"] must be a string.'),
-        (message(headers=["X-A: 1"]), "headers must be an object of strings."),
+        (message(headers=["X-A: 1"]), "headers must be an object."),
         (message(priority="urgent"), "priority must be one of low, normal or high."),
         (message(wait=61), "wait must be at most 60."),
         (message(wait=-1), "wait must be at least 0."),
@@ -181,3 +187,38 @@ async def test_a_crash_is_logged_and_its_details_stay_here(caplog: pytest.LogCap
 async def test_both_protocol_eras_list_the_same_tools(mode: str) -> None:
     assert list(await tools(mode)) == NAMES
     assert "is required" in await refused("cancel_email", {}, mode)
+
+
+class Part(BaseModel):
+    """A thing with an inside."""
+
+    text: str = Field(description="What it says.")
+
+
+class First(BaseModel):
+    parts: list[Part] | None = Field(None, description="Things.")
+    notes: dict[str, str] | None = Field(None, description="Remarks.")
+
+
+class Second(First):
+    at: str = Field(description="When.")
+
+
+def test_what_another_tool_explains_is_named_and_typed_and_not_explained_again() -> None:
+    whole, bare = input_schema(First)["properties"], input_schema(Second, explained=First)["properties"]
+    assert whole["parts"]["items"]["properties"] == {"text": {"type": "string", "description": "What it says."}}
+    assert bare == {
+        "parts": {"items": {"type": "object"}, "type": "array"},
+        "notes": {"type": "object"},
+        "at": {"description": "When.", "type": "string"},
+    }
+
+
+async def test_what_schedule_and_update_share_with_send_is_explained_once() -> None:
+    arguments = {name: tool.input_schema["properties"] for name, tool in (await tools()).items()}
+    send, schedule, update = (arguments[name] for name in ("send_email", "schedule_email", "update_email"))
+    shared = send.keys() & schedule.keys()
+    assert {"to", "subject", "idempotency_key"} <= shared
+    assert "description" in send["to"]
+    assert not any("description" in schedule[name] for name in shared)
+    assert not any("description" in value for value in update.values())

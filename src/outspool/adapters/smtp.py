@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from outspool.adapters.smtp_connection import Connection
     from outspool.adapters.smtp_transaction import Parcel
     from outspool.domain.delivery import Delivery
+    from outspool.ports import Stream
 
 __all__ = ["Security", "SmtpAccount", "SmtpTransport", "Timeouts"]
 
@@ -52,13 +53,19 @@ class SmtpTransport:
         self._is_closed = False
 
     async def deliver(
-        self, message: bytes, *, sender: str, recipients: Sequence[str], before_data: Callable[[], Awaitable[None]]
+        self,
+        message: bytes | Stream,
+        *,
+        sender: str,
+        recipients: Sequence[str],
+        before_data: Callable[[], Awaitable[None]],
     ) -> Delivery:
         """Offer `message` for `recipients`, and return what became of each, by the address given.
 
         `before_data` is awaited after at least one recipient was taken and before ``DATA``; if it raises, nothing is
-        sent and its exception comes through. Raises `AccountTrouble` when the account, not the message, is at fault;
-        nothing was sent then either. Raises `ValueError` for an address that is not one plain ASCII address.
+        sent and its exception comes through; likewise what the chunks of a `Stream` raise. Raises `AccountTrouble` when
+        the account, not the message, is at fault; nothing was sent then either. Raises `ValueError` for an address that
+        is not one plain ASCII address.
 
         Cancelled before the first byte of the message, nothing is sent; after it, the server may have the message.
         """

@@ -9,6 +9,7 @@ This module loads aiosmtplib, so it is imported when the first connection is ope
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from typing import TYPE_CHECKING, cast
@@ -16,16 +17,19 @@ from typing import TYPE_CHECKING, cast
 import aiosmtplib
 
 from outspool.adapters.smtp_account import Security
+from outspool.adapters.smtp_stream import pour
 from outspool.adapters.smtp_trouble import Silence, no_login, no_starttls, refused, unreachable
 from outspool.domain.delivery import Phase, parse_reply
 
 if TYPE_CHECKING:
-    import asyncio
     import ssl
+
+    from aiosmtplib.response import SMTPResponse
 
     from outspool.adapters.smtp_account import SmtpAccount, Timeouts
     from outspool.domain.email import Reply
     from outspool.errors import AccountTrouble
+    from outspool.ports import Stream
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9-]{1,63})*")
 _SLOWEST_LINE = 16 * 1024
@@ -34,6 +38,7 @@ _QUIT_PATIENCE = 2.0
 _NO_SUCH_MECHANISM = 504
 _CLOSING = 421
 _CODES = range(200, 600)
+_NEGATIVE_CODES = range(400, 600)
 _NONSENSE = "the server answered with something that is no SMTP reply"
 
 
@@ -84,6 +89,32 @@ class Connection:
             self._smtp.close()
         return self._reply(code, text)
 
+    async def stream(self, stream: Stream) -> Reply | None:
+        """Send a message chunk by chunk; return the reply, which may come, with the connection closed, before the end.
+
+        None: the line was lost, or stood still, before the final dot was written, so nothing was sent. Raises `Silence`
+        when that happens after it: the server may have the message. Raises what the chunks raise; nothing was sent
+        then, and the connection must be dropped.
+        """
+        protocol = self._smtp.protocol
+        if protocol is None or not protocol.is_connected:
+            return None
+        # Begun before the first byte: a reply that nobody waits for is thrown away.
+        reading = asyncio.create_task(protocol.read_response())
+        reading.add_done_callback(_forget)
+        try:
+            try:
+                end = await pour(protocol, stream, reading, patience=self._timeouts.command)
+                if end is None:
+                    return self._early(reading)
+                protocol.write(end)
+            except (aiosmtplib.SMTPException, OSError):
+                self.drop()
+                return None
+            return await self._last_word(reading, stream.size)
+        finally:
+            reading.cancel()
+
     async def quit(self) -> None:
         """Say QUIT, wait a moment for the reply, close. Never raises."""
         try:
@@ -105,6 +136,24 @@ class Connection:
             self._smtp.protocol.write(b"QUIT\r\n")
         self._smtp.close()
 
+    def _early(self, reading: asyncio.Task[SMTPResponse]) -> Reply | None:
+        """Return what a server said that was not asked yet, None when that means nothing; it is not asked any more."""
+        self.drop()
+        if reading.cancelled() or reading.exception() is not None:
+            return None
+        reply = parse_reply(*reading.result())
+        return reply if reply.code in _NEGATIVE_CODES else None
+
+    async def _last_word(self, reading: asyncio.Task[SMTPResponse], size: int) -> Reply:
+        patience = self._timeouts.message + size / _SLOWEST_LINE
+        try:
+            code, text = await asyncio.wait_for(reading, patience)
+        except (aiosmtplib.SMTPException, OSError) as failure:
+            raise self._silence(failure, patience) from failure
+        if code == _CLOSING:
+            self._smtp.close()
+        return self._reply(code, text)
+
     def _reply(self, code: int, text: str) -> Reply:
         if code not in _CODES:
             self.drop()
@@ -118,6 +167,11 @@ class Connection:
         if isinstance(failure, aiosmtplib.SMTPResponseException):
             return Silence(_NONSENSE)
         return Silence("the connection was lost")
+
+
+def _forget(reading: asyncio.Task[SMTPResponse]) -> None:
+    if not reading.cancelled():
+        reading.exception()  # whoever needs it asks for it
 
 
 async def open_connection(account: SmtpAccount, timeouts: Timeouts, tls: ssl.SSLContext | None) -> Connection:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from outspool.adapters.smtp_account import SmtpAccount
     from outspool.adapters.smtp_connection import Connection
     from outspool.domain.email import Reply
+    from outspool.ports import Stream
 
 _ADDRESS = re.compile(r"[!-~]+")
 _BARE = re.compile(rb"\r\n|\r|\n")
@@ -34,18 +35,21 @@ class StaleConnection(Exception):
 class Parcel:
     """A message ready for the wire, with its envelope; see `pack`.
 
-    `payload` is all that follows DATA, the final dot too; `size` is the message's own (RFC 1870 §5).
+    `payload` is all that follows DATA, the final dot too, or where it comes from; `size` is the message's own
+    (RFC 1870 §5).
     """
 
     sender: str
     recipients: tuple[str, ...]
-    payload: bytes
+    payload: bytes | Stream
     size: int
     is_ascii: bool
 
 
-def pack(message: bytes, sender: str, recipients: Sequence[str]) -> Parcel:
+def pack(message: bytes | Stream, sender: str, recipients: Sequence[str]) -> Parcel:
     """Check the envelope and make the message fit for DATA: every line ends in CRLF, leading dots are stuffed.
+
+    A `Stream` stays as it is until it is sent.
 
     Raises `ValueError` for no recipient, and for an address that could be read as more or less than one.
     """
@@ -54,6 +58,8 @@ def pack(message: bytes, sender: str, recipients: Sequence[str]) -> Parcel:
     for address in (sender, *recipients):
         if not _ADDRESS.fullmatch(address) or any(c in "<>," for c in address):
             raise ValueError(f"{brief(address)} is not one plain ASCII address.")
+    if not isinstance(message, bytes):
+        return Parcel(sender, tuple(dict.fromkeys(recipients)), message, message.size, is_ascii=True)
     text = message
     if not message.count(b"\r\n") == message.count(b"\r") == message.count(b"\n"):
         text = _BARE.sub(b"\r\n", message)
@@ -64,7 +70,7 @@ def pack(message: bytes, sender: str, recipients: Sequence[str]) -> Parcel:
     return Parcel(sender, tuple(dict.fromkeys(recipients)), payload, len(text), text.isascii())
 
 
-_LOST = "Before the message: the connection was lost."
+_LOST = "Before the message was whole: the connection was lost."
 
 
 class Transaction:
@@ -140,9 +146,10 @@ class Transaction:
         return False
 
     async def _send(self) -> None:
-        """Send the message itself: from its first byte on silence means doubt (RFC 1047)."""
+        """Send the message itself: once the server may have all of it silence means doubt (RFC 1047)."""
+        payload, connection = self._parcel.payload, self._connection
         try:
-            reply = await self._connection.message(self._parcel.payload)
+            reply = await (connection.message(payload) if isinstance(payload, bytes) else connection.stream(payload))
         except Silence as silence:
             self._settle(Outcome(verdict=Verdict.IN_DOUBT, why=f"After the message: {silence}."))
             return

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping
 
+from outspool.domain.attachment import Attachment
 from outspool.domain.email import (
     Content,
     Email,
@@ -37,6 +38,7 @@ def content_values(content: Content) -> dict[str, Any]:
         "references": list(content.references),
         "headers": dict(content.headers),
         "tags": list(content.tags),
+        "attached": len(content.attachments),
         "priority": content.priority.value,
         "rank": content.priority.rank,
     }
@@ -117,7 +119,12 @@ def read_recipient(row: Row) -> Recipient:
     )
 
 
-def read_email(row: Row, recipients: tuple[Recipient, ...], events: tuple[Event, ...] = ()) -> Email:
+def read_email(
+    row: Row,
+    recipients: tuple[Recipient, ...],
+    events: tuple[Event, ...] = (),
+    attachments: tuple[Attachment, ...] = (),
+) -> Email:
     """Return the email of a row of `emails` and its rows elsewhere."""
     problem = None
     if row["problem_code"] is not None:
@@ -125,7 +132,7 @@ def read_email(row: Row, recipients: tuple[Recipient, ...], events: tuple[Event,
     return Email(
         id=row["id"],
         status=EmailStatus(row["status"]),
-        content=_read_content(row, recipients),
+        content=_read_content(row, recipients, attachments),
         recipients=recipients,
         message_id=row["message_id"],
         date=row["date"],
@@ -144,7 +151,7 @@ def read_email(row: Row, recipients: tuple[Recipient, ...], events: tuple[Event,
     )
 
 
-def _read_content(row: Row, recipients: tuple[Recipient, ...]) -> Content:
+def _read_content(row: Row, recipients: tuple[Recipient, ...], attachments: tuple[Attachment, ...]) -> Content:
     def of(kind: RecipientKind) -> tuple[Mailbox, ...]:
         return tuple(r.mailbox for r in recipients if r.kind is kind)
 
@@ -160,6 +167,7 @@ def _read_content(row: Row, recipients: tuple[Recipient, ...]) -> Content:
         in_reply_to=row["in_reply_to"],
         references=tuple(row["references"]),
         headers=row["headers"],
+        attachments=attachments,
         tags=tuple(row["tags"]),
         priority=Priority(row["priority"]),
     )

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from outspool.adapters import sql_meter, sql_search
+from outspool.adapters.sql_attachments import add_attachments, attachments_of
 from outspool.adapters.sql_journal import SqlJournal
 from outspool.adapters.sql_recording import Recording
 from outspool.adapters.sql_rows import (
@@ -26,7 +27,7 @@ from outspool.adapters.sql_rows import (
     recipient_values,
 )
 from outspool.adapters.sql_schema import MigratedDatabase
-from outspool.adapters.sql_tables import emails, events, recipients, tags
+from outspool.adapters.sql_tables import attachments, emails, events, recipients, tags
 from outspool.adapters.sql_together import Together
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.domain.cap import Cap, rate_limited
@@ -139,6 +140,11 @@ class SqlEmailStore:
         """See `EmailStore.get`."""
         return await self.database.read(lambda connection: load(connection, email_id))
 
+    async def version(self, email_id: UUID) -> int | None:
+        """See `EmailStore.version`."""
+        statement = sa.select(emails.c.version).where(emails.c.id == email_id)
+        return await self.database.read(lambda connection: connection.execute(statement).scalar())
+
     async def settled(self, ids: Collection[UUID]) -> frozenset[UUID]:
         """See `EmailStore.settled`."""
         statement = sa.select(emails.c.id).where(emails.c.id.in_(ids), ~_stands_in(UNSETTLED))
@@ -190,7 +196,7 @@ class SqlEmailStore:
         def replace(connection: sa.Connection) -> bool:
             if connection.scalar(statement) is None:
                 return False
-            for part in (recipients, tags):
+            for part in (recipients, tags, attachments):
                 connection.execute(part.delete().where(part.c.email_id == email.id))
             _add_parts(connection, email)
             _note(connection, email.id, event)
@@ -220,6 +226,7 @@ def _add_parts(connection: sa.Connection, email: Email) -> None:
     connection.execute(_ADD_RECIPIENTS, recipient_values(email.id, email.recipients))
     if email.content.tags:
         connection.execute(_ADD_TAGS, [{"tag": tag, "email_id": email.id} for tag in email.content.tags])
+    add_attachments(connection, email)
 
 
 def _note(connection: sa.Connection, email_id: UUID, event: Event) -> None:
@@ -233,7 +240,8 @@ def load(connection: sa.Connection, email_id: UUID) -> Email | None:
         return None
     past = tuple(read_event(e) for e in connection.execute(_EVENTS, {"email_id": email_id}).mappings())
     to = _recipients_of(connection, [email_id])
-    return read_email(row, to[email_id], past)
+    files = attachments_of(connection, [row])
+    return read_email(row, to[email_id], past, files.get(email_id, ()))
 
 
 def _emails_of(connection: sa.Connection, statement: sa.Select[Any]) -> list[Email]:
@@ -241,9 +249,10 @@ def _emails_of(connection: sa.Connection, statement: sa.Select[Any]) -> list[Ema
 
 
 def with_parts(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> list[Email]:
-    """Return the emails of these rows, in their order, with recipients and without events."""
+    """Return the emails of these rows, in their order, with recipients and attachments, without events."""
     to = _recipients_of(connection, [row["id"] for row in rows])
-    return [read_email(row, to[row["id"]]) for row in rows]
+    files = attachments_of(connection, rows)
+    return [read_email(row, to[row["id"]], attachments=files.get(row["id"], ())) for row in rows]
 
 
 def _recipients_of(connection: sa.Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[Recipient, ...]]:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Dialect
 
 from outspool.domain.status import CLAIMABLE, EmailStatus
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The Alembic revision this code was written for."""
 
 
@@ -69,6 +69,8 @@ emails = sa.Table(
     sa.Column("problem_hint", sa.Text),
     sa.Column("idempotency_key", sa.String(255)),
     sa.Column("fingerprint", sa.String(64), nullable=False),
+    # How many attachments it has, so that nobody looks for those of emails without.
+    sa.Column("attached", sa.Integer, nullable=False, server_default="0"),
     sa.Column("lease", sa.Uuid),
     sa.Column("lease_until", UtcDateTime),
     sa.Column("marked_at", UtcDateTime),
@@ -111,6 +113,29 @@ tags = sa.Table(
 )
 
 sa.Index("tags_email", tags.c.email_id)
+
+attachments = sa.Table(
+    "attachments",
+    metadata,
+    sa.Column("email_id", sa.Uuid, sa.ForeignKey("emails.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Column("content_type", sa.Text, nullable=False),
+    sa.Column("content_id", sa.Text),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.String(64), sa.ForeignKey("blobs.digest"), nullable=False),
+)
+sa.Index("attachments_digest", attachments.c.digest)
+
+blobs = sa.Table(
+    "blobs",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("kept_until", UtcDateTime, nullable=False),
+    sa.Column("condemned", sa.Boolean, nullable=False),
+)
+sa.Index("blobs_kept", blobs.c.kept_until)
 
 events = sa.Table(
     "events",

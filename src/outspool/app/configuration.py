@@ -12,7 +12,7 @@ from outspool.domain.mailbox_parser import parse_mailbox
 from outspool.domain.policy import Policy
 from outspool.domain.retry import RetryPolicy
 from outspool.errors import InvalidAddress, MisconfiguredError, NotConfigured
-from outspool.services.outbox import Acceptance
+from outspool.services.submission import Acceptance
 from outspool.settings import GMAIL_HOST, Settings
 
 _TLS_PORT = 465

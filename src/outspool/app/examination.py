@@ -16,6 +16,8 @@ from outspool.app import configuration
 from outspool.app.runtime import Outspool
 from outspool.services.configuration_checks import Setup
 from outspool.services.doctor import Doctor
+from outspool.services.findings import Finding
+from outspool.services.template_checks import check_templates
 from outspool.settings import Settings, dotenv_files, unknown_names
 
 _IMPATIENT = Timeouts(connect=10, command=20)
@@ -30,14 +32,23 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
     return Doctor(
         _setup(outspool),
         disk=partial(disk_state, folder),
+        blobs=None if offline and outspool.settings.aws_bucket_name else outspool.blobs,
         probe=SqlProbe(outspool.settings.store_url, lane=outspool.lane),
         queue=outspool.queue,
         account=outspool.account,
         breaker=outspool.breaker(),
         log_in=None if offline or account is None else SmtpTransport(account, timeouts=_IMPATIENT).check,
+        look_at_templates=partial(_templates, outspool),
         clock=outspool.clock,
         pace=outspool.pace,
     )
+
+
+async def _templates(outspool: Outspool) -> Finding:
+    settings = outspool.settings
+    is_missing = settings.template_dir is not None and not settings.templates_dir.is_dir()
+    missing = str(settings.templates_dir) if is_missing else ""
+    return check_templates(await outspool.outbox.list_templates(), missing_folder=missing)
 
 
 def _setup(outspool: Outspool) -> Setup:

@@ -10,10 +10,13 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
+from outspool.adapters.rooted_files import RootedFiles
 from outspool.adapters.sandbox import SANDBOX_HOST, sandbox_server
 from outspool.adapters.smtp import Security, SmtpAccount, SmtpTransport
 from outspool.adapters.sql_account import SqlAccount
+from outspool.adapters.sql_attachments import SqlBlobLedger
 from outspool.adapters.sql_database import Database
 from outspool.adapters.sql_journal import SqlJournal
 from outspool.adapters.sql_queue import SqlQueue
@@ -21,18 +24,22 @@ from outspool.adapters.sql_schema import MigratedDatabase, migrate
 from outspool.adapters.sql_store import SqlEmailStore
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.adapters.system_clock import SystemClock
+from outspool.adapters.template_folder import SHIPPED, TemplateFolder
 from outspool.adapters.ticker import Ticker
 from outspool.adapters.uuid7 import new_id
-from outspool.app import configuration
+from outspool.app import configuration, storage
 from outspool.domain.retry import account_pause
 from outspool.ports import Clock, Transport
+from outspool.services.attachments import Attachments
 from outspool.services.breaker import Breaker
-from outspool.services.composer import composed
 from outspool.services.delivery_agent import DeliveryAgent
 from outspool.services.dispatcher import Dispatcher, Limits
+from outspool.services.leftovers import SWEEP_SECONDS, Leftovers
 from outspool.services.outbox import Outbox
+from outspool.services.outgoing import outgoing
 from outspool.services.pace import Pace
 from outspool.services.recorder import Recorder
+from outspool.services.templates import Templates
 from outspool.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -60,8 +67,27 @@ class Outspool:
         )
         self.queue = SqlQueue(self.database, self.changes, journal, lane=self.lane)
         self.account = SqlAccount(self.database, self.changes, name=account)
-        terms = configuration.terms(settings, self.smtp)
-        self.outbox = Outbox(self.store, self.account, self.changes, terms=terms, new_id=new_id, clock=self.clock)
+        self.terms = configuration.terms(settings, self.smtp)
+        self.blobs = storage.blob_store(settings)
+        self.ledger = SqlBlobLedger(self.database)
+        self.attachments = Attachments(
+            self.blobs,
+            self.ledger,
+            storage.files(settings),
+            max_message_bytes=self.terms.policy.max_message_bytes,
+            clock=self.clock,
+        )
+        templates = Templates([TemplateFolder(settings.templates_dir), TemplateFolder(SHIPPED)])
+        self.outbox = Outbox(
+            self.store,
+            self.account,
+            self.changes,
+            attachments=self.attachments,
+            templates=templates,
+            terms=self.terms,
+            new_id=new_id,
+            clock=self.clock,
+        )
 
     @property
     def account_label(self) -> str:
@@ -75,6 +101,21 @@ class Outspool:
         """Raise `NotConfigured` when there is nothing to send through."""
         if (lack := configuration.lack_of_account(self.settings, self.smtp)) is not None:
             raise lack
+
+    async def attach(self, file: Path) -> str:
+        """Store a file that the operator names, wherever it is, and return its handle.
+
+        Raises as `Attachments.keep` does.
+        """
+        place = await asyncio.to_thread(file.absolute)
+        own = Attachments(
+            self.blobs,
+            self.ledger,
+            RootedFiles([place.parent]),
+            max_message_bytes=self.terms.policy.max_message_bytes,
+            clock=self.clock,
+        )
+        return await own.keep(place.name)
 
     async def migrate(self) -> bool:
         """Bring the database to this code's schema; True when something had to be done.
@@ -93,6 +134,7 @@ class Outspool:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.database.close)
             stack.push_async_callback(self.changes.close)
+            stack.push_async_callback(self.blobs.close)
             if worker and (self.smtp is not None or self.settings.sandbox):
                 await stack.enter_async_context(self._dispatching(await self._transport(stack)))
             yield
@@ -103,6 +145,7 @@ class Outspool:
         ticker = Ticker(dispatcher.wake, clock=self.clock)
         ticker.every(self.pace.beat_seconds, dispatcher.keeper.pulse)
         ticker.every(self.pace.poll_seconds, dispatcher.poll)
+        ticker.every(SWEEP_SECONDS, Leftovers(self.blobs, self.ledger, clock=self.clock).sweep)
         async with self.changes.watch(dispatcher.wake, due_only=True):
             ticker.start()
             loop = asyncio.create_task(dispatcher.run(ticker), name="dispatcher")
@@ -138,7 +181,7 @@ class Outspool:
             self.queue,
             transport,
             breaker,
-            compose=composed,
+            compose=partial(outgoing, blobs=self.blobs),
             next_delay=partial(retries.next_delay, random=random.random),
             resend_doubtful=resend,
             clock=self.clock,

@@ -1,8 +1,9 @@
-"""The operator's hand on the outbox: ``list``, ``show``, ``send``, ``cancel`` and ``retry``."""
+"""The operator's hand on the outbox: ``list``, ``show``, ``send``, ``cancel``, ``retry`` and ``templates``."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from outspool.errors import InvalidArgument
 if TYPE_CHECKING:
     from outspool.domain.schedule import When
     from outspool.services.intake import Draft
-    from outspool.tools.results import EmailResult, ListResult, StatusResult
+    from outspool.tools.results import EmailResult, ListResult, StatusResult, TemplatesResult
 
 _MOST = 100
 _LONGEST_WAIT = 600
@@ -29,7 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print what the MCP tool re
 def register(cli: typer.Typer) -> None:
     """Add the commands to `cli`."""
     cli.command("list")(list_emails)
-    for command in (show, send, cancel, retry):
+    for command in (show, send, cancel, retry, templates):
         cli.command()(command)
 
 
@@ -78,6 +79,8 @@ def send(
     body_file: Annotated[str | None, typer.Option(metavar="FILE", help="The text, from a file; - is stdin.")] = None,
     html: Annotated[str | None, typer.Option(help="The HTML itself.")] = None,
     html_file: Annotated[str | None, typer.Option(metavar="FILE", help="The HTML, from a file; - is stdin.")] = None,
+    template: Annotated[str | None, typer.Option(help="A name from `outspool templates`, instead of a text.")] = None,
+    variables: Annotated[str | None, typer.Option(metavar="JSON", help="What the template needs.")] = None,
     tags: Annotated[list[str] | None, typer.Option("--tag", help="A label for `outspool list --tag`.")] = None,
     at: Annotated[str | None, typer.Option(help="Send later: 2026-11-23T09:00:00+01:00.")] = None,
     timezone: Annotated[str | None, typer.Option(help="The zone of an --at without offset: Europe/Berlin.")] = None,
@@ -105,6 +108,8 @@ def send(
         subject=subject,
         body=_text("body", body, body_file),
         html=_text("html", html, html_file),
+        template=template,
+        variables=_object(variables),
         tags=tags or (),
     )
     when = When(scheduled_at=at, timezone=timezone, delay=delay) if at or timezone or delay else None
@@ -127,6 +132,25 @@ def retry(email_id: Id, *, as_json: AsJson = False) -> None:
     """
     configure_logging(working=False)
     _print_email(run(_change("retry", email_id)), as_json=as_json)
+
+
+def templates(*, as_json: AsJson = False) -> None:
+    """List the templates: what each needs in --variables, and what it may be given."""
+    configure_logging(working=False)
+    found = run(_templates())
+    from outspool.cli import printing
+
+    if as_json:
+        printing.print_json(found)
+    else:
+        printing.print_templates(found)
+
+
+async def _templates() -> TemplatesResult:
+    from outspool.tools.results import templates_result
+
+    async with opened() as outspool:
+        return templates_result(await outspool.outbox.list_templates())
 
 
 async def _list(filters: dict[str, Any]) -> ListResult:
@@ -181,6 +205,17 @@ def _print_email(email: EmailResult, *, as_json: bool) -> None:
         printing.print_json(email)
     else:
         printing.print_email(email)
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    """Return the object that is written as JSON. Raises `InvalidArgument`."""
+    try:
+        read = {} if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        read = None
+    if not isinstance(read, dict):
+        raise InvalidArgument("--variables is no object in JSON.", 'Write it like \'{"title": "Hello"}\'.')
+    return read
 
 
 def _text(name: str, given: str | None, file: str | None) -> str | None:

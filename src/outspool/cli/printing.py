@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from outspool.tools.results import EmailResult, ListResult, Result, StatusResult
+    from outspool.tools.results import EmailResult, ListResult, Result, StatusResult, TemplatesResult
 
 _WIDTH = 120
 """Columns when the output is no terminal."""
@@ -41,6 +41,16 @@ def print_email(email: EmailResult) -> None:
     out.print(email.summary, soft_wrap=True)
     out.print(f"id {email.id}", style="dim")
     out.print(_recipients(email))
+
+
+def print_templates(found: TemplatesResult) -> None:
+    """Print what each template is for and what it takes, or why it cannot be used."""
+    out = console()
+    table = _table("template", "needs", "may be given", "what it is for")
+    for template in found.templates:
+        what = f"cannot be used: {template.error}" if template.error else template.description or ""
+        table.add_row(template.name, ", ".join(template.required), ", ".join(template.defaults), what)
+    out.print(table)
 
 
 def print_story(email: StatusResult) -> None:
@@ -100,6 +110,10 @@ def _fields(email: StatusResult) -> Sequence[tuple[str, str]]:
         ("attempts", str(email.attempts)),
         ("from", email.from_),
         ("subject", email.subject),
+        *(
+            ("attached", f"{file.filename} ({file.content_type}, {file.size:,} bytes)")
+            for file in email.attachments or ()
+        ),
         *((name, local(moment)) for name, moment in times.items() if moment),
         ("message-id", email.message_id),
         *_problem(email),

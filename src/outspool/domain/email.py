@@ -9,6 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from uuid import UUID
 
+from outspool.domain.attachment import Attachment
 from outspool.domain.status import EmailStatus, RecipientStatus
 
 
@@ -111,6 +112,7 @@ class Content:
     in_reply_to: str | None = None
     references: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    attachments: tuple[Attachment, ...] = ()
     tags: tuple[str, ...] = ()
     priority: Priority = Priority.NORMAL
 

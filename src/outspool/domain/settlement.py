@@ -11,7 +11,7 @@ from outspool.domain.delivery import Delivery, Outcome, Verdict
 from outspool.domain.email import Email, Problem, Recipient
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
-from outspool.errors import AccountTrouble, QuotaReached
+from outspool.errors import AccountTrouble, BlobsUnavailable, QuotaReached
 
 _STATUS_OF = {
     Verdict.TAKEN: RecipientStatus.SENT,
@@ -21,6 +21,7 @@ _STATUS_OF = {
 }
 
 _OUT_OF_TIME = "Out of time"
+_ATTACHMENTS_AGAIN = timedelta(minutes=1)
 _DOUBT_HINT = "Ask the recipient, or look into the account's sent mail, before you retry."
 
 
@@ -102,9 +103,22 @@ def quota_full(email: Email, reached: QuotaReached, *, now: datetime) -> Transit
     )
 
 
-def unsendable(email: Email, *, now: datetime, code: str, why: str) -> Transition:
+def attachments_away(email: Email, away: BlobsUnavailable, *, now: datetime) -> Transition:
+    """Return the deferral of an email whose files cannot be had now: it is nobody's fault and burns no attempt."""
+    due_at = now + _ATTACHMENTS_AGAIN
+    if due_at >= email.expires_at:
+        problem = _last_heard("expired", _OUT_OF_TIME, away.message)
+        return _ended(email.recipients, now=now, attempts=email.attempts, problem=problem)
+    problem = Problem(code="attachments_away", message=away.message, hint=away.hint)
+    return Transition.deferred(
+        at=now, recipients=email.recipients, attempts=email.attempts, due_at=due_at, problem=problem
+    )
+
+
+def unsendable(email: Email, *, now: datetime, code: str, why: str, hint: str = "") -> Transition:
     """Return the end of an email that cannot even be composed."""
-    return _ended(email.recipients, now=now, attempts=email.attempts, problem=Problem(code=code, message=why))
+    problem = Problem(code=code, message=why, hint=hint)
+    return _ended(email.recipients, now=now, attempts=email.attempts, problem=problem)
 
 
 def _had_no_room(outcomes: Mapping[str, Outcome]) -> bool:

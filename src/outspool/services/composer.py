@@ -2,22 +2,29 @@
 
 Pure: the same email gives the same bytes at every attempt. Nothing but ASCII in short lines comes out, so that no
 server on the way has a reason to change it, and what a mail program reads back is exactly what was asked.
+
+A message is drawn up first, with its size known and everything in it checked, while the bytes of its attachments stay
+where they are; on its way out they are read, encoded and let go a piece at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from binascii import b2a_base64, b2a_qp
-from collections.abc import Iterator
-from email.parser import BytesHeaderParser
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
 from email.utils import format_datetime
 from uuid import UUID
 
+from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Email, Mailbox, Priority
 from outspool.errors import InvalidArgument, brief
-from outspool.services.header_fields import address_field, custom_field, id_field, text_field
+from outspool.ports import BlobStore
+from outspool.services.header_fields import address_field, header_block, id_field, text_field
+from outspool.services.mime import Entity, Piece, file, joined, multipart, shown_in, text
+from outspool.services.structured_fields import own_fields
 from outspool.services.text_alternative import text_alternative
+from outspool.services.transfer_encoding import base64_size, base64_stream
 
 _PRIORITIES = {
     Priority.HIGH: ("X-Priority: 1", "Importance: high"),
@@ -33,35 +40,77 @@ _RESERVED = frozenset(
 )
 _RESERVED_PREFIXES = ("content-", "resent-")
 
-_NOT_PLAIN = re.compile(r"[^\n\t -~]|[\t ]$|^--=_", re.MULTILINE)
-"""What must be encoded: not ASCII, control characters, space at a line's end that relays strip, our boundary."""
-_LARGE = 200_000
+_LARGE = 50_000
 """Characters of text that take longer to compose than a caller of anything else should wait."""
-_LONGEST_LINE = 76
-_NOT_QUOTED = bytes(range(0x20, 0x7F)) + b"\t\n"
-_LAST_CHARACTER = re.compile(rb"(=[0-9A-F]{2}|.)\Z")
 
 
-def compose(email: Email) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message drawn up: octets, and attachments where their base64 will be."""
+
+    pieces: Sequence[Piece]
+
+    @property
+    def size(self) -> int:
+        """How many octets it has on its way, attachments and all (RFC 1870 §5)."""
+        return sum(len(piece) if isinstance(piece, bytes) else base64_size(piece.size) for piece in self.pieces)
+
+    def octets(self) -> bytes:
+        """Return the whole; raise `ValueError` when there are attachments, which may be larger than memory."""
+        if any(isinstance(piece, Attachment) for piece in self.pieces):
+            raise ValueError("A message with attachments has to be opened.")
+        return b"".join(piece for piece in self.pieces if isinstance(piece, bytes))
+
+    @asynccontextmanager
+    async def opened(self, blobs: BlobStore) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open every attachment, and give the message in chunks, each of whole lines; once, within the block.
+
+        What is fetched from afar is here before the first chunk is. Raises `AttachmentLost` and `BlobsUnavailable` as
+        `BlobStore.open` does, the chunks too: a message that broke off must not be ended as if it were whole.
+        """
+        async with AsyncExitStack() as stack:
+            attachments = [piece for piece in self.pieces if isinstance(piece, Attachment)]
+            files = [await stack.enter_async_context(blobs.open(a.digest, a.size)) for a in attachments]
+            yield await stack.enter_async_context(aclosing(self._chunks(iter(files))))
+
+    async def _chunks(self, files: Iterator[AsyncIterator[bytes]]) -> AsyncGenerator[bytes, None]:
+        for piece in self.pieces:
+            if isinstance(piece, bytes):
+                yield piece
+            else:
+                async for lines in base64_stream(next(files)):
+                    yield lines
+
+
+def draw_up(email: Email) -> Message:
     """Return the message of `email`: CRLF line ends, ASCII only, no line over 998 octets.
 
     ``Bcc`` is never written. Line ends of a body may be LF, CRLF or CR; all else in it is kept, also that its last
     line has none. An HTML body without a plain one gets a text alternative.
 
     Raises `InvalidArgument` (for an address `InvalidAddress`) for what no message can carry: control characters or
-    lone surrogates in a header, reserved or malformed header names, malformed addresses and message ids.
+    lone surrogates in a header, reserved or malformed header names, malformed addresses and message ids, fields of
+    lists and automatic mail that nobody would understand.
     """
-    fields = [*_fields(email), "MIME-Version: 1.0"]
-    mime_fields, body = _entity(email)
-    head = "\r\n".join([*fields, *mime_fields, "", ""]).encode("ascii")
-    _check_names(head, [field.partition(":")[0] for field in (*fields, *mime_fields)])
-    return head + body
+    entity = _entity(email)
+    head = header_block([*_fields(email), "MIME-Version: 1.0", *entity.fields])
+    return Message(tuple(joined([head, *entity.body])))
+
+
+async def drawn_up(email: Email) -> Message:
+    """Return `draw_up` of the email; a large text is worked on in a thread, so that nobody waits for it."""
+    size = len(email.content.body or "") + len(email.content.html or "")
+    return await asyncio.to_thread(draw_up, email) if size > _LARGE else draw_up(email)
+
+
+def compose(email: Email) -> bytes:
+    """Return the octets of `draw_up`; raise `ValueError` for an email with attachments, which are not at hand here."""
+    return draw_up(email).octets()
 
 
 async def composed(email: Email) -> bytes:
-    """Return `compose` of the email; a large one is composed in a thread, so that nobody waits for it."""
-    size = len(email.content.body or "") + len(email.content.html or "")
-    return await asyncio.to_thread(compose, email) if size > _LARGE else compose(email)
+    """Return `compose` of the email, as `drawn_up` does."""
+    return (await drawn_up(email)).octets()
 
 
 def new_message_id(email_id: UUID, sender: Mailbox) -> str:
@@ -79,15 +128,12 @@ def _fields(email: Email) -> Iterator[str]:
         yield address_field("Reply-To", content.reply_to)
     yield text_field("Subject", content.subject)
     yield id_field("Message-ID", [email.message_id])
-    if content.in_reply_to is not None:
-        yield id_field("In-Reply-To", [content.in_reply_to])
-    if content.references:
-        yield id_field("References", content.references)
+    yield from _thread_fields(content)
     yield from _PRIORITIES[content.priority]
-    for name, value in content.headers.items():
+    for name in content.headers:
         if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_PREFIXES):
             raise InvalidArgument(f"The header {brief(name)} is written by outspool alone.", "Leave it out.")
-        yield custom_field(name, value)
+    yield from own_fields(content.headers)
 
 
 def _recipient_fields(content: Content) -> Iterator[str]:
@@ -100,20 +146,43 @@ def _recipient_fields(content: Content) -> Iterator[str]:
         yield "To: undisclosed-recipients:;"
 
 
-def _entity(email: Email) -> tuple[list[str], bytes]:
-    """Return the MIME fields and the body: one text, or the same said twice (RFC 2046 §5.1.4), plain first."""
-    html = _normalised(email.content.html or "")
-    plain = _normalised(email.content.body or "") or (text_alternative(html) if html else "")
-    if not html:
-        return _text("plain", plain, is_last=True)
-    if not plain:
-        return _text("html", html, is_last=True)
-    boundary = f"=_{email.id.hex}"
-    lines: list[bytes] = []
-    for fields, body in (_text("plain", plain), _text("html", html)):
-        lines += [f"--{boundary}".encode(), *(field.encode() for field in fields), b"", body]
-    lines += [f"--{boundary}--".encode(), b""]
-    return [f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"'], b"\r\n".join(lines)
+def _thread_fields(content: Content) -> Iterator[str]:
+    """Yield what a reply belongs to (RFC 5322 §3.6.4): its parent, and the thread so far, which ends with the parent.
+
+    Either says it all: mail programs look at one or the other, and take the last of References for the parent.
+    """
+    parent = content.in_reply_to
+    if parent is None and content.references:
+        parent = content.references[-1]
+    if parent is not None:
+        yield id_field("In-Reply-To", [parent])
+        yield id_field("References", [*(earlier for earlier in content.references if earlier != parent), parent])
+
+
+def _entity(email: Email) -> Entity:
+    """Return the body: the texts, alternatives to one another, plain first (RFC 2046 §5.1.4); around them the files."""
+    content, token = email.content, email.id.hex
+    plain, markup = alternatives(content)
+    is_alone = not (content.attachments or (plain and markup))
+    shown = shown_in(markup) if any(a.content_id for a in content.attachments) else frozenset()
+    texts = []
+    if plain or not markup:
+        texts.append(text("plain", plain, is_last=is_alone))
+    if markup:
+        pictures = [file(a, is_inline=True) for a in content.attachments if a.content_id in shown]
+        page = text("html", markup, is_last=is_alone)
+        texts.append(multipart("related", token, [page, *pictures], type="text/html"))
+    files = [file(a) for a in content.attachments if a.content_id not in shown]
+    return multipart("mixed", token, [multipart("alternative", token, texts), *files])
+
+
+def alternatives(content: Content) -> tuple[str, str]:
+    """Return the plain text and the HTML that go on the wire; each may be empty.
+
+    Raises `InvalidArgument` for half a character.
+    """
+    html = _normalised(content.html or "")
+    return _normalised(content.body or "") or (text_alternative(html) if html else ""), html
 
 
 def _normalised(text: str) -> str:
@@ -125,50 +194,3 @@ def _normalised(text: str) -> str:
             f"The body holds half a character (a lone surrogate) at {bad.start + 1:,}.", "Send whole characters."
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _text(subtype: str, text: str, *, is_last: bool = False) -> tuple[list[str], bytes]:
-    """Return the MIME fields and the encoded octets of a text, in the most legible encoding that is safe and short.
-
-    `is_last`: nothing follows in the message, so that its final line end is not free to be left out.
-    """
-    raw = text.encode()
-    if _is_plain(text) and (text.endswith("\n") or not (is_last and text)):
-        encoding, body = "7bit", raw.replace(b"\n", b"\r\n")
-    elif 6 * len(raw.translate(None, _NOT_QUOTED)) <= len(raw):
-        encoding, body = "quoted-printable", _quoted_printable(raw, is_last=is_last)
-    else:
-        encoding, body = "base64", _base64(raw.replace(b"\n", b"\r\n"))
-    return [f'Content-Type: text/{subtype}; charset="utf-8"', f"Content-Transfer-Encoding: {encoding}"], body
-
-
-def _is_plain(text: str) -> bool:
-    return not _NOT_PLAIN.search(text) and max(map(len, text.split("\n"))) <= _LONGEST_LINE
-
-
-def _quoted_printable(raw: bytes, *, is_last: bool) -> bytes:
-    """Encode LF-ended lines (RFC 2045 §6.7) into CRLF-ended ones of 76 octets at most."""
-    lines = b2a_qp(raw, istext=True).split(b"\n")
-    if is_last and lines[-1]:
-        # A soft line break says that the line end which the message must have is none of the text.
-        if len(lines[-1]) == _LONGEST_LINE:
-            lines[-1:] = _LAST_CHARACTER.sub(rb"=\n\1", lines[-1]).split(b"\n")
-        lines[-1:] = [lines[-1] + b"=", b""]
-    return b"\r\n".join(lines)
-
-
-def _base64(raw: bytes) -> bytes:
-    """Encode into lines of 76 octets (RFC 2045 §6.8), each with its line end."""
-    encoded = b2a_base64(raw, newline=False)
-    return b"".join(encoded[i : i + _LONGEST_LINE] + b"\r\n" for i in range(0, len(encoded), _LONGEST_LINE))
-
-
-def _check_names(head: bytes, intended: list[str]) -> None:
-    """Parse the header block again and raise `InvalidArgument` unless it holds the intended fields and no other.
-
-    Nothing is known that gets here; but a smuggled header is a hidden recipient, so nobody's code is trusted alone.
-    """
-    if BytesHeaderParser().parsebytes(head).keys() != intended:
-        raise InvalidArgument(
-            "The headers of this email would be read as other headers.", "Simplify names and subject."
-        )

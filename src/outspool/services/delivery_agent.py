@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ from outspool.domain.email import Email, Problem
 from outspool.domain.settlement import (
     account_resting,
     after_delivery,
+    attachments_away,
     out_of_time,
     quota_full,
     refused_for_itself,
@@ -21,8 +23,17 @@ from outspool.domain.settlement import (
 )
 from outspool.domain.status import RecipientStatus
 from outspool.domain.transition import Transition
-from outspool.errors import AccountTrouble, LeaseLost, OutspoolError, QuotaReached, Refusal, StoreUnavailable
-from outspool.ports import Clock, Lease, Queue, Transport
+from outspool.errors import (
+    AccountTrouble,
+    AttachmentLost,
+    BlobsUnavailable,
+    LeaseLost,
+    OutspoolError,
+    QuotaReached,
+    Refusal,
+    StoreUnavailable,
+)
+from outspool.ports import Clock, Lease, Queue, Stream, Transport
 from outspool.services.breaker import Breaker, Probe
 from outspool.services.mark import Mark
 from outspool.services.pace import Pace
@@ -52,13 +63,16 @@ class DeliveryAgent:
         transport: Transport,
         breaker: Breaker,
         *,
-        compose: Callable[[Email], Awaitable[bytes]],
+        compose: Callable[[Email], AbstractAsyncContextManager[bytes | Stream]],
         next_delay: Callable[[int], timedelta | None],
         resend_doubtful: bool,
         clock: Clock,
         pace: Pace,
     ) -> None:
-        """`next_delay` says how long to wait after so many attempts, None to give up."""
+        """`compose` opens the message of an email for as long as it is being sent.
+
+        `next_delay` says how long to wait after so many attempts, None to give up.
+        """
         self._recorder = recorder
         self._queue = queue
         self._transport = transport
@@ -105,8 +119,10 @@ class DeliveryAgent:
         began = self._clock.elapsed()
         try:
             delivery = await self._deliver(email, mark)
-        except Refusal as refusal:
-            return unsendable(email, now=now, code=refusal.code, why=refusal.message)
+        except (Refusal, AttachmentLost) as never:
+            return unsendable(email, now=now, code=never.code, why=never.message, hint=never.hint)
+        except BlobsUnavailable as away:
+            return attachments_away(email, away, now=self._clock.now())
         except AccountTrouble as found:
             return await self._in_trouble(email, found, probe, began)
         except QuotaReached as reached:
@@ -120,8 +136,8 @@ class DeliveryAgent:
         addresses = [r.address for r in email.owed]
         sender = email.content.sender.address
         try:
-            message = await self._compose(email)
-            delivery = await self._transport.deliver(message, sender=sender, recipients=addresses, before_data=mark)
+            async with self._compose(email) as message:
+                delivery = await self._transport.deliver(message, sender=sender, recipients=addresses, before_data=mark)
         except OutspoolError:
             raise
         except Exception:

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from outspool.domain.schedule import describe_wait
 from outspool.domain.summary import utc
-from outspool.errors import AccountTrouble, StoreUnavailable, TroubleKind
-from outspool.ports import Account, AccountState, Clock, DatabaseProbe, DiskState, Queue, SchemaState, Vitals
+from outspool.errors import AccountTrouble, BlobsUnavailable, StoreUnavailable, TroubleKind
+from outspool.ports import Account, AccountState, BlobStore, Clock, DatabaseProbe, DiskState, Queue, SchemaState, Vitals
 from outspool.services.breaker import Breaker
 from outspool.services.configuration_checks import Setup, check_configuration
 from outspool.services.findings import Finding, Level, fail, ok, warn
@@ -31,22 +31,26 @@ class Doctor:
         setup: Setup,
         *,
         disk: Callable[[], DiskState],
+        blobs: BlobStore | None,
         probe: DatabaseProbe,
         queue: Queue,
         account: Account,
         breaker: Breaker,
         log_in: Callable[[], Awaitable[None]] | None,
+        look_at_templates: Callable[[], Awaitable[Finding]],
         clock: Clock,
         pace: Pace,
     ) -> None:
-        """`log_in` tries the SMTP account and raises `AccountTrouble`; None: do not try."""
+        """`log_in` tries the SMTP account and raises `AccountTrouble`; None: do not try. So it is with `blobs`."""
         self._setup = setup
         self._disk = disk
+        self._blobs = blobs
         self._probe = probe
         self._queue = queue
         self._account = account
         self._breaker = breaker
         self._log_in = log_in
+        self._look_at_templates = look_at_templates
         self._clock = clock
         self._pace = pace
 
@@ -54,7 +58,10 @@ class Doctor:
         """Yield each finding as soon as it is made. Raises nothing that a database or a mail server causes."""
         for finding in check_configuration(self._setup):
             yield finding
+        yield await self._look_at_templates()
         yield check_disk(await asyncio.to_thread(self._disk))
+        if self._blobs is not None:
+            yield await _check_attachments(self._blobs)
         vitals: Vitals | None = None
         try:
             vitals = await self._probe.vitals()
@@ -105,6 +112,14 @@ class Doctor:
             return warn("pause", f"Sending rests {why}", cure)
         await self._breaker.end_pause()
         return ok("pause", f"Sending rested {why} The login works now, so the pause was ended.")
+
+
+async def _check_attachments(blobs: BlobStore) -> Finding:
+    try:
+        await blobs.check()
+    except BlobsUnavailable as error:
+        return fail("attachments", error.message, error.hint)
+    return ok("attachments", f"They are kept in {blobs}.")
 
 
 def _unreachable(address: str, error: StoreUnavailable) -> Finding:

@@ -33,9 +33,35 @@ _ATOMS = re.compile(rf"{_ATEXT}(?: {_ATEXT})*")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]+>")
 _NAME = re.compile(r"[!-9;-~]{1,76}")
 _UNSAFE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_HEAD = re.compile(rb"(?:[!-9;-~]+:(?: [ -~]*)?\r\n(?: (?= *[!-~])[ -~]*\r\n)*)+\r\n")
+"""A header block in which no reader can find a line end but these: printable ASCII, folded lines of something."""
+_FIELD_NAME = re.compile(rb"^([!-9;-~]+):", re.MULTILINE)
 _SINGLE_SPACE = re.compile(r"(?<! ) (?! )")
 _Q = {" ": b"_"} | {c: c.encode() for c in f"{ascii_letters}{digits}!*+-/"}
 """What a Q-encoded word need not spell in hex, in a display name either (RFC 2047 §4.2 and §5, rule 3)."""
+_PARAMETER_CHARACTERS = frozenset(f"{ascii_letters}{digits}!#$&+-.^_`{{|}}~")
+"""What an extended parameter need not spell in hex (RFC 2231 §7)."""
+
+
+def header_block(fields: Sequence[str]) -> bytes:
+    """Return `fields` with the empty line that ends them.
+
+    Raises `InvalidArgument` unless they are read as these fields and no other.
+    """
+    block = "\r\n".join([*fields, "", ""]).encode("utf-8", "surrogatepass")
+    check_names(block, [field.partition(":")[0] for field in fields])
+    return block
+
+
+def check_names(head: bytes, intended: Sequence[str]) -> None:
+    """Read a header block again and raise `InvalidArgument` unless it holds the intended fields and no other.
+
+    Nothing is known that gets here; but a smuggled header is a hidden recipient, so nobody's code is trusted alone.
+    """
+    if not _HEAD.fullmatch(head) or _FIELD_NAME.findall(head) != [name.encode() for name in intended]:
+        raise InvalidArgument(
+            "The headers of this email would be read as other headers.", "Simplify names and subject."
+        )
 
 
 def text_field(name: str, text: str, *, longest_word: int = _LONGEST_LITERAL) -> str:
@@ -47,14 +73,14 @@ def text_field(name: str, text: str, *, longest_word: int = _LONGEST_LITERAL) ->
     _check(name, text)
     words = _SINGLE_SPACE.split(text) if text else []
     if _is_literal(text) and all(len(word) <= longest_word for word in words):
-        return _fold(name, words)
-    return _fold(name, _encoded_words(text, _room_beside(name)))
+        return folded(name, words)
+    return folded(name, _encoded_words(text, _room_beside(name)))
 
 
 def custom_field(name: str, text: str) -> str:
     """Return a field of the caller's own: as `text_field`, but long words (URLs, tokens) stay whole.
 
-    Encoding them would hide them from whoever reads the field by a grammar of its own, such as List-Unsubscribe.
+    Encoding them would hide them from the program they are meant for.
     """
     if not _NAME.fullmatch(name):
         raise InvalidArgument(
@@ -71,7 +97,13 @@ def address_field(name: str, mailboxes: Sequence[Mailbox]) -> str:
         words += [*_mailbox_words(name, mailbox, room)]
         words[-1] += ","
     words[-1] = words[-1][:-1]
-    return _fold(name, words)
+    return folded(name, words)
+
+
+def phrase_words(field: str, text: str) -> Sequence[str]:
+    """Return what stands for `text` where a display name may (RFC 5322 §3.2.5), as words that may be folded apart."""
+    _check(field, text)
+    return _phrase(text, _room_beside(field))
 
 
 def id_field(name: str, message_ids: Iterable[str]) -> str:
@@ -82,7 +114,40 @@ def id_field(name: str, message_ids: Iterable[str]) -> str:
             raise InvalidArgument(
                 f"{brief(message_id)} cannot stand in {name}.", "A message id looks like <unique@domain>."
             )
-    return _fold(name, ids)
+    return folded(name, ids)
+
+
+def folded(name: str, words: Iterable[str]) -> str:
+    """Return a field of `words`, in lines that break at the single spaces between them (RFC 5322 §2.2.3).
+
+    The words must be safe to stand in it: printable ASCII that nobody reads as anything else.
+    """
+    lines = [f"{name}:"]
+    for index, word in enumerate(words):
+        # Some readers take a field for empty when nothing follows the colon on its line.
+        if len(lines[-1]) + 1 + len(word) > (_WIDTH if index else _LONGEST_LINE):
+            lines.append("")
+        lines[-1] += f" {word}"
+        if len(lines[-1]) > _LONGEST_LINE:
+            raise InvalidArgument(f"A word of {name} has {len(word)} characters.", "No line of an email holds that.")
+    return "\r\n".join(lines)
+
+
+def with_parameter(field: str, name: str, text: str) -> str:
+    """Return `field` with a parameter (RFC 2045 §5.1), written in one way alone, so that all programs read one text.
+
+    Short plain ASCII is quoted; all else is written by RFC 2231, in as many lines as it takes.
+    """
+    _check(name, text)
+    if _is_literal(text) and len(text) <= _LONGEST_LITERAL and '"' not in text and "\\" not in text:
+        return f'{field};\r\n {name}="{text}"'
+    spelt = (c if c in _PARAMETER_CHARACTERS else "".join(f"%{byte:02X}" for byte in c.encode()) for c in text)
+    room = _WIDTH - len(f" {name}*99*=;")
+    charset = "utf-8''"
+    sections = [chunk.decode() for chunk in _chunks(map(str.encode, spelt), room - len(charset), room)]
+    sections[0] = charset + sections[0]
+    marks = [f"*{n}*" for n in range(len(sections))] if len(sections) > 1 else ["*"]
+    return ";\r\n".join([field, *(f" {name}{mark}={part}" for mark, part in zip(marks, sections, strict=True))])
 
 
 def _mailbox_words(field: str, mailbox: Mailbox, room: int) -> Iterable[str]:
@@ -132,19 +197,6 @@ def _chunks(pieces: Iterable[bytes], first_room: int, room: int) -> Iterator[byt
 def _room_beside(name: str) -> int:
     """Columns for the first encoded word; after a very long name the line grows instead."""
     return max(_WIDTH - len(name) - len(": "), _SHORTEST_ROOM)
-
-
-def _fold(name: str, words: Iterable[str]) -> str:
-    """Lay `words` out in lines, broken at the single spaces between them (RFC 5322 §2.2.3)."""
-    lines = [f"{name}:"]
-    for index, word in enumerate(words):
-        # Some readers take a field for empty when nothing follows the colon on its line.
-        if len(lines[-1]) + 1 + len(word) > (_WIDTH if index else _LONGEST_LINE):
-            lines.append("")
-        lines[-1] += f" {word}"
-        if len(lines[-1]) > _LONGEST_LINE:
-            raise InvalidArgument(f"A word of {name} has {len(word)} characters.", "No line of an email holds that.")
-    return "\r\n".join(lines)
 
 
 def _check(field: str, text: str) -> None:

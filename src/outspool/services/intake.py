@@ -15,12 +15,14 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Mailbox, Priority
 from outspool.domain.mailbox_parser import parse_mailbox, parse_mailboxes
 from outspool.domain.policy import Policy
 from outspool.domain.schedule import asked_moment
 from outspool.domain.text import body_text, custom_headers, header_line, message_id, message_ids, tags
 from outspool.errors import InvalidArgument, TooLarge, brief
+from outspool.services.attachments import AttachmentDraft
 
 _KEY = re.compile(r"[ -~]{1,255}")
 _MEGABYTE = 1024 * 1024
@@ -32,7 +34,8 @@ _MAX_REPETITION = 10
 class Draft:
     """An email as the caller wrote it; only the shapes are known to be right.
 
-    `sender` is what callers know as `from`.
+    `sender` is what callers know as `from`. A `template`, filled in with `variables`, stands for subject, body and
+    html (see `outspool.services.templates`).
     """
 
     to: Sequence[str] = ()
@@ -48,15 +51,20 @@ class Draft:
     headers: Mapping[str, str] = field(default_factory=dict)
     tags: Sequence[str] = ()
     priority: str = "normal"
+    attachments: Sequence[AttachmentDraft] = ()
+    template: str | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_draft(draft: Draft, policy: Policy) -> Content:
-    """Return what `draft` asks for, valid and allowed by `policy`.
+    """Return what `draft` asks for, valid and allowed by `policy`; a template must have been filled in.
+
+    Its attachments are left to `Attachments`.
 
     Each address is kept once (the first of to, cc, bcc). Raises a `Refusal` that says what is wrong with the first
     mistake found.
     """
-    asked = {part.name: getattr(draft, part.name) for part in fields(draft)}
+    asked = {name: getattr(draft, name) for name in _READERS}
     _check_amounts(asked, policy)
     return _settled(Content(**_read(asked, policy)), policy)
 
@@ -84,9 +92,17 @@ def check_idempotency_key(key: str) -> str:
 
 
 def fingerprint(
-    content: Content, *, scheduled_at: str | None = None, timezone: str | None = None, delay: str | None = None
+    content: Content,
+    *,
+    scheduled_at: str | None = None,
+    timezone: str | None = None,
+    delay: str | None = None,
+    template: str | None = None,
+    variables: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the SHA-256, in hex, of what was asked: the normalised content, and the schedule in the caller's words.
+
+    With a `template`, `content` is what was asked beside it: what a template says may change between two equal calls.
 
     The same call made twice gives the same fingerprint, whenever it is made: a moment counts as the instant it names,
     a delay as its words. Empty fields do not count, so that a field added later changes no fingerprint of today.
@@ -96,6 +112,7 @@ def fingerprint(
         "content": {part.name: value for part in fields(content) if (value := getattr(content, part.name))},
         "scheduled_at": moment,
         "delay": delay,
+        **({} if template is None else {"template": template, "variables": variables or {}}),
     }
     canonical = json.dumps(asked, default=_canonical, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -105,6 +122,8 @@ def _canonical(value: object) -> object:
     """Return the JSON shape of what `json` does not know."""
     if isinstance(value, Mailbox):
         return [value.address, value.name]
+    if isinstance(value, Attachment):
+        return [value.filename, value.content_type, value.content_id, value.digest]
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, datetime):

@@ -4,55 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Unpack
 from uuid import UUID
 
-from outspool.domain.email import Content, Email, Event, Problem, Recipient
-from outspool.domain.policy import Policy
+from outspool.domain.email import Email, Event
 from outspool.domain.schedule import When
-from outspool.domain.status import CLAIMABLE, UNSETTLED, WAITING, EmailStatus, RecipientStatus
+from outspool.domain.status import UNSETTLED, EmailStatus
 from outspool.domain.summary import Pause
-from outspool.domain.transition import Transition
-from outspool.errors import (
-    InvalidArgument,
-    InvalidSchedule,
-    NotConfigured,
-    NotFound,
-    Refusal,
-    StoreUnavailable,
-    TooLarge,
-    WrongState,
-    brief,
-)
+from outspool.errors import InvalidArgument, NotFound, StoreUnavailable, brief
 from outspool.ports import Account, AccountState, Changes, Clock, EmailStore
-from outspool.services.composer import composed, new_message_id
-from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft, revise_content
+from outspool.services.account_news import AccountNews
+from outspool.services.attachments import Attachments
+from outspool.services.email_news import next_version
+from outspool.services.intake import Draft
 from outspool.services.listing import Filters, Listing, read_email_id, read_search, write_cursor
+from outspool.services.revision import another_try, cancellation, named, revised
+from outspool.services.submission import Acceptance, Preview, Submissions, measured
+from outspool.services.templates import TemplateCard, Templates
 from outspool.services.waiting_room import WaitingRoom
-
-logger = logging.getLogger(__name__)
-
-_RETRIABLE = frozenset({EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNKNOWN})
 
 _LAST_LOOK_SECONDS = 1.0
 """How much longer than asked a caller may wait, to learn how the email stands in the end."""
-
-_A_MOMENT_SECONDS = 0.25
-"""For so long the account's state is not read again for every answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acceptance:
-    """On what terms emails are accepted. `refusal` is why none can be, None when all is configured."""
-
-    policy: Policy
-    expire_after: timedelta
-    refusal: NotConfigured | None = None
 
 
 class Outbox:
@@ -64,6 +40,8 @@ class Outbox:
         account: Account,
         changes: Changes,
         *,
+        attachments: Attachments,
+        templates: Templates,
         terms: Acceptance,
         new_id: Callable[[datetime], UUID],
         clock: Clock,
@@ -71,11 +49,16 @@ class Outbox:
         """`new_id` must give ids that grow with the time it is given (UUIDv7): pages are cut by them."""
         self._store = store
         self._account = account
-        self._waiting_room = WaitingRoom(store, changes)
+        self._changes = changes
+        self._attachments = attachments
+        self._templates = templates
         self._terms = terms
-        self._new_id = new_id
         self._clock = clock
-        self._seen: tuple[float, AccountState] | None = None
+        self._submissions = Submissions(
+            store, attachments=attachments, templates=templates, terms=terms, new_id=new_id, clock=clock
+        )
+        self._account_news = AccountNews(account, clock=clock)
+        self._waiting_room = WaitingRoom(store, changes)
 
     def now(self) -> datetime:
         """Return the server's time, UTC."""
@@ -86,94 +69,57 @@ class Outbox:
         return await self._account.state()
 
     async def pause(self, email: Email | None = None) -> Pause | None:
-        """Return why and until when the account rests, None if it does not, or if `email` does not wait for it.
-
-        It only colours the answer about an email that is accepted already, so no trouble here may hide that answer,
-        and what was read a moment ago is good enough, but for what the account has just kept from leaving.
-        """
-        if email is not None and email.status not in CLAIMABLE:
-            return None
-        try:
-            is_news = email is not None and email.status is EmailStatus.DEFERRED
-            account = await (self._account.state() if is_news else self._state_lately())
-        except Exception:
-            logger.warning("could not read the state of the SMTP account", exc_info=True)
-            return None
-        if account.paused_until is None or not account.is_paused(self._clock.now()):
-            return None
-        return Pause(until=account.paused_until, reason=account.message)
-
-    async def _state_lately(self) -> AccountState:
-        now = time.monotonic()
-        if self._seen is None or now > self._seen[0] + _A_MOMENT_SECONDS:
-            self._seen = now, await self._account.state()
-        return self._seen[1]
+        """Return why and until when the account rests; see `AccountNews.pause`."""
+        return await self._account_news.pause(email)
 
     async def accept(self, draft: Draft, *, when: When | None = None, idempotency_key: str | None = None) -> Email:
         """Check and commit an email: due now (`when` None), or at `when`. What is returned survives any crash.
 
-        A second call with the same key and payload returns the first call's email.
+        A second call with the same key and payload returns the first call's email. The files are stored first, so that
+        the email never has one that is not there.
         """
-        if self._terms.refusal is not None:
-            raise self._terms.refusal
-        if when is not None and not when.is_given:
-            raise InvalidSchedule(
-                "Neither scheduled_at nor delay is given.",
-                "Give one: scheduled_at 2026-11-23T09:00:00+01:00, or delay PT2H. Nothing was scheduled.",
-            )
-        key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
-        try:
-            email = self._new_email(draft, when, key)
-        except InvalidSchedule:
-            # The same call made again, after its time has come, must find its email and not send another.
-            if key is not None and (known := await self._known(draft, when, key)) is not None:
-                return known
-            raise
-        await self._check_size(email)
-        event = Event(at=email.created_at, status=email.status, code="accepted")
-        return await self._store.add(email, event)
+        async with AsyncExitStack() as opened:
+            email, files = await self._submissions.asked(draft, when, idempotency_key, opened)
+            await files.store()
+            return await self._store.add(email, Event(at=email.created_at, status=email.status, code="accepted"))
 
-    async def _known(self, draft: Draft, when: When | None, key: str) -> Email | None:
-        email = await self._store.by_key(key)
-        asked = _fingerprint(read_draft(draft, self._terms.policy), when)
-        return email if email is not None and email.fingerprint == asked else None
+    async def preview(self, draft: Draft, *, when: When | None = None) -> Preview:
+        """Return what `accept` would make of the same, and store nothing. It needs no account to be set."""
+        return await self._submissions.preview(draft, when=when)
 
-    def _new_email(self, draft: Draft, when: When | None, key: str | None) -> Email:
-        now = self._clock.now()
-        content = read_draft(draft, self._terms.policy)
-        scheduled_at = when.moment(now=now) if when is not None else None
-        due_at = scheduled_at or now
-        email_id = self._new_id(now)
-        return Email(
-            id=email_id,
-            status=EmailStatus.SCHEDULED if scheduled_at else EmailStatus.QUEUED,
-            content=content,
-            recipients=_pending(content),
-            message_id=new_message_id(email_id, content.sender),
-            date=due_at,
-            created_at=now,
-            due_at=due_at,
-            expires_at=due_at + self._terms.expire_after,
-            scheduled_at=scheduled_at,
-            idempotency_key=key,
-            fingerprint=_fingerprint(content, when),
-        )
+    async def list_templates(self) -> list[TemplateCard]:
+        """Return what templates there are, by name."""
+        return await self._templates.listed()
 
-    async def _check_size(self, email: Email) -> None:
-        """Compose the message once: what is accepted can be sent, and is small enough."""
-        limit = self._terms.policy.max_message_bytes
-        size = len(await composed(email))
-        if size > limit:
-            raise TooLarge(
-                f"The message would be {size / 1e6:.1f} MB as encoded; at most {limit / 1e6:.1f} MB are allowed.",
-                "Shorten it, or raise EMAIL_MAX_MESSAGE_MB if your server takes more.",
-            )
+    async def show_template(self, name: str) -> tuple[TemplateCard, Mapping[str, str]]:
+        """Return one template, and the text of its files by their names."""
+        return await self._templates.shown(name)
+
+    async def raw(self, email_id: str) -> bytes:
+        """Return the very message that goes, or went, on the wire, whole.
+
+        Raises `AttachmentLost` or `BlobsUnavailable` when its files are not to be had.
+        """
+        email = await self.get(email_id)
+        async with self._attachments.outgoing(email) as message:
+            return message if isinstance(message, bytes) else b"".join([chunk async for chunk in message.chunks])
+
+    async def version(self, email_id: str) -> int:
+        """Return the email's version, which grows with every change."""
+        version = await self._store.version(read_email_id(email_id))
+        if version is None:
+            raise _not_found(email_id)
+        return version
+
+    async def next_version(self, email_id: str, *, after: int) -> int:
+        """Wait, for as long as it takes, until the email is of another version than `after`; return that."""
+        return await next_version(self._store, self._changes, read_email_id(email_id), after=after)
 
     async def get(self, email_id: str) -> Email:
         """Return the email with its events."""
         email = await self._store.get(read_email_id(email_id))
         if email is None:
-            raise NotFound(f"There is no email {brief(email_id)}.", "Use list_emails to find its id.")
+            raise _not_found(email_id)
         return email
 
     async def find(self, **filters: Unpack[Filters]) -> Listing:
@@ -190,40 +136,18 @@ class Outbox:
             raise InvalidArgument(
                 "There is nothing to change.", "Give what shall change, e.g. subject or scheduled_at."
             )
-        while True:
-            email = await self.get(email_id)
-            revised = self._revised(email, changes, when)
-            await self._check_size(revised)
-            event = Event(at=self._clock.now(), status=revised.status, code="updated", detail=_named(changes, when))
-            if await self._store.revise(revised, event):
-                return await self.get(email_id)
-
-    def _revised(self, email: Email, changes: Mapping[str, Any], when: When | None) -> Email:
-        if email.status not in WAITING:
-            raise _wrong_state(email, "changed")
-        if changes and any(r.status is RecipientStatus.SENT for r in email.recipients):
-            raise WrongState(
-                "Some recipients already have this email, so its content can no longer change.",
-                "Cancel the rest with cancel_email, or send a new email.",
-            )
-        if changes:
-            content = revise_content(email.content, changes, self._terms.policy)
-            email = replace(email, content=content, recipients=_pending(content))
-        if when is not None:
-            email = self._put_off(email, when)
-        return email
-
-    def _put_off(self, email: Email, when: When) -> Email:
-        at = when.moment(now=self._clock.now())
-        status = EmailStatus.SCHEDULED if email.status is EmailStatus.QUEUED else email.status
-        return replace(
-            email,
-            status=status,
-            scheduled_at=at,
-            due_at=at,
-            date=at,
-            expires_at=at + self._terms.expire_after,
-        )
+        async with self._attachments.gathered(changes.get("attachments") or ()) as files:
+            if "attachments" in changes:
+                changes = {**changes, "attachments": files.attachments}
+            while True:
+                email = await self.get(email_id)
+                now = self._clock.now()
+                changed = revised(email, changes, when, terms=self._terms, now=now)
+                await measured(changed, self._terms.policy)
+                await files.store()
+                event = Event(at=now, status=changed.status, code="updated", detail=named(changes, when))
+                if await self._store.revise(changed, event):
+                    return await self.get(email_id)
 
     async def cancel(self, email_id: str) -> Email:
         """Cancel a waiting email; it is never sent then. If some recipients were served, stop the rest."""
@@ -231,19 +155,9 @@ class Outbox:
             email = await self.get(email_id)
             if email.status is EmailStatus.CANCELED:
                 return email
-            if email.status not in WAITING:
-                raise _wrong_state(email, "canceled")
-            change = self._cancellation(email)
+            change = cancellation(email, now=self._clock.now())
             if await self._store.record(email.id, change, version=email.version):
                 return await self.get(email_id)
-
-    def _cancellation(self, email: Email) -> Transition:
-        now = self._clock.now()
-        if not any(r.status is RecipientStatus.SENT for r in email.recipients):
-            return Transition.canceled(at=now)
-        stopped = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in email.recipients)
-        problem = Problem(code="stopped", message="Canceled for the recipients that did not have it yet.")
-        return Transition.stopped(at=now, recipients=stopped, problem=problem)
 
     async def retry(self, email_id: str) -> Email:
         """Send again to whoever does not have it, if it failed, partly failed or is in doubt.
@@ -261,10 +175,7 @@ class Outbox:
         if email.status is EmailStatus.DEFERRED:
             event = Event(at=now, status=email.status, code="retried")
             return await self._store.revise(replace(email, due_at=now), event)
-        if email.status not in _RETRIABLE:
-            raise _wrong_state(email, "retried")
-        owed = _owed_again(email)
-        change = Transition.retried(at=now, recipients=owed, expires_at=now + self._terms.expire_after)
+        change = another_try(email, terms=self._terms, now=now)
         return await self._store.record(email.id, change, version=email.version)
 
     async def settle(self, email: Email, *, within: float) -> Email:
@@ -279,42 +190,5 @@ class Outbox:
         return email
 
 
-def _fingerprint(content: Content, when: When | None) -> str:
-    when = when or When()
-    return fingerprint(content, scheduled_at=when.scheduled_at, timezone=when.timezone, delay=when.delay)
-
-
-def _pending(content: Content) -> tuple[Recipient, ...]:
-    return tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.addressed())
-
-
-def _owed_again(email: Email) -> tuple[Recipient, ...]:
-    return tuple(
-        r if r.status is RecipientStatus.SENT else replace(r, status=RecipientStatus.PENDING) for r in email.recipients
-    )
-
-
-def _named(changes: Mapping[str, Any], when: When | None) -> str:
-    names = [*changes, *(["scheduled_at"] if when is not None else [])]
-    return ", ".join(names)
-
-
-_WHY_NOT = {
-    EmailStatus.SENDING: "is being sent right now",
-    EmailStatus.SENT: "was already sent",
-    EmailStatus.PARTIAL: "was already sent to some of its recipients",
-    EmailStatus.CANCELED: "was canceled",
-    EmailStatus.FAILED: "has failed for good",
-    EmailStatus.UNKNOWN: "may already have been sent",
-    EmailStatus.BOUNCED: "has bounced",
-    EmailStatus.QUEUED: "is about to be sent by itself",
-    EmailStatus.SCHEDULED: "waits for its time",
-    EmailStatus.HELD: "waits for a person's approval",
-}
-
-
-def _wrong_state(email: Email, verb: str) -> Refusal:
-    return WrongState(
-        f"This email {_WHY_NOT[email.status]} (status {email.status}), so it cannot be {verb}.",
-        "Use get_status to see where it stands.",
-    )
+def _not_found(email_id: str) -> NotFound:
+    return NotFound(f"There is no email {brief(email_id)}.", "Use list_emails to find its id.")

@@ -7,6 +7,12 @@ import re
 _BLOCK_TAG = re.compile(r"<(/?)(table|p|div|h[1-6]|[uo]l)\b", re.IGNORECASE)
 _TABLE_TAG = re.compile(r"<(/?)(?:table|thead|tbody|tfoot|tr|td|th)\b", re.IGNORECASE)
 _WIDE_SPAN = re.compile(r"(?:col|row)span(?!\s*=\s*[\"']?[1-9][\"'\s>])", re.IGNORECASE)
+_PICTURE = re.compile(r"data:image/[^\"'\s)>]*", re.IGNORECASE)
+_LONGEST = 250_000
+"""Characters of HTML, pictures written into it apart; more would hold up everything else for a good part of a second.
+
+It is a multiple of what Gmail shows of a message.
+"""
 _LARGEST_GRID = 100_000
 """Characters of HTML in which tables stay tables: a grid is padded to its widest row, and so may grow hugely."""
 _MOST_GROWTH = 2
@@ -18,13 +24,18 @@ _ESCAPED_MARKER = re.compile(r"^([ \t]*\d*)\\(?=[-+*>#.)])", re.MULTILINE)
 def text_alternative(html: str) -> str:
     """Return `html` as text for a person: links keep their URL, scripts, styles and hidden text are gone.
 
-    Empty when there is nothing to read in it, such as a lone image, or no way to read it. Lists, headings
-    and tables come out in the plain notation of Markdown.
+    Empty when there is nothing to read in it, such as a lone image, or no way to read it, or far too much. Lists,
+    headings and tables come out in the plain notation of Markdown.
     """
+    html = _PICTURE.sub("", html)
+    if len(html) > _LONGEST:
+        return ""
     text = _converted(html if _has_only_grids(html) else _without_grids(html))
     if len(text) > _MOST_GROWTH * len(html) + _SMALL:
         text = _converted(_without_grids(html))
-    text = "\n".join(line.rstrip() for line in _ESCAPED_MARKER.sub(r"\1", text).split("\n")).strip("\n")
+    if "\\" in text:
+        text = _ESCAPED_MARKER.sub(r"\1", text)
+    text = "\n".join([line.rstrip() for line in text.split("\n")]).strip("\n")
     return f"{text}\n" if text.strip() else ""
 
 
@@ -55,6 +66,8 @@ def _has_only_grids(html: str) -> bool:
 
     The others arrange the page, as newsletters do, and read well from top to bottom.
     """
+    if not _TABLE_TAG.search(html):
+        return True  # none at all, as most: what follows takes longer than the conversion
     if len(html) > _LARGEST_GRID or _WIDE_SPAN.search(html):
         return False
     depth = 0

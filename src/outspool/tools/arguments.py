@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from outspool.domain.status import EmailStatus
+from outspool.services.attachments import AttachmentDraft
 
 
 def _from_json(*kinds: type) -> Callable[[object], object]:
@@ -30,6 +32,11 @@ def _from_json(*kinds: type) -> Callable[[object], object]:
     return read
 
 
+def _flag(value: object) -> object:
+    """Read a yes or no that is written as a word."""
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
 def _listed(value: object) -> object:
     """Take one string for a list of one."""
     parsed = _from_json(list)(value)
@@ -43,7 +50,15 @@ Addresses = Annotated[
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
 Headers = Annotated[dict[str, str], BeforeValidator(_from_json(dict))]
+Variables = Annotated[dict[str, Any], BeforeValidator(_from_json(dict))]
 Priority = Literal["low", "normal", "high"]
+_FILES_EXPLAINED = (
+    'Files: [{"filename": "a.csv", "text": "x,y"}]. Each has one of text, path (of a file the server may send), blob '
+    "(a handle the operator gave) or content (base64). content_id: logo is shown where html has cid:logo."
+)
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
 
 
 class Arguments(BaseModel):
@@ -52,12 +67,27 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class AttachmentArguments(Arguments):
+    """One file."""
+
+    filename: str | None = None
+    text: str | None = None
+    content: str | None = None
+    path: str | None = None
+    blob: str | None = None
+    content_type: str | None = None
+    content_id: str | None = None
+
+
+Files = Annotated[list[AttachmentArguments], BeforeValidator(_from_json(list))]
+
+
 class MessageArguments(Arguments):
     """One new email."""
 
     to: Addresses = Field(description='Recipients: ["a@example.com", "Ada <b@example.com>"].')
-    subject: str
-    body: str | None = Field(None, description="Plain text. Give body, html, or both.")
+    subject: str | None = Field(None, description="Required, unless a template has one.")
+    body: str | None = Field(None, description="Plain text. Give body, html, or both; or a template.")
     html: str | None = Field(None, description="HTML; a text version is added if body is missing.")
     cc: Strings | None = None
     bcc: Strings | None = Field(None, description="Hidden from the other recipients.")
@@ -65,13 +95,24 @@ class MessageArguments(Arguments):
     from_: str | None = Field(None, alias="from", description='"Name <address>"; there is a default.')
     in_reply_to: str | None = Field(None, description="Message-ID answered: <id@example.com>.")
     references: Strings | None = Field(None, description="Message-IDs of the thread, oldest first.")
+    attachments: Files | None = Field(None, description=_FILES_EXPLAINED)
     headers: Headers | None = Field(None, description='{"X-Project": "42"}')
     tags: Strings | None = Field(None, description="Labels for list_emails; never sent.")
     priority: Priority | None = Field(None, description="Which due email leaves first.")
+    template: str | None = Field(None, description="A name from list_templates.")
+    variables: Variables | None = Field(None, description="What the template needs.")
     idempotency_key: str | None = Field(
         None,
         description='Your name for this email: "invoice-42". Repeating the call with it never sends a second one.',
     )
+    preview: Flag = Field(default=False, description="Return what would go out; store and send nothing.")
+
+    @model_validator(mode="after")
+    def _has_subject(self) -> Self:
+        """An empty subject may be meant; a missing one was forgotten."""
+        if self.subject is None and self.template is None:
+            raise PydanticCustomError("missing", "subject")
+        return self
 
 
 class SendArguments(MessageArguments):
@@ -95,7 +136,7 @@ class ScheduleArguments(MessageArguments):
 class EmailArguments(Arguments):
     """The tools that take an email's id alone."""
 
-    email_id: str = Field(description="The id another tool returned.")
+    email_id: str
 
 
 def _clearable() -> Any:
@@ -103,10 +144,14 @@ def _clearable() -> Any:
     return Field(default_factory=lambda: None)
 
 
+class NoArguments(Arguments):
+    """The tools that take nothing."""
+
+
 class UpdateArguments(EmailArguments):
     """`update_email`: what is absent stays; null or an empty list clears."""
 
-    to: Strings | None = Field(None, description="Lists are replaced whole.")
+    to: Strings | None = None
     subject: str | None = None
     body: str | None = _clearable()
     html: str | None = _clearable()
@@ -116,10 +161,11 @@ class UpdateArguments(EmailArguments):
     from_: str | None = Field(None, alias="from")
     in_reply_to: str | None = _clearable()
     references: Strings | None = None
+    attachments: Files | None = None
     headers: Headers | None = None
     tags: Strings | None = None
     priority: Priority | None = None
-    scheduled_at: str | None = Field(None, description="As in schedule_email.")
+    scheduled_at: str | None = None
     timezone: str | None = None
     delay: str | None = None
 
@@ -140,4 +186,6 @@ class ListArguments(Arguments):
 def given(arguments: BaseModel, *, but: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the arguments the caller wrote, null ones included, by their names in the domain (``from`` → `sender`)."""
     written = {name: getattr(arguments, name) for name in arguments.model_fields_set}
+    if written.get("attachments") is not None:
+        written["attachments"] = [AttachmentDraft(**file.model_dump()) for file in written["attachments"]]
     return {"sender" if name == "from_" else name: value for name, value in written.items() if name not in but}

@@ -14,22 +14,33 @@ from outspool.tools.arguments import (
     EmailArguments,
     ListArguments,
     MessageArguments,
+    NoArguments,
     ScheduleArguments,
     SendArguments,
     UpdateArguments,
     given,
 )
-from outspool.tools.results import EmailResult, counted, email_result, list_result, scheduled_result, status_result
+from outspool.tools.results import (
+    EmailResult,
+    TemplateResult,
+    counted,
+    email_result,
+    list_result,
+    preview_result,
+    scheduled_result,
+    status_result,
+    templates_result,
+)
 from outspool.tools.strict_tool import Answer
 
 log = logging.getLogger(__name__)
 
 _WHEN = frozenset({"scheduled_at", "timezone", "delay"})
-_NOT_CONTENT = _WHEN | {"email_id", "wait", "idempotency_key"}
+_NOT_CONTENT = _WHEN | {"email_id", "wait", "idempotency_key", "preview"}
 
 
 class Handlers:
-    """The seven tools over one outbox."""
+    """The tools over one outbox."""
 
     def __init__(self, outbox: Outbox) -> None:
         """Serve calls from `outbox`."""
@@ -37,15 +48,30 @@ class Handlers:
 
     async def send(self, arguments: SendArguments) -> Answer:
         """Accept an email for now, and wait a while for its outcome."""
+        if arguments.preview:
+            return await self._preview(arguments)
         email = await self._outbox.accept(_draft(arguments), idempotency_key=arguments.idempotency_key)
         return await self._answer(await self._settled(email, arguments.wait))
 
     async def schedule(self, arguments: ScheduleArguments) -> Answer:
         """Accept an email for later."""
+        if arguments.preview:
+            return await self._preview(arguments, _when(arguments))
         email = await self._outbox.accept(
             _draft(arguments), when=_when(arguments), idempotency_key=arguments.idempotency_key
         )
         return await self._answer(email, scheduled_result)
+
+    async def _preview(self, arguments: MessageArguments, when: When | None = None) -> Answer:
+        preview = await self._outbox.preview(_draft(arguments), when=when)
+        result = preview_result(preview, now=self._outbox.now())
+        to = ", ".join([*result.to, *(result.cc or ()), *(result.bcc or ())])
+        return Answer(text=f"{result.summary}\nTo: {to}\nSubject: {result.subject}\n\n{result.text}", result=result)
+
+    async def templates(self, _arguments: NoArguments) -> Answer:
+        """Show the templates there are."""
+        result = templates_result(await self._outbox.list_templates())
+        return Answer(text="\n".join(map(_described, result.templates)) or "There are no templates.", result=result)
 
     async def status(self, arguments: EmailArguments) -> Answer:
         """Show one email with its history."""
@@ -98,6 +124,14 @@ class Handlers:
         pause = await self._outbox.pause(email)
         result = show(email, now=self._outbox.now(), pause=pause)
         return Answer(text=f"{result.summary} Email id: {result.id}", result=result)
+
+
+def _described(template: TemplateResult) -> str:
+    if template.error is not None:
+        return f"{template.name} cannot be used: {template.error}"
+    needs = f"needs {', '.join(template.required)}" if template.required else "needs nothing"
+    knows = f"; may be given {', '.join(template.defaults)}" if template.defaults else ""
+    return f"{template.name} {needs}{knows}. {template.description or ''}".rstrip()
 
 
 def _draft(arguments: MessageArguments) -> Draft:

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from outspool.errors import InvalidArgument, brief
+from outspool.tools.arguments import AttachmentArguments
 
 _MEANT: Mapping[str, str] = MappingProxyType(
     {
@@ -30,6 +31,15 @@ _MEANT: Mapping[str, str] = MappingProxyType(
         "id": "email_id",
         "message_id": "email_id",
         "search": "query",
+        "files": "attachments",
+        "name": "filename",
+        "file": "path",
+        "url": "path",
+        "data": "content",
+        "base64": "content",
+        "mime_type": "content_type",
+        "type": "content_type",
+        "cid": "content_id",
     }
 )
 """What callers write for lack of the right name, where likeness of letters does not help."""
@@ -42,7 +52,9 @@ _EXPECTED: Mapping[str, str] = MappingProxyType(
         "missing": "is required",
         "string_type": "must be a string",
         "list_type": "must be a list of strings",
-        "dict_type": "must be an object of strings",
+        "dict_type": "must be an object",
+        "model_type": 'must be an object like {"filename": "a.csv", "text": "x,y"}',
+        "bool_type": "must be true or false",
         "int_type": "must be a whole number",
         "int_from_float": "must be a whole number",
         "float_type": "must be a number",
@@ -60,14 +72,17 @@ def refusal(
     argument which this one does not.
     """
     found = error.errors(include_url=False, include_context=True, include_input=False)
-    unknown = [str(e["loc"][-1]) for e in found if e["type"] == "extra_forbidden"]
-    if unknown:
-        return _unknown(unknown, _names(model), untouched, elsewhere)
-    missing = [_path(e["loc"]) for e in found if e["type"] == "missing"]
+    strange = [e["loc"] for e in found if e["type"] == "extra_forbidden"]
+    if strange:
+        (depth, around), unknown = _around(strange[0], model), [str(location[-1]) for location in strange]
+        return _unknown(unknown, _names(around), untouched, elsewhere if depth == 0 else {})
+    missing = [_path(e["loc"]) if e["loc"] else e["msg"] for e in found if e["type"] == "missing"]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         return InvalidArgument(f"{' and '.join(missing)} {verb} required.", untouched)
     first = found[0]
+    if first["loc"] == ("attachments",):
+        return InvalidArgument("attachments must be a list of objects.", untouched)
     return InvalidArgument(f"{_path(first['loc'])} {_expectation(first['type'], first.get('ctx', {}))}.", untouched)
 
 
@@ -92,6 +107,11 @@ def _nearest(name: str, known: Iterable[str]) -> list[str]:
     if _MEANT.get(folded) in names:
         return [_MEANT[folded]]
     return [folded] if folded in names else get_close_matches(folded, names, n=2, cutoff=0.6)
+
+
+def _around(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[int, type[BaseModel]]:
+    """Return how deep in the arguments something stands, and the model of what it stands in."""
+    return (0, model) if len(location) == 1 else (1, AttachmentArguments)
 
 
 def _names(model: type[BaseModel]) -> list[str]:

@@ -1,23 +1,26 @@
 """The results of every tool. Null fields are left out; times are RFC 3339 UTC.
 
-Every tool that returns an email returns all of `EmailResult`. Only two *declare* all of it, because every client's
-model pays for the tool list on every turn; the others declare the head that a caller acts on.
+Every tool that returns an email returns all of `EmailResult`. Only `get_status` *declares* all of it, because every
+client's model pays for the tool list on every turn; the others declare the head that a caller acts on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
+from outspool.domain.attachment import Attachment
 from outspool.domain.email import Email, Event, Mailbox, Problem, Recipient
 from outspool.domain.schedule import describe_wait
 from outspool.domain.status import EmailStatus
 from outspool.domain.summary import Pause, next_attempt_at, summarize, utc
 from outspool.ports import MOST_COUNTED
+from outspool.services.submission import Preview
+from outspool.services.templates import TemplateCard
 
 Time = Annotated[datetime, PlainSerializer(utc, return_type=str)]
 
@@ -29,6 +32,14 @@ class Result(BaseModel):
     """Base of all: written by name or by alias, dumped by alias."""
 
     model_config = ConfigDict(populate_by_name=True)
+
+
+class PreviewableHead(Result):
+    """What `send_email` and `schedule_email` declare: a preview has no id."""
+
+    id: str | None = None
+    status: str
+    summary: str
 
 
 class RecipientResult(Result):
@@ -50,24 +61,31 @@ class ErrorResult(Result):
     hint: str | None = None
 
 
-class EmailHead(Result):
+class AttachmentResult(Result):
+    """One file of an email; `size` in bytes."""
+
+    filename: str
+    content_type: str
+    size: int
+
+
+class EmailHead(PreviewableHead):
     """What a caller acts on next."""
 
     id: str
-    status: str
-    summary: str
-    scheduled_at: Time | None = None
-    next_attempt_at: Time | None = None
 
 
 class EmailResult(EmailHead):
     """An email as every tool returns it."""
 
+    scheduled_at: Time | None = None
+    next_attempt_at: Time | None = None
     from_: str = Field(alias="from")
     to: list[str]
     cc: list[str] | None = None
     bcc: list[str] | None = None
     subject: str
+    attachments: list[AttachmentResult] | None = None
     created_at: Time
     sent_at: Time | None = None
     attempts: int
@@ -76,15 +94,61 @@ class EmailResult(EmailHead):
     error: ErrorResult | None = None
 
 
-class ScheduledHead(EmailHead):
+class ScheduledHead(PreviewableHead):
     """The head with the server's clock, so that a wrong idea of "now" shows."""
 
+    scheduled_at: Time | None = None
     now: Time
     in_: str = Field(alias="in")
 
 
-class ScheduledResult(EmailResult, ScheduledHead):
+class ScheduledResult(ScheduledHead, EmailResult):
     """An email with the server's clock."""
+
+
+class PreviewResult(PreviewableHead):
+    """What would go out."""
+
+    status: str = "preview"
+    from_: str = Field(alias="from")
+    to: list[str]
+    cc: list[str] | None = None
+    bcc: list[str] | None = None
+    subject: str
+    text: str
+    html: str | None = None
+    size: int
+    scheduled_at: Time | None = None
+    now: Time
+    in_: str | None = Field(alias="in")
+
+
+class TemplateHead(Result):
+    """What a template needs in `variables`, and the defaults of those that may be left out."""
+
+    name: str
+    required: list[str]
+    defaults: dict[str, Any]
+
+
+class TemplateResult(TemplateHead):
+    """One template; `error` says why it cannot be used."""
+
+    description: str | None = None
+    subject: str | None = None
+    error: str | None = None
+
+
+class TemplatesHead(Result):
+    """What `list_templates` declares."""
+
+    templates: list[TemplateHead]
+
+
+class TemplatesResult(Result):
+    """All templates, by name."""
+
+    templates: list[TemplateResult]
 
 
 class EventResult(Result):
@@ -135,6 +199,7 @@ def email_result(email: Email, *, now: datetime, pause: Pause | None) -> EmailRe
         cc=[written(m) for m in content.cc] or None,
         bcc=[written(m) for m in content.bcc] or None,
         subject=content.subject,
+        attachments=[_attachment(a) for a in content.attachments] or None,
         scheduled_at=email.scheduled_at,
         created_at=email.created_at,
         sent_at=email.sent_at,
@@ -151,6 +216,45 @@ def scheduled_result(email: Email, *, now: datetime, pause: Pause | None) -> Sch
     shown = email_result(email, now=now, pause=pause)
     wait = describe_wait(now, email.due_at) if email.due_at > now else "now"
     return ScheduledResult(**dict(shown), now=now, in_=wait)
+
+
+def preview_result(preview: Preview, *, now: datetime) -> PreviewResult:
+    """Show what would go out."""
+    email, content = preview.email, preview.email.content
+    count = len(email.recipients)
+    when = f"{describe_wait(now, email.due_at)}" if email.scheduled_at else "at once"
+    return PreviewResult(
+        summary=f"Preview: nothing was stored or sent. It would leave {when}, for {count} "
+        f"{'recipient' if count == 1 else 'recipients'}, {preview.size:,} bytes.",
+        from_=written(content.sender),
+        to=[written(m) for m in content.to],
+        cc=[written(m) for m in content.cc] or None,
+        bcc=[written(m) for m in content.bcc] or None,
+        subject=content.subject,
+        text=preview.text,
+        html=content.html,
+        size=preview.size,
+        scheduled_at=email.scheduled_at,
+        now=now,
+        in_=describe_wait(now, email.due_at) if email.scheduled_at else None,
+    )
+
+
+def templates_result(cards: Sequence[TemplateCard]) -> TemplatesResult:
+    """Show the templates there are."""
+    return TemplatesResult(templates=[template_result(card) for card in cards])
+
+
+def template_result(card: TemplateCard) -> TemplateResult:
+    """Show one template."""
+    return TemplateResult(
+        name=card.name,
+        description=card.description or None,
+        subject=card.subject or None,
+        required=list(card.required),
+        defaults=dict(card.defaults),
+        error=card.trouble or None,
+    )
 
 
 def status_result(email: Email, *, now: datetime, pause: Pause | None) -> StatusResult:
@@ -209,6 +313,10 @@ def _brief(email: Email, now: datetime, pause: Pause | None) -> BriefResult:
         scheduled_at=email.scheduled_at,
         sent_at=email.sent_at,
     )
+
+
+def _attachment(attachment: Attachment) -> AttachmentResult:
+    return AttachmentResult(filename=attachment.filename, content_type=attachment.content_type, size=attachment.size)
 
 
 def _recipient(recipient: Recipient) -> RecipientResult:

@@ -10,19 +10,37 @@ _NOISE = frozenset({"title"})
 _NULL = {"type": "null"}
 
 
-def input_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return what `model` takes. An optional argument is one that may be left out, so it is not shown as nullable."""
-    return _compact(model.model_json_schema(by_alias=True), keep_required=True)
+def input_schema(model: type[BaseModel], *, explained: type[BaseModel] | None = None) -> dict[str, Any]:
+    """Return what `model` takes. An optional argument is one that may be left out, so it is not shown as nullable.
+
+    The arguments that `explained` has too are explained by another tool: only their names and types are given here,
+    and of objects not the insides.
+    """
+    schema = model.model_json_schema(by_alias=True)
+    known = {field.alias or name for name, field in explained.model_fields.items()} if explained else set()
+    for name in known & schema["properties"].keys():
+        schema["properties"][name] = _bare(schema["properties"][name])
+    return _compact(schema, keep_required=True)
 
 
 def output_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return what `model` is dumped as. Only the root says which fields are always there."""
-    schema = model.model_json_schema(by_alias=True, mode="serialization")
-    return _compact(schema, keep_required=False) | {"required": schema["required"]}
+    """Return what `model` is dumped as; which fields are always there is not said."""
+    return _compact(model.model_json_schema(by_alias=True, mode="serialization"), keep_required=False)
+
+
+def _bare(node: Any) -> Any:
+    """Leave out explanations, and what objects hold."""
+    if isinstance(node, list):
+        return [_bare(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node or node.get("type") == "object":
+        return {"type": "object"}
+    return {key: _bare(value) for key, value in node.items() if key != "description"}
 
 
 def _compact(schema: dict[str, Any], *, keep_required: bool) -> dict[str, Any]:
-    """Strip titles, null defaults, docstrings and references."""
+    """Strip titles, empty defaults, docstrings and references."""
     definitions = schema.pop("$defs", {})
     noise = _NOISE if keep_required else _NOISE | {"required"}
     compacted: dict[str, Any] = _strip(schema, definitions, noise)
@@ -46,7 +64,7 @@ def _strip(node: Any, definitions: dict[str, Any], noise: frozenset[str]) -> Any
         if key == "properties"
         else _strip(value, definitions, noise)
         for key, value in node.items()
-        if key not in noise and not (key == "default" and value is None)
+        if key not in noise and not (key == "default" and not value)
     }
 
 

@@ -1,4 +1,4 @@
-"""The MCP server: seven tools, each described for a model that has never seen it.
+"""The MCP server: a few tools, each described for a model that has never seen it.
 
 It has no lifespan of its own: the SDK enters one per SSE connection, so what must run once per process is not started
 here but in `outspool.app`.
@@ -7,20 +7,32 @@ here but in `outspool.app`.
 from __future__ import annotations
 
 from mcp.server.mcpserver import MCPServer
-from mcp_types import ToolAnnotations
+from mcp_types import SubscribeRequestParams, ToolAnnotations, UnsubscribeRequestParams
 
 from outspool import __version__
 from outspool.services.outbox import Outbox
 from outspool.tools.arguments import (
     EmailArguments,
     ListArguments,
+    MessageArguments,
+    NoArguments,
     ScheduleArguments,
     SendArguments,
     UpdateArguments,
 )
 from outspool.tools.handlers import Handlers
-from outspool.tools.results import EmailHead, EmailResult, ListResult, ScheduledHead, StatusResult
+from outspool.tools.prompts import add_prompts
+from outspool.tools.resources import add_resources
+from outspool.tools.results import (
+    EmailHead,
+    ListResult,
+    PreviewableHead,
+    ScheduledHead,
+    StatusResult,
+    TemplatesHead,
+)
 from outspool.tools.strict_tool import StrictTool
+from outspool.tools.subscriptions import Subscriptions
 
 INSTRUCTIONS = (
     "An email outbox. Once a tool returns an id the email is stored and goes out by itself, retries included: do not "
@@ -32,33 +44,51 @@ INSTRUCTIONS = (
 
 def build_server(outbox: Outbox) -> MCPServer[object]:
     """Build the server over `outbox`; run it over stdio, or give it to `outspool.http.asgi.build_app`."""
-    return MCPServer(
+    subscriptions = Subscriptions(outbox)
+    server: MCPServer[object] = MCPServer(
         "outspool",
         title="outspool email outbox",
         version=__version__,
         instructions=INSTRUCTIONS,
         tools=list(_tools(Handlers(outbox))),
         log_level="WARNING",
+        subscriptions=subscriptions.bus,
+        middleware=[subscriptions.while_listening],
     )
+    add_resources(server, outbox)
+    add_prompts(server)
+    # MCPServer serves the subscriptions of the later era only, and has no other way to these.
+    handshake_era = server._lowlevel_server  # noqa: SLF001
+    handshake_era.add_request_handler("resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)
+    handshake_era.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, subscriptions.unsubscribe)
+    return server
 
 
 def _tools(handlers: Handlers) -> tuple[StrictTool, ...]:
-    return (_send(handlers), _schedule(handlers), _status(handlers), _list(handlers), *_changes(handlers))
+    return (
+        _send(handlers),
+        _schedule(handlers),
+        _status(handlers),
+        _list(handlers),
+        *_changes(handlers),
+        _templates(handlers),
+    )
 
 
 def _send(handlers: Handlers) -> StrictTool:
     return StrictTool.build(
         handlers.send,
         name="send_email",
+        title="Send email",
         description=(
-            "Send one email now: it is stored, then sent, and the call waits for the outcome. Status sent: the next "
-            "mail server took it, which does not prove it delivered or read. partial, failed: error says why. queued, "
-            "sending, deferred: it goes out by itself; do not call again, follow it with get_status. unknown: ask the "
-            "person before retry_email. To send later: schedule_email."
+            "Send one email now: it is stored, then sent, and the call waits for the outcome. sent: the next mail "
+            "server took it, which does not prove it delivered. partial, failed: error says why. queued, sending, "
+            "deferred: it goes out by itself; do not call again, follow it with get_status. unknown: ask the person "
+            "before retry_email."
         ),
         arguments=SendArguments,
-        result=EmailResult,
-        annotations=_hints("Send email", destructive=True, open_world=True),
+        result=PreviewableHead,
+        annotations=_hints(destructive=True, open_world=True),
         untouched="Nothing was sent.",
         elsewhere=dict.fromkeys(("scheduled_at", "timezone", "delay"), "schedule_email"),
     )
@@ -68,14 +98,16 @@ def _schedule(handlers: Handlers) -> StrictTool:
     return StrictTool.build(
         handlers.schedule,
         name="schedule_email",
+        title="Schedule email",
         description=(
-            "Send one email later, at scheduled_at or after delay. Returns at once; check that scheduled_at, now (the "
-            "server's clock) and in (time to go) are what was meant. It leaves by itself, connected or not. "
-            "update_email changes it, cancel_email stops it."
+            "Send one email later, at scheduled_at or after delay; the other arguments as in send_email. Check that "
+            "scheduled_at, now (the server's clock) and in (time to go) are what was meant. It leaves by itself, "
+            "connected or not. update_email changes it, cancel_email stops it."
         ),
         arguments=ScheduleArguments,
+        explained=MessageArguments,
         result=ScheduledHead,
-        annotations=_hints("Schedule email", open_world=True),
+        annotations=_hints(open_world=True),
         untouched="Nothing was scheduled.",
         elsewhere={"wait": "send_email"},
     )
@@ -85,13 +117,14 @@ def _status(handlers: Handlers) -> StrictTool:
     return StrictTool.build(
         handlers.status,
         name="get_status",
+        title="Email status",
         description=(
-            "Look up one email: its status, what the server said about each recipient, when the next attempt is, "
-            "and everything that happened to it (events)."
+            "One email in full: what the server said about each recipient, when the next attempt is, and what "
+            "happened to it (events)."
         ),
         arguments=EmailArguments,
         result=StatusResult,
-        annotations=_hints("Email status", read_only=True),
+        annotations=_hints(read_only=True),
     )
 
 
@@ -99,13 +132,14 @@ def _list(handlers: Handlers) -> StrictTool:
     return StrictTool.build(
         handlers.find,
         name="list_emails",
+        title="List emails",
         description=(
-            "List emails of this outbox, newest first, all filters together; counts covers the whole outbox. Not an "
-            "inbox: received mail is not here."
+            "Emails of this outbox, newest first; filters narrow together, counts covers all. No inbox: received mail "
+            "is not here."
         ),
         arguments=ListArguments,
         result=ListResult,
-        annotations=_hints("List emails", read_only=True),
+        annotations=_hints(read_only=True),
     )
 
 
@@ -114,55 +148,72 @@ def _changes(handlers: Handlers) -> tuple[StrictTool, ...]:
         StrictTool.build(
             handlers.update,
             name="update_email",
+            title="Update email",
             description=(
-                "Change an email that still waits (held, scheduled, queued, deferred): its content, or when it leaves. "
-                "Arguments left out stay as they are; null or [] clears."
+                "Change an email that still waits (held, scheduled, queued, deferred): its content, or when it leaves; "
+                "arguments as in schedule_email. What is left out stays, null or [] clears, a list is replaced whole."
             ),
             arguments=UpdateArguments,
+            explained=ScheduleArguments,
             result=EmailHead,
-            annotations=_hints("Update email", destructive=True, open_world=True),
+            annotations=_hints(destructive=True, open_world=True),
             untouched="Nothing was changed.",
         ),
         StrictTool.build(
             handlers.cancel,
             name="cancel_email",
+            title="Cancel email",
             description=(
-                "Stop an email that still waits; canceled means it was never sent and never will be. What was sent "
-                "cannot be called back (wrong_state)."
+                "Stop an email that still waits: then it never goes out. What was sent cannot be called back "
+                "(wrong_state)."
             ),
             arguments=EmailArguments,
             result=EmailHead,
-            annotations=_hints("Cancel email", destructive=True, idempotent=True),
+            annotations=_hints(destructive=True, idempotent=True),
             untouched="Nothing was canceled.",
         ),
         StrictTool.build(
             handlers.retry,
             name="retry_email",
+            title="Retry email",
             description=(
-                "Send a failed, partial or unknown email again, only to recipients not yet served; if it is unknown "
-                "they may get it twice: ask the person first. A deferred one, which goes out by itself, moves to now."
+                "Send a failed, partial or unknown email again, only to recipients not yet served; after unknown they "
+                "may get it twice: ask the person first. A deferred one, which goes out by itself, moves to now."
             ),
             arguments=EmailArguments,
             result=EmailHead,
-            annotations=_hints("Retry email", destructive=True, open_world=True),
+            annotations=_hints(destructive=True, open_world=True),
             untouched="Nothing was sent.",
         ),
     )
 
 
+def _templates(handlers: Handlers) -> StrictTool:
+    return StrictTool.build(
+        handlers.templates,
+        name="list_templates",
+        title="List templates",
+        description="The templates that send_email can fill in: variables each requires, defaults of the others.",
+        arguments=NoArguments,
+        result=TemplatesHead,
+        annotations=_hints(read_only=True),
+    )
+
+
 def _hints(
-    title: str,
     *,
     read_only: bool = False,
     destructive: bool = False,
     idempotent: bool = False,
     open_world: bool = False,
 ) -> ToolAnnotations:
-    """Say honestly what a call may do; "destructive" here means that it cannot be taken back."""
+    """Say honestly what a call may do; "destructive" here means that it cannot be taken back.
+
+    What MCP assumes anyway is left out: no idempotence, and an open world.
+    """
     return ToolAnnotations(
-        title=title,
         read_only_hint=read_only,
         destructive_hint=destructive,
-        idempotent_hint=idempotent or read_only,
-        open_world_hint=open_world,
+        idempotent_hint=idempotent or read_only or None,
+        open_world_hint=None if open_world else False,
     )

@@ -56,19 +56,25 @@ class StrictTool(Tool):
         *,
         name: str,
         description: str,
+        title: str,
         arguments: type[BaseModel],
+        explained: type[BaseModel] | None = None,
         result: type[BaseModel],
         annotations: ToolAnnotations,
         untouched: str = "",
         elsewhere: Mapping[str, str] | None = None,
     ) -> Self:
-        """Make a tool out of a handler and the models of what goes in and what comes out."""
+        """Make a tool out of a handler and the models of what goes in and what comes out.
+
+        `result` is what the tool list declares of the handler's result, which may hold more. The arguments that
+        `explained` has are explained by another tool.
+        """
         return cls(
             fn=fn,
             name=name,
-            title=annotations.title,
+            title=title,
             description=description,
-            parameters=input_schema(arguments),
+            parameters=input_schema(arguments, explained=explained),
             fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_schema=output_schema(result)),
             is_async=True,
             annotations=annotations,

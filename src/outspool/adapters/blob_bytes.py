@@ -1,0 +1,79 @@
+"""What every place for attachments holds its bytes against: a digest is the promise, and the bytes must keep it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from typing import TypeVar
+
+from outspool.errors import AttachmentLost, AttachmentRefused, BlobsUnavailable, OutspoolError
+
+CHUNK = 256 * 1024
+"""Bytes in memory at a time, for each file that is read."""
+
+T = TypeVar("T")
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def checked_digest(digest: str) -> str:
+    """Return `digest` if it is a SHA-256 in lower-case hex, else raise `ValueError`: it becomes part of a path."""
+    if not _DIGEST.fullmatch(digest):
+        raise ValueError("A digest has 64 lower-case hexadecimal digits.")
+    return digest
+
+
+async def verified(
+    chunks: AsyncIterable[bytes], digest: str, size: int, otherwise: OutspoolError
+) -> AsyncIterator[bytes]:
+    """Yield `chunks`; raise `otherwise` instead of the last of them when they are not `size` bytes of this `digest`."""
+    found, left, held = hashlib.sha256(), size, b""
+    async for chunk in chunks:
+        left -= len(chunk)
+        if left < 0:
+            raise otherwise
+        found.update(chunk)
+        if held:
+            yield held
+        held = chunk
+    if left or found.hexdigest() != digest:
+        raise otherwise
+    if held:
+        yield held
+
+
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """Run `work` in a thread and return what it does. Canceled, wait for it first: it may hold an open file."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
+
+
+def changed() -> AttachmentRefused:
+    """Return the refusal of a file whose bytes are other ones than at the first look."""
+    return AttachmentRefused("An attachment changed while it was being read.", "Send it when nobody writes to it.")
+
+
+def gone() -> AttachmentLost:
+    """Return the error for a file that is not where it was stored."""
+    return AttachmentLost("An attachment is no longer where it was stored.", "Send the email again with the file.")
+
+
+def elsewhere() -> BlobsUnavailable:
+    """Return the error for a file that may be on another machine, whose turn it will be if this one waits."""
+    return BlobsUnavailable(
+        "An attachment is not on this machine: the one that accepted the email keeps its files to itself.",
+        "Set AWS_BUCKET_NAME on every machine, so that all keep attachments in one place.",
+    )
+
+
+def damaged() -> AttachmentLost:
+    """Return the error for a file that is no longer what was stored."""
+    return AttachmentLost(
+        "An attachment is no longer what was stored: its digest differs.", "Send the email again with the file."
+    )

@@ -1,0 +1,104 @@
+"""What a person reads when the bucket cannot be used: a sentence that names it, and the cure; never a library's words.
+
+Imports botocore only once something has gone wrong, which takes a botocore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from outspool.errors import BlobsUnavailable, OutspoolError, brief
+
+_LATER = "Try again later; what is accepted already waits for it."
+_KEYS = "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+_RIGHTS = "The keys need s3:GetObject, s3:PutObject and s3:DeleteObject on its objects, and s3:ListBucket on itself."
+_PLACE = "Check AWS_BUCKET_NAME, AWS_REGION and AWS_ENDPOINT_URL."
+
+_CASES = {
+    "InvalidAccessKeyId": ("does not know the access key", _KEYS),
+    "SignatureDoesNotMatch": ("does not accept the secret key", _KEYS),
+    "InvalidToken": ("does not accept the keys", _KEYS),
+    "ExpiredToken": ("does not accept the keys any more", _KEYS),
+    "AccessDenied": ("is not open to these keys", _RIGHTS),
+    "403": ("is not open to these keys", f"{_KEYS} {_RIGHTS}"),
+    "NoSuchBucket": ("does not exist", _PLACE),
+    "404": ("does not exist", _PLACE),
+    "RequestTimeTooSkewed": ("says that this machine's clock is wrong", "Set the clock."),
+    "PermanentRedirect": ("is elsewhere", _PLACE),
+    "TemporaryRedirect": ("is elsewhere", _PLACE),
+    "AuthorizationHeaderMalformed": ("is in another region", "Check AWS_REGION."),
+    "301": ("is elsewhere", _PLACE),
+    "302": ("is elsewhere", _PLACE),
+    "307": ("is elsewhere", _PLACE),
+    "308": ("is elsewhere", _PLACE),
+    "BadDigest": ("received other bytes than were sent", _LATER),
+}
+
+_MALFORMED = ("cannot be used as it is written", _PLACE)
+
+
+@contextmanager
+def as_unavailable(bucket: str) -> Iterator[None]:
+    """Turn everything that botocore and the network raise into `BlobsUnavailable`."""
+    try:
+        yield
+    except OutspoolError:
+        raise
+    except ImportError:
+        raise BlobsUnavailable(
+            "AWS_BUCKET_NAME is set, but what speaks to S3 is not installed.", "Install outspool[s3]."
+        ) from None
+    except Exception as error:
+        from aiohttp import ClientError as HttpError
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+        if not isinstance(error, BotoCoreError | ClientError | HTTPClientError | HttpError | OSError):
+            raise
+        raise _unavailable(bucket, *_explained(error)) from None
+
+
+def malformed(bucket: str) -> BlobsUnavailable:
+    """Return the error for a place that cannot be one, whatever the network."""
+    return _unavailable(bucket, *_MALFORMED)
+
+
+def is_absent(error: Exception) -> bool:
+    """Whether the error says that there is no such object."""
+    return _code(error) in {"404", "NoSuchKey"}
+
+
+def _unavailable(bucket: str, what: str, cure: str) -> BlobsUnavailable:
+    return BlobsUnavailable(f"The bucket {brief(bucket)}, where attachments are kept, {what}.", cure)
+
+
+def _explained(error: Exception) -> tuple[str, str]:
+    from botocore import exceptions as known
+
+    code = _code(error)
+    if code in _CASES:
+        return _CASES[code]
+    if code:
+        return f"refused with {brief(code)}", _LATER
+    match error:
+        case known.NoCredentialsError() | known.PartialCredentialsError():
+            return "needs keys, and there are none", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        case known.ParamValidationError():
+            return _MALFORMED
+        case known.SSLError():
+            return (
+                "is behind a certificate that is not trusted",
+                "Check AWS_ENDPOINT_URL; AWS_CA_BUNDLE names authorities.",
+            )
+        case known.ConnectTimeoutError() | known.ReadTimeoutError() | TimeoutError():
+            return "did not answer in time", _LATER
+        case known.EndpointConnectionError() | known.ConnectionClosedError():
+            return "cannot be reached", f"{_PLACE} {_LATER}"
+    return "cannot be used: the connection failed", _LATER
+
+
+def _code(error: Exception) -> str:
+    """Return S3's word for what is wrong, or the HTTP status where it says nothing else; empty for other errors."""
+    response: Any = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

@@ -1,0 +1,52 @@
+"""Where attachments come from and where they are kept, as the settings say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from outspool.adapters.local_blobs import LocalBlobs
+from outspool.adapters.rooted_files import RootedFiles
+from outspool.adapters.s3_blobs import S3Blobs, S3Place
+from outspool.errors import MisconfiguredError, brief
+from outspool.ports import BlobStore
+from outspool.settings import Settings
+
+
+def blob_store(settings: Settings) -> BlobStore:
+    """Return the bucket if one is set, else a folder in the data directory.
+
+    Raises `MisconfiguredError` for one half of a pair of keys.
+    """
+    if not settings.aws_bucket_name:
+        return LocalBlobs(settings.blobs_dir, is_shared=not settings.store_url.startswith("sqlite:"))
+    secret = settings.aws_secret_access_key
+    if (settings.aws_access_key_id is None) != (secret is None):
+        raise MisconfiguredError(
+            "Of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY only one is set.",
+            "Set both; or neither, if this machine has a role of its own.",
+        )
+    place = S3Place(
+        bucket=settings.aws_bucket_name,
+        access_key_id=settings.aws_access_key_id,
+        secret_access_key=secret.get_secret_value() if secret else None,
+        region=settings.aws_region,
+        endpoint_url=settings.aws_endpoint_url,
+    )
+    return S3Blobs(place, scratch=settings.blobs_dir)
+
+
+def files(settings: Settings) -> RootedFiles:
+    """Return the files that a caller may name by path.
+
+    Raises `MisconfiguredError` for a folder that is not absolute, or that is everything.
+    """
+    roots = []
+    for written in settings.attachment_roots:
+        root = Path(written).expanduser()
+        if not root.is_absolute() or root == Path(root.anchor) or ".." in root.parts:
+            raise MisconfiguredError(
+                f"EMAIL_ATTACHMENT_ROOTS: {brief(written)} is not a folder to take files from.",
+                "Name absolute folders, separated by commas, each with nothing in it but what may be sent.",
+            )
+        roots.append(root)
+    return RootedFiles(roots, private=settings.data_dir.expanduser().absolute())

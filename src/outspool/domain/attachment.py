@@ -1,0 +1,168 @@
+"""A file that goes with an email: its name, its type, and which bytes it is; never the bytes themselves.
+
+The name is chosen by a stranger and becomes a header here and a file on the recipient's machine, so it must be harmless
+in both. Everything here raises `AttachmentRefused` for what cannot be.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+
+from outspool.errors import AttachmentRefused, brief
+
+MAX_ATTACHMENTS = 50
+MAX_FILENAME_BYTES = 255
+"""As most file systems have it. A longer name is shortened; its extension is kept."""
+
+UNKNOWN_TYPE = "application/octet-stream"
+
+_LONGEST_INPUT = 4096
+_LONGEST_EXTENSION = 32
+_JOINERS = "\u200c\u200d"
+"""Invisible, yet part of the spelling of Persian, of Indic scripts and of emoji."""
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Control, format (bidi overrides among them), lone surrogates, line and paragraph separators."""
+_DEVICES = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|clock\$|(?:com|lpt)[0-9¹²³])[ ]*(?:\..*)?", re.IGNORECASE)
+_ENCODED_WORD = re.compile(r"=\?.*\?[bq]\?", re.IGNORECASE)
+
+_TOKEN = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"  # noqa: S105 - RFC 6838 §4.2 calls it a name, RFC 2045 a token
+_CONTENT_TYPE = re.compile(
+    rf"({_TOKEN}/{_TOKEN})(?:[ ]?;[ ]?charset=(?:([A-Za-z0-9_.:+-]{{1,40}})|\"([A-Za-z0-9_.:+-]{{1,40}})\"))?",
+    re.IGNORECASE,
+)
+_COMPOSITE = ("multipart/", "message/")
+_CONTENT_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+@=-]{0,198}[A-Za-z0-9])?")
+
+_COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+_OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
+_MORE_TYPES = {
+    ".docx": f"{_OFFICE}wordprocessingml.document",
+    ".xlsx": f"{_OFFICE}spreadsheetml.sheet",
+    ".pptx": f"{_OFFICE}presentationml.presentation",
+    ".odt": f"{_OPEN_DOCUMENT}text",
+    ".ods": f"{_OPEN_DOCUMENT}spreadsheet",
+    ".odp": f"{_OPEN_DOCUMENT}presentation",
+    ".epub": "application/epub+zip",
+    ".ics": "text/calendar",
+    ".vcf": "text/vcard",
+    ".md": "text/markdown",
+    ".log": "text/plain",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+    ".heic": "image/heic",
+}
+"""Common ones that the `mimetypes` of some Python versions lack."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """One file of an email.
+
+    `filename` and `content_type` (``type/subtype``, perhaps with ``; charset=…``) are safe as header values once
+    written as RFC 2231 and RFC 2045 want them. `content_id`, without angle brackets, is what the HTML calls
+    ``cid:…``; None for a file that is not shown in it. `size` counts bytes; `digest` is their SHA-256 in lower-case
+    hex, and the key under which a `BlobStore` has them.
+    """
+
+    filename: str
+    content_type: str
+    content_id: str | None
+    size: int
+    digest: str
+
+
+def safe_filename(name: str, field: str = "filename") -> str:
+    """Return `name` if it is the name of one file, shortened to `MAX_FILENAME_BYTES` of UTF-8 with its extension kept.
+
+    Refused are paths, control and bidi characters and others that do not show, encoded words, device names of Windows,
+    and names that a file system would change (a dot or space at the end). What merely looks like a path once it is
+    brought into another form of Unicode is one.
+    """
+    if len(name) > _LONGEST_INPUT:
+        raise AttachmentRefused(f"{field} is {len(name):,} characters long.", "Give a short name with its extension.")
+    for char in name:
+        if unicodedata.category(char) in _UNSEEN and char not in _JOINERS:
+            raise AttachmentRefused(
+                f"{field} holds the character U+{ord(char):04X}, which does not show.", "Give a plain name."
+            )
+    folded = unicodedata.normalize("NFKC", name)
+    if "/" in folded or "\\" in folded:
+        raise AttachmentRefused(f"{field} {brief(name)} is a path.", "Give the name alone, like report.pdf.")
+    if not folded.strip(" .") or folded != folded.strip() or folded.endswith("."):
+        raise AttachmentRefused(
+            f"{field} {brief(name)} is no name of a file.", "Give one like report.pdf, no space around it."
+        )
+    if _DEVICES.fullmatch(folded) or _ENCODED_WORD.search(folded):
+        raise AttachmentRefused(f"{field} {brief(name)} means something else to some programs.", "Give another name.")
+    return _shortened(name)
+
+
+def _shortened(name: str) -> str:
+    if len(name.encode()) <= MAX_FILENAME_BYTES:
+        return name
+    stem, dot, extension = name.rpartition(".")
+    if not stem or len(extension.encode()) > _LONGEST_EXTENSION:
+        stem, dot, extension = name, "", ""
+    room = MAX_FILENAME_BYTES - len((dot + extension).encode())
+    kept = stem.encode()[:room].decode(errors="ignore")
+    return f"{kept.rstrip(f' .{_JOINERS}')}{dot}{extension}"
+
+
+def safe_content_type(value: str, field: str = "content_type") -> str:
+    """Return ``type/subtype`` in lower case, with ``; charset=…`` if that is given.
+
+    Refused is everything else, also types that are made of other messages: those are ours to write.
+    """
+    match = _CONTENT_TYPE.fullmatch(value[:_LONGEST_INPUT].strip(" "))
+    if match is None:
+        raise AttachmentRefused(
+            f"{field} {brief(value)} is not a media type.", "Write it like application/pdf, or leave it out."
+        )
+    kind, charset = match[1].lower(), match[2] or match[3]
+    if kind.startswith(_COMPOSITE):
+        raise AttachmentRefused(
+            f"{field} {brief(value)} cannot be an attachment's.", f"Leave it out, or give {UNKNOWN_TYPE}."
+        )
+    return f"{kind}; charset={charset.lower()}" if charset else kind
+
+
+def guessed_content_type(filename: str) -> str:
+    """Return the media type that the extension of `filename` stands for, `UNKNOWN_TYPE` if for none.
+
+    The same on every machine: what is installed there does not count.
+    """
+    kind, encoding = _known_types().guess_type(f"/{filename}")  # the slash: no name is a URL
+    if encoding is not None:
+        return _COMPRESSED.get(encoding, UNKNOWN_TYPE)
+    return UNKNOWN_TYPE if kind is None or kind.startswith(_COMPOSITE) else kind
+
+
+@cache
+def _known_types() -> mimetypes.MimeTypes:
+    types = mimetypes.MimeTypes()
+    for extension, kind in _MORE_TYPES.items():
+        types.add_type(kind, extension)
+    return types
+
+
+def safe_content_id(value: str, field: str = "content_id") -> str:
+    """Return a content id as HTML names it after ``cid:`` (RFC 2392); ``cid:`` or angle brackets may be around it.
+
+    Letters, digits and ``. _ + - = @`` only, so that no program needs to escape it.
+    """
+    inner = value[:_LONGEST_INPUT]
+    if inner.startswith("<") and inner.endswith(">"):
+        inner = inner[1:-1]
+    inner = inner.removeprefix("cid:")
+    if not _CONTENT_ID.fullmatch(inner):
+        raise AttachmentRefused(
+            f"{field} {brief(value)} is no content id.", 'Give a word like logo, and write <img src="cid:logo">.'
+        )
+    return inner

@@ -1,0 +1,267 @@
+"""Reads the files a caller gives with an email, and stores them before the email is.
+
+Each file is one of four things: `text` that the caller writes, `content` in base64, the `path` of a file that may be
+sent, or the `blob` of one that is stored already. All are looked at before any is stored, so that a refusal leaves
+nothing behind; none is ever in memory whole, but for what the caller wrote into the request itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from hashlib import sha256
+
+from outspool.domain.attachment import (
+    MAX_ATTACHMENTS,
+    UNKNOWN_TYPE,
+    Attachment,
+    guessed_content_type,
+    safe_content_id,
+    safe_content_type,
+    safe_filename,
+)
+from outspool.domain.email import Email
+from outspool.errors import AttachmentRefused, TooLarge, brief
+from outspool.ports import BlobLedger, BlobStore, Clock, Files, SourceFile, Stream
+from outspool.services.outgoing import outgoing
+
+HANDLE_KEPT = timedelta(days=30)
+"""How long a file that was stored for emails to come waits for one."""
+
+_ACCEPTING = timedelta(days=1)
+"""Far longer than it takes to accept an email once its files are stored."""
+
+_HANDLE = re.compile(r"blob:([0-9a-f]{64})")
+_KINDS = ("text", "content", "path", "blob")
+_LINE_BREAKS = re.compile(r"\r?\n")
+_MEGABYTE = 1024 * 1024
+_BASE64_GROWTH = 78 / 57
+"""57 bytes become a line of 76 characters and its line end (RFC 2045 §6.8)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachmentDraft:
+    """A file as the caller gives it: exactly one of `text`, `content`, `path` and `blob` is not None."""
+
+    text: str | None = None
+    content: str | None = None
+    path: str | None = None
+    blob: str | None = None
+    filename: str | None = None
+    content_type: str | None = None
+    content_id: str | None = None
+
+
+def handle(digest: str) -> str:
+    """Return what a caller gives as `blob` for the file of this digest."""
+    return f"blob:{digest}"
+
+
+class Gathered:
+    """Files that were read and found good, held open until they are stored."""
+
+    def __init__(
+        self, attachments: Sequence[Attachment], unstored: Mapping[str, SourceFile], owner: Attachments
+    ) -> None:
+        """`unstored` has, by digest, what is not known to be stored yet."""
+        self.attachments = tuple(attachments)
+        self._unstored = unstored
+        self._owner = owner
+
+    async def store(self) -> None:
+        """Store every file; once this returns they survive any crash.
+
+        Raises `AttachmentRefused` when a file has changed since it was read, `StoreUnavailable` when the place for
+        attachments, or the database, cannot be used.
+        """
+        if self.attachments:
+            await self._owner.store(self.attachments, self._unstored)
+
+
+class Attachments:
+    """The files of emails: read, checked and stored."""
+
+    def __init__(
+        self, blobs: BlobStore, ledger: BlobLedger, files: Files, *, max_message_bytes: int, clock: Clock
+    ) -> None:
+        """`max_message_bytes` counts the encoded message, of which all files together are only a part."""
+        self._blobs = blobs
+        self._ledger = ledger
+        self._files = files
+        self._max_message_bytes = max_message_bytes
+        self._clock = clock
+
+    def outgoing(self, email: Email) -> AbstractAsyncContextManager[bytes | Stream]:
+        """Return the message of `email` as it goes on the wire; see `outspool.services.outgoing`."""
+        return outgoing(email, self._blobs)
+
+    @asynccontextmanager
+    async def gathered(self, drafts: Sequence[AttachmentDraft]) -> AsyncIterator[Gathered]:
+        """Read and check all files; nothing is stored until `Gathered.store`.
+
+        Raises `AttachmentRefused` for the first that cannot be sent, `TooLarge` when they are too much together.
+        """
+        if len(drafts) > MAX_ATTACHMENTS:
+            raise AttachmentRefused(
+                f"{len(drafts):,} attachments are given; {MAX_ATTACHMENTS} is the most.", "Put them into one archive."
+            )
+        async with AsyncExitStack() as stack:
+            files = [await self._read(draft, f"attachments[{n}]", stack) for n, draft in enumerate(drafts)]
+            self._check_sizes([attachment.size for attachment, _ in files])
+            attachments = [await _with_digest(attachment, source) for attachment, source in files]
+            _check_content_ids(attachments)
+            unstored = {a.digest: source for a, (_, source) in zip(attachments, files, strict=True) if source}
+            yield Gathered(attachments, unstored, self)
+
+    async def keep(self, path: str) -> str:
+        """Store a file for emails to come, and return its handle; it is kept for `HANDLE_KEPT` without one.
+
+        Raises as `gathered` and `Gathered.store` do.
+        """
+        async with self.gathered([AttachmentDraft(path=path)]) as gathered:
+            await gathered.store()
+            [attachment] = gathered.attachments
+            await self._ledger.note({attachment.digest: attachment.size}, kept_until=self._clock.now() + HANDLE_KEPT)
+            return handle(attachment.digest)
+
+    async def store(self, attachments: Sequence[Attachment], unstored: Mapping[str, SourceFile]) -> None:
+        """See `Gathered.store`."""
+        sizes = {attachment.digest: attachment.size for attachment in attachments}
+        # First: from here on nobody removes a file of these digests.
+        await self._ledger.note(sizes, kept_until=self._clock.now() + _ACCEPTING)
+        for digest, size in sizes.items():
+            if digest in unstored:
+                await self._blobs.put(digest, size, unstored[digest].chunks())
+            elif await self._blobs.size(digest) != size:
+                raise _no_blob(handle(digest))
+
+    async def _read(
+        self, draft: AttachmentDraft, field: str, stack: AsyncExitStack
+    ) -> tuple[Attachment, SourceFile | None]:
+        """Return what the file is, and the file, open; or its digest and None when it is stored already."""
+        given = [kind for kind in _KINDS if getattr(draft, kind) is not None]
+        if len(given) != 1:
+            what = " and ".join(f"`{kind}`" for kind in given) or "nothing to attach"
+            raise AttachmentRefused(f"{field} has {what}.", "Give exactly one of `text`, `content`, `path` and `blob`.")
+        if draft.path is not None:
+            source = await stack.enter_async_context(self._files.open(draft.path))
+            return _described(draft, field, name=source.name, size=source.size), source
+        if draft.blob is not None:
+            digest, size = await self._stored(draft.blob)
+            return replace(_described(draft, field, size=size), digest=digest), None
+        if draft.content is not None:
+            content = await asyncio.to_thread(self._decoded, draft.content, field)
+        else:
+            content = await asyncio.to_thread(_utf8, draft.text or "", field)
+        return _described(draft, field, size=len(content)), _Bytes(content, field)
+
+    async def _stored(self, written: str) -> tuple[str, int]:
+        match = _HANDLE.fullmatch(written)
+        if match is None:
+            raise AttachmentRefused(
+                f"blob {brief(written)} is no handle of a stored file.", "Give what `outspool attach` printed."
+            )
+        size = await self._blobs.size(match[1])
+        if size is None:
+            raise _no_blob(written)
+        return match[1], size
+
+    def _decoded(self, content: str, field: str) -> bytes:
+        """Return the bytes of strict base64 (RFC 4648 §4); only lines may be broken."""
+        self._check_sizes([len(content) // 4 * 3])
+        whole = _LINE_BREAKS.sub("", content) if "\n" in content else content
+        try:
+            return binascii.a2b_base64(whole.encode("ascii"), strict_mode=True)
+        except ValueError:  # binascii's and the codec's
+            raise AttachmentRefused(
+                f"{field}.content is not base64.",
+                "Encode the bytes with the standard alphabet and padding, without a data: prefix; or give `text`.",
+            ) from None
+
+    def _check_sizes(self, sizes: Sequence[int]) -> None:
+        encoded = int(sum(sizes) * _BASE64_GROWTH)
+        if encoded > self._max_message_bytes:
+            raise TooLarge(
+                f"The attachments would be {encoded / _MEGABYTE:,.1f} MB as encoded for mail; "
+                f"{self._max_message_bytes / _MEGABYTE:,.1f} MB is the most.",
+                "Send smaller files, fewer of them, or a link.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Bytes:
+    """`SourceFile` of what the caller wrote."""
+
+    content: bytes
+    name: str
+
+    @property
+    def size(self) -> int:
+        return len(self.content)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        step = _MEGABYTE // 4
+        for start in range(0, len(self.content), step):
+            yield self.content[start : start + step]
+            await asyncio.sleep(0)  # others have a turn
+
+
+async def _with_digest(attachment: Attachment, source: SourceFile | None) -> Attachment:
+    """Return the attachment with its digest, for which a file that is not stored yet is read once."""
+    if source is None:
+        return attachment
+    found = sha256()
+    async for chunk in source.chunks():
+        found.update(chunk)
+    return replace(attachment, digest=found.hexdigest())
+
+
+def _utf8(text: str, field: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as bad:
+        raise AttachmentRefused(
+            f"{field}.text holds half a character (a lone surrogate) at {bad.start + 1:,}.", "Send whole characters."
+        ) from None
+
+
+def _described(draft: AttachmentDraft, field: str, *, size: int, name: str | None = None) -> Attachment:
+    """Return what the caller says of a file, checked; its digest is not known yet. `name` is the file's own."""
+    name = draft.filename if draft.filename is not None else name
+    if name is None:
+        raise AttachmentRefused(f"{field} has no filename.", "Give one with an extension, like report.pdf.")
+    name = safe_filename(name, f"{field}.filename")
+    if draft.content_type is None:
+        kind = guessed_content_type(name)
+    else:
+        kind = safe_content_type(draft.content_type, f"{field}.content_type")
+    if draft.text is not None:
+        kind = _of_text(kind)
+    content_id = None if draft.content_id is None else safe_content_id(draft.content_id, f"{field}.content_id")
+    return Attachment(filename=name, content_type=kind, content_id=content_id, size=size, digest="")
+
+
+def _of_text(kind: str) -> str:
+    """Return the type of what was written as text: it is UTF-8, whatever was said."""
+    bare = "text/plain" if kind == UNKNOWN_TYPE else kind.partition(";")[0]
+    return f"{bare}; charset=utf-8" if bare.startswith("text/") else bare
+
+
+def _check_content_ids(attachments: Sequence[Attachment]) -> None:
+    ids = [attachment.content_id for attachment in attachments if attachment.content_id is not None]
+    for content_id in ids:
+        if ids.count(content_id) > 1:
+            raise AttachmentRefused(
+                f"Two attachments have the content_id {brief(content_id)}.", "Give each picture one of its own."
+            )
+
+
+def _no_blob(written: str) -> AttachmentRefused:
+    return AttachmentRefused(
+        f"There is no stored file {brief(written, 80)}.", "Store it with `outspool attach`, and use what that prints."
+    )

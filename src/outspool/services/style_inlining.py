@@ -1,0 +1,55 @@
+"""Writes the styles of an HTML page into its elements, as many mail programs read no others."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from outspool.domain.text import body_text
+from outspool.errors import TemplateError, brief
+
+MAX_ELEMENTS = 50_000
+
+STACK_BYTES = 128 * 1024 * 1024
+"""Address space for the stack of the thread that inlines: css-inline calls itself for each element inside another, some
+800 bytes deep, and would end the process at the bottom. With this much `MAX_ELEMENTS` do not reach it."""
+
+_START_TAG = re.compile(r"<([A-Za-z][A-Za-z0-9]*)")
+_END_TAG = re.compile(r"</([A-Za-z][A-Za-z0-9]*)")
+_MOST_LEFT_OPEN = 100
+_MAY_STAY_OPEN = (
+    *("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"),
+    *("body", "head", "html", "li", "p", "tbody", "td", "tfoot", "th", "thead", "tr", "dd", "dt"),
+)
+
+
+def inlined(html: str, name: str) -> str:
+    """Return the `html` of a template with its styles in the elements they are for; run it with `STACK_BYTES`.
+
+    ``@media`` and its like stay in the head. Nothing is loaded: what is linked to is dropped. Raises `TemplateError`
+    for too many elements, and `InvalidArgument` for what mail cannot carry.
+    """
+    import css_inline
+
+    body_text(html, "html")
+    _check_elements(html, name)
+    inliner = css_inline.CSSInliner(keep_at_rules=True, load_remote_stylesheets=False)
+    try:
+        return inliner.inline(html)
+    except css_inline.InlineError as error:
+        raise TemplateError(f"The styles of the template {brief(name)} cannot be read: {brief(error, 120)}.") from None
+
+
+def _check_elements(html: str, name: str) -> None:
+    """Raise `TemplateError` for HTML that would overtax whoever reads it.
+
+    Formatting that is left open is opened again in each paragraph that follows, so that the whole grows by its square.
+    """
+    opened = Counter(tag.lower() for tag in _START_TAG.findall(html))
+    if opened.total() > MAX_ELEMENTS:
+        raise TemplateError(f"The template {brief(name)} makes more than {MAX_ELEMENTS:,} elements.", "Give less.")
+    closed = Counter(tag.lower() for tag in _END_TAG.findall(html))
+    if (opened - closed).total() - sum((opened - closed)[tag] for tag in _MAY_STAY_OPEN) > _MOST_LEFT_OPEN:
+        raise TemplateError(
+            f"The template {brief(name)} leaves elements open.", "Close what a loop opens, in the loop."
+        )

@@ -1,0 +1,70 @@
+"""Reads and compiles the source of a template, once for as long as it stays the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from types import CodeType
+
+import jinja2
+from jinja2 import meta, nodes
+from jinja2.visitor import NodeTransformer
+
+from outspool.services.template_limits import CONCATENATION, TURNS, Meter
+from outspool.services.template_sandbox import GLOBALS, Sandbox
+
+_KEPT = 64
+"""Sources of which the outcome is kept."""
+
+_ASKING = frozenset({"d", "default", "defined", "undefined"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The names in one source: what it uses, what it asks after or falls back from, what it sets, what it includes."""
+
+    used: frozenset[str]
+    asked_after: frozenset[str]
+    known: frozenset[str]
+    included: tuple[str, ...]
+
+
+@lru_cache(_KEPT)
+def names_in(source: str, name: str) -> Reading:
+    """Return the names in `source`. Raises `jinja2.TemplateError`."""
+    tree = Sandbox(Meter(), autoescape=True).parse(source, name)
+    asking = (node for node in tree.find_all((nodes.Filter, nodes.Test)) if node.name in _ASKING)
+    stored = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
+    macros = {node.name for node in tree.find_all(nodes.Macro)}
+    return Reading(
+        used=frozenset(meta.find_undeclared_variables(tree)),
+        asked_after=frozenset(node.node.name for node in asking if isinstance(node.node, nodes.Name)),
+        known=frozenset(stored | macros | GLOBALS.keys()),
+        included=tuple(dict.fromkeys(other for other in meta.find_referenced_templates(tree) if other is not None)),
+    )
+
+
+@lru_cache(_KEPT)
+def code_of(source: str, name: str, *, is_html: bool) -> CodeType:
+    """Return `source` compiled, to be run in a `Sandbox` that escapes if `is_html`. Raises `jinja2.TemplateError`."""
+    environment = Sandbox(Meter(), autoescape=is_html)
+    tree = environment.parse(source, name)
+    if unescaped := tree.find(nodes.EvalContextModifier):
+        raise jinja2.TemplateSyntaxError("Escaping cannot be turned off.", unescaped.lineno, name)
+    return environment.compile(_Counted().visit(tree), name, name)
+
+
+class _Counted(NodeTransformer):
+    """Leads what a meter must see through a filter that shows it."""
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - so the base class finds it
+        """Count each turn."""
+        self.generic_visit(node)
+        node.iter = nodes.Filter(node.iter, TURNS, [], [], None, None, lineno=node.iter.lineno)
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - as above
+        """Count what is joined."""
+        self.generic_visit(node)
+        parts = nodes.List(node.nodes, lineno=node.lineno)
+        return nodes.Filter(parts, CONCATENATION, [], [], None, None, lineno=node.lineno)

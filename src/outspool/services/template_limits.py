@@ -1,0 +1,172 @@
+"""What one filling-in of a template may use up, and the operations that could use up much at once.
+
+A template is a file of the operator, its variables are a stranger's. It cannot be interrupted from outside, so
+whatever could go on or grow without end is counted here: the turns of loops and the calls of macros by the computing
+time they take, what is written by its length, and what makes much out of little by what it would make.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, pass_environment, pass_eval_context
+from jinja2.filters import FILTERS, do_format, do_join, do_replace, do_round, do_sum
+from jinja2.nodes import EvalContext
+from jinja2.runtime import markup_join, str_join
+
+from outspool.errors import TemplateError, brief
+
+COMPUTING_SECONDS = 1.0
+MAX_OUTPUT = 4_000_000
+"""Characters of all that one filling-in makes."""
+
+TURNS, CONCATENATION = "_turns", "_concatenation"
+"""The filters that count the turns of a loop over what they are given, and the joining of what stands between ``~``."""
+
+_LONGEST_REPEAT = 10_000
+_LARGEST_NUMBER_BITS = 4096
+_MOST_DIGITS = 20
+_WIDE = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(?:\*|\d{3,}|\d{0,2}\.(?:\*|\d{3,}))")
+"""A conversion that pads to a width of three digits or more, or to one that is a variable."""
+_BLANK_LINES = re.compile(r"\n\s*\n")
+_LINKS = ("https://", "http://", "mailto:", "tel:")
+
+_HARMLESS = (
+    *("abs", "capitalize", "count", "d", "default", "dictsort", "e", "escape", "filesizeformat", "first", "float"),
+    *("groupby", "int", "items", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr"),
+    *("reverse", "select", "selectattr", "sort", "string", "title", "trim", "truncate", "unique", "upper"),
+    *("urlencode", "wordcount"),
+)
+"""Jinja's filters whose work and result are about as large as what they are given.
+
+``safe`` is none of them: what a caller gives is text, and never becomes markup.
+"""
+
+
+class Meter:
+    """What one filling-in may still use."""
+
+    def __init__(self) -> None:
+        """Begin to count; to be used in the thread that made it."""
+        self._until = time.thread_time() + COMPUTING_SECONDS
+        self._made = 0
+
+    def turns(self, items: Iterable[Any]) -> Iterator[Any]:
+        """Yield `items` for as long as there is time."""
+        for item in items:
+            self.turn()
+            yield item
+
+    def turn(self) -> None:
+        """Count a turn of a loop or a call. Raises `TemplateError` when the time is up."""
+        if time.thread_time() > self._until:
+            raise TemplateError(
+                f"It takes more than {COMPUTING_SECONDS:g} s to fill in.", "Look for loops in loops, or give less."
+            )
+
+    def make(self, amount: int) -> None:
+        """Count so many characters that are about to be made. Raises `TemplateError` when they are too many."""
+        self._made += amount
+        if self._made > MAX_OUTPUT:
+            raise TemplateError(f"It makes more than {MAX_OUTPUT:,} characters.", "Give less to fill in.")
+
+    def sum(self, left: object, right: object) -> None:
+        """Count ``left + right``, if that joins something."""
+        for kind in (str, list, tuple):
+            if isinstance(left, kind) and isinstance(right, kind):
+                self.make(len(left) + len(right))
+
+    def product(self, left: object, right: object) -> None:
+        """Count ``left * right``. Raises `TemplateError` for a huge number and for something repeated very often."""
+        if isinstance(left, int) and isinstance(right, int):
+            if left.bit_length() + right.bit_length() > _LARGEST_NUMBER_BITS:
+                raise TemplateError("A product is too large.")
+            return
+        for repeated, times in ((left, right), (right, left)):
+            if isinstance(repeated, (str, list, tuple)) and isinstance(times, int):
+                if len(repeated) * times > _LONGEST_REPEAT:
+                    raise TemplateError(f"Something is repeated to more than {_LONGEST_REPEAT:,} items.")
+                self.make(len(repeated) * times)
+
+    def formatting(self, text: str, values: Iterable[object]) -> None:
+        """Count ``text % values``. Raises `TemplateError` for wide padding."""
+        if _WIDE.search(text):
+            raise TemplateError("A format pads to more than 99 characters.", "Give widths of one or two digits.")
+        self.make(len(text) + text.count("%") * sum(len(str(value)) for value in values))
+
+
+def filters(meter: Meter) -> dict[str, Callable[..., Any]]:
+    """Return the filters that a template has: harmless ones of Jinja, some that `meter` counts, and our own."""
+    return {
+        **{name: FILTERS[name] for name in _HARMLESS},
+        **_counted(meter),
+        "round": _round,
+        "sum": _sum,
+        "link": _link,
+        "paragraphs": _paragraphs,
+    }
+
+
+def _counted(meter: Meter) -> dict[str, Callable[..., Any]]:
+    def format_(value: str, *args: Any, **kwargs: Any) -> str:
+        meter.formatting(value, (*args, *kwargs.values()))
+        return do_format(value, *args, **kwargs)
+
+    @pass_eval_context
+    def join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> Any:
+        items = list(value)
+        meter.make(len(items) * len(str(d)) + sum(map(len, map(str, items))))
+        return do_join(context, items, d, attribute)
+
+    @pass_eval_context
+    def replace(context: EvalContext, s: str, old: str, new: str, count: int | None = None) -> Any:
+        meter.make(len(str(s)) + str(s).count(str(old)) * len(str(new)))
+        return do_replace(context, s, old, new, count)
+
+    @pass_eval_context
+    def concatenation(context: EvalContext, parts: Sequence[Any]) -> Any:
+        meter.make(sum(len(str(part)) for part in parts))
+        return markup_join(parts) if context.autoescape else str_join(parts)
+
+    return {
+        "format": format_,
+        "join": join,
+        "replace": replace,
+        CONCATENATION: concatenation,
+        TURNS: meter.turns,
+    }
+
+
+def _round(value: float, precision: int = 0, method: Any = "common") -> float:
+    if abs(precision) > _MOST_DIGITS:
+        raise TemplateError(f"round has at most {_MOST_DIGITS} digits.")
+    return do_round(value, precision, method)
+
+
+@pass_environment
+def _sum(environment: Environment, values: Iterable[Any], attribute: str | int | None = None) -> Any:
+    """Add numbers up; to add lists up would take time without end."""
+    return do_sum(environment, values, attribute)
+
+
+def _link(value: object) -> str:
+    """Return an address to link to, as it is. Raises `TemplateError` for one that does something else."""
+    address = str(value).strip()
+    if not address.lower().startswith(_LINKS):
+        raise TemplateError(f"{brief(value)} is no address to link to.", "Give one that begins with https://.")
+    return address
+
+
+def _paragraphs(value: object) -> list[list[str]]:
+    """Return the lines of each paragraph; blank lines stand between them."""
+    return [paragraph.splitlines() for paragraph in _BLANK_LINES.split(str(value).strip().replace("\r\n", "\n"))]
+
+
+def values_of(operand: object) -> Iterable[object]:
+    """Return what stands right of ``%`` as the values it is."""
+    if isinstance(operand, Mapping):
+        return operand.values()
+    return operand if isinstance(operand, tuple) else (operand,)

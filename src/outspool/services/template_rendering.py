@@ -1,0 +1,152 @@
+"""Fills in a template: Jinja, in the sandbox of `outspool.services.template_sandbox`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from traceback import walk_tb
+from typing import Any
+
+import jinja2
+from jinja2 import BaseLoader, Environment, Template
+
+from outspool.errors import TemplateError, brief
+from outspool.services.template_code import Reading, code_of, names_in
+from outspool.services.template_limits import Meter
+from outspool.services.template_sandbox import Sandbox
+
+_SUBJECT = "subject"
+_SHOWN = 160
+
+Read = Callable[[str], str | None]
+"""From the name of a file to its text, None when there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """The variables of a template: those it cannot do without, and those it asks after or falls back from."""
+
+    required: frozenset[str]
+    optional: frozenset[str]
+
+
+def variables_of(subject: str, files: Iterable[str], read: Read) -> Names:
+    """Return the variables of a subject, of files, and of what those include. Raises `TemplateError`.
+
+    A name that is set anywhere among them is none of the caller's.
+    """
+    with _explained(_SUBJECT):
+        readings = [names_in(subject, _SUBJECT)]
+    for file in files:
+        with _explained(file):
+            readings += _readings(file, read, set())
+    used = frozenset[str]().union(*(reading.used for reading in readings))
+    asked_after = frozenset[str]().union(*(reading.asked_after for reading in readings))
+    known = frozenset[str]().union(*(reading.known for reading in readings))
+    return Names(required=used - known - asked_after, optional=(used - known) & asked_after)
+
+
+class Rendering:
+    """One filling-in of one template. It computes; run it in a thread."""
+
+    def __init__(self, read: Read, variables: Mapping[str, Any]) -> None:
+        """`read` finds what a template includes or extends."""
+        self._read = read
+        self._variables = variables
+        self._meter = Meter()
+
+    def file(self, name: str, *, is_html: bool) -> str:
+        """Return the file filled in. Raises `TemplateError`."""
+        with _explained(name):
+            return self._filled(self._environment(is_html=is_html).get_template(name))
+
+    def subject(self, subject: str) -> str:
+        """Return the subject filled in. Raises `TemplateError`."""
+        environment = self._environment(is_html=False)
+        with _explained(_SUBJECT):
+            code = code_of(subject, _SUBJECT, is_html=False)
+            template = environment.template_class.from_code(environment, code, environment.make_globals(None))
+            return self._filled(template).strip()
+
+    def _environment(self, *, is_html: bool) -> Environment:
+        environment = Sandbox(self._meter, autoescape=is_html)
+        environment.loader = _Loader(self._read, is_html=is_html)
+        return environment
+
+    def _filled(self, template: Template) -> str:
+        parts: list[str] = []
+        for part in template.generate(self._variables):
+            self._meter.make(len(part))
+            parts.append(part)
+        return "".join(parts)
+
+
+class _Loader(BaseLoader):
+    """Finds what a template includes or extends."""
+
+    def __init__(self, read: Read, *, is_html: bool) -> None:
+        self._read = read
+        self._is_html = is_html
+
+    def load(
+        self,
+        environment: Environment,
+        name: str,
+        globals: MutableMapping[str, Any] | None = None,  # noqa: A002 - Jinja's name
+    ) -> Template:
+        code = code_of(_source(name, self._read), name, is_html=self._is_html)
+        return environment.template_class.from_code(environment, code, globals if globals is not None else {})
+
+
+def _source(file: str, read: Read) -> str:
+    source = read(file)
+    if source is None:
+        raise jinja2.TemplateNotFound(file)
+    return source
+
+
+def _readings(file: str, read: Read, seen: set[str]) -> list[Reading]:
+    """Return the names in a file and in whatever it includes that is not `seen` yet."""
+    seen.add(file)
+    reading = names_in(_source(file, read), file)
+    readings = [reading]
+    for other in reading.included:
+        if other not in seen:
+            readings += _readings(other, read, seen)
+    return readings
+
+
+@contextmanager
+def _explained(file: str) -> Iterator[None]:
+    """Turn whatever goes wrong with a file into one `TemplateError` that says where."""
+    try:
+        yield
+    except TemplateError as error:
+        raise TemplateError(f"{_place(error, file)}: {error.message}", error.hint) from None
+    except jinja2.TemplateSyntaxError as error:
+        raise TemplateError(f"{error.name or file}, line {error.lineno}: {_sentence(error.message)}") from None
+    except jinja2.TemplateNotFound as error:
+        raise TemplateError(
+            f"{_place(error, file)}: there is no file {brief(error.name)} in the template folder.",
+            "Include files by their path in that folder, without .. or a leading /.",
+        ) from None
+    except RecursionError:
+        raise TemplateError(f"{file}: it includes or calls itself without end.") from None
+    except Exception as error:  # noqa: BLE001 - a template may go wrong in any way, and each is its own fault
+        raise TemplateError(f"{_place(error, file)}: {_sentence(str(error))}") from None
+
+
+def _place(error: Exception, file: str) -> str:
+    """Return the file and the line of a template that an error comes from."""
+    place = file
+    for frame, line in walk_tb(error.__traceback__):
+        name = frame.f_code.co_filename
+        if name == _SUBJECT or name.endswith((".html", ".txt")):
+            place = f"{name}, line {line}"
+    return place
+
+
+def _sentence(words: str | None) -> str:
+    """Return what Jinja says, short and on one line, as a sentence."""
+    return brief(words or "unknown trouble", _SHOWN)[1:-1].removesuffix(".") + "."

@@ -1,0 +1,101 @@
+"""The Jinja that templates are written in: nothing beyond their variables can be reached, and nothing be changed.
+
+Jinja's own sandbox refuses attributes that begin with an underscore and methods that change something. Beyond that only
+what is listed here may be called: a hole found in a method or a function that mail has no use for is then none of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import StrictUndefined, Undefined
+from jinja2.runtime import BlockReference, Context, LoopContext, Macro
+from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
+
+from outspool.errors import TemplateError, brief
+from outspool.services.template_limits import Meter, filters, values_of
+
+GLOBALS: Mapping[str, Any] = {"range": safe_range, "dict": dict}
+
+_OF_TEMPLATES = (Macro, LoopContext, BlockReference)
+_OF_VALUES = (str, int, float, list, tuple, dict)
+_NO_TEXT = (list, tuple, dict)
+_METHODS = frozenset(
+    {
+        *("capitalize", "casefold", "count", "endswith", "find", "get", "isalnum", "isalpha", "isdigit", "items"),
+        *("keys", "lower", "lstrip", "removeprefix", "removesuffix", "rstrip", "split", "splitlines", "startswith"),
+        *("strip", "title", "upper", "values"),
+    }
+)
+"""What may be called on text, numbers, lists and objects: none of it makes much out of little."""
+
+_UNCOUNTED_TEST = "in"
+"""As a test it searches one list for each item of another, in one go: lists in lists take hours."""
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """A Jinja environment for one filling-in, held to its `meter`."""
+
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self, meter: Meter, *, autoescape: bool) -> None:
+        """Know the few functions, filters and methods that templates of mail need."""
+        super().__init__(
+            autoescape=autoescape,
+            undefined=StrictUndefined,
+            finalize=self._written,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            cache_size=0,
+        )
+        self.meter = meter
+        self.globals = dict(GLOBALS)
+        self.filters = filters(meter)
+        del self.tests[_UNCOUNTED_TEST]
+
+    def _written(self, value: Any) -> Any:
+        """Return what is written for `value`: of None nothing."""
+        if value is None:
+            return ""
+        if isinstance(value, _NO_TEXT):
+            raise TemplateError("A list or an object stands where text should.", "Write what is in it, one by one.")
+        if callable(value) and not isinstance(value, Undefined):
+            raise TemplateError("A function stands where text should.", 'Call it, or write value["name"].')
+        text = value if isinstance(value, str) else str(value)
+        self.meter.make(len(text))
+        return text
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return what ``obj.attribute`` means; what an object of the caller holds comes before its methods."""
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+    def is_safe_callable(self, obj: Any) -> bool:
+        """Whether a template may call `obj`."""
+        owner = getattr(obj, "__self__", obj)
+        if isinstance(owner, _OF_TEMPLATES) or any(obj is known for known in GLOBALS.values()):
+            return True
+        return isinstance(owner, _OF_VALUES) and getattr(obj, "__name__", "") in _METHODS
+
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call `obj`, if it may be called and there is time."""
+        self.meter.turn()
+        if not isinstance(obj, Undefined) and not self.is_safe_callable(obj):
+            name = getattr(obj, "__name__", type(obj).__name__)
+            raise TemplateError(f"{brief(name)} cannot be called in a template.")
+        return context.call(obj, *args, **kwargs)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Compute ``left operator right``, unless that could be huge."""
+        if operator == "**":
+            raise TemplateError("The operator ** is not available in templates.")
+        if operator == "+":
+            self.meter.sum(left, right)
+        elif operator == "*":
+            self.meter.product(left, right)
+        elif operator == "%" and isinstance(left, str):
+            self.meter.formatting(left, values_of(right))
+        return super().call_binop(context, operator, left, right)

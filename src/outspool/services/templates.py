@@ -1,0 +1,154 @@
+"""Templates: what there are, and emails written from them. Rendered once, at acceptance, and frozen in the email."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from outspool.errors import InvalidArgument, TemplateError, brief
+from outspool.ports import TemplateSource
+from outspool.services.intake import Draft
+from outspool.services.style_inlining import STACK_BYTES, inlined
+from outspool.services.template_files import TemplateFiles, TemplateShelf
+
+T = TypeVar("T")
+
+MAX_VARIABLES = 1_000_000
+"""Bytes of all variables together, as JSON."""
+
+_THREADS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateCard:
+    """What a caller must know of a template: which variables it needs, and the defaults of those it does not.
+
+    `trouble` says why a template cannot be used; the rest is then empty.
+    """
+
+    name: str
+    description: str = ""
+    subject: str = ""
+    required: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    trouble: str = ""
+
+
+class Templates:
+    """The templates of this outbox. Each method raises `TemplateError`."""
+
+    def __init__(self, sources: Sequence[TemplateSource]) -> None:
+        """A template of an earlier source hides one of a later that has the same name."""
+        self._shelf = TemplateShelf(sources)
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def listed(self) -> list[TemplateCard]:
+        """Return a card of every template, by name."""
+        return await self._in_thread(lambda: [self._card(name) for name in self._shelf.names()])
+
+    async def shown(self, name: str) -> tuple[TemplateCard, Mapping[str, str]]:
+        """Return the card of one template, and the text of its files by their names."""
+        return await self._in_thread(lambda: (self._read_card(self._shelf.template(name)), self._shelf.sources(name)))
+
+    async def written(self, draft: Draft) -> Draft:
+        """Return `draft` with the subject, text and HTML of the template it names; one that names none as it is.
+
+        A subject in the draft stays. Raises `InvalidArgument` for a template beside a body, and for variables
+        without a template.
+        """
+        name = draft.template
+        if name is None:
+            if draft.variables:
+                raise InvalidArgument("variables are given without a template.", "Name it in `template`.")
+            return draft
+        _check_variables(draft.variables)
+        if draft.body is not None or draft.html is not None:
+            raise InvalidArgument("template is given beside body or html.", "Give the one or the other.")
+        return await self._in_thread(lambda: self._fill(name, draft))
+
+    def _card(self, name: str) -> TemplateCard:
+        try:
+            return self._read_card(self._shelf.template(name))
+        except TemplateError as error:
+            return TemplateCard(name=name, trouble=error.message)
+
+    def _read_card(self, files: TemplateFiles) -> TemplateCard:
+        from outspool.services.template_rendering import variables_of
+
+        written = [file for file in (files.html, files.text) if file is not None]
+        names = variables_of(files.front.subject, written, self._shelf.body)
+        return TemplateCard(
+            name=files.name,
+            description=files.front.description,
+            subject=files.front.subject,
+            required=tuple(sorted(names.required - files.front.defaults.keys())),
+            defaults={**dict.fromkeys(sorted(names.optional)), **files.front.defaults},
+        )
+
+    def _fill(self, name: str, draft: Draft) -> Draft:
+        from outspool.services.template_rendering import Rendering
+
+        files = self._shelf.template(name)
+        rendering = Rendering(self._shelf.body, _checked(draft.variables, self._read_card(files)))
+        subject = draft.subject or rendering.subject(files.front.subject)
+        if not subject:
+            raise TemplateError(f"The template {brief(name)} has no subject.", "Give `subject`.")
+        text = None if files.text is None else rendering.file(files.text, is_html=False)
+        html = None if files.html is None else inlined(rendering.file(files.html, is_html=True), name)
+        return replace(draft, subject=subject, body=text, html=html, template=None, variables={})
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Compute in a thread of our own, which has the stack that inlining needs."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="templates")
+        before = threading.stack_size(STACK_BYTES)
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._threads, work)  # starts the thread
+        finally:
+            threading.stack_size(before)
+        return await future
+
+
+def _check_variables(given: Mapping[str, Any]) -> None:
+    """Raise `InvalidArgument` for what JSON cannot hold, or for too much of it."""
+    try:
+        size = len(json.dumps(given, ensure_ascii=False, allow_nan=False).encode())
+    except (ValueError, TypeError, RecursionError):
+        raise InvalidArgument("variables cannot be read.", "Give text, numbers, lists and objects.") from None
+    if size > MAX_VARIABLES:
+        raise InvalidArgument(f"variables are {size:,} bytes long; {MAX_VARIABLES:,} are the most.", "Give less.")
+
+
+def _checked(given: Mapping[str, Any], card: TemplateCard) -> dict[str, Any]:
+    """Return the variables to fill in: `given` ones, and defaults for the others. Raises `TemplateError`.
+
+    None counts as not given.
+    """
+    named = f"The template {brief(card.name)}"
+    known = [*card.required, *card.defaults]
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name[:64], known, n=1, cutoff=0.5)
+            meant = f"Did you mean {brief(near[0])}?" if near else f"It has: {', '.join(known) or 'none'}."
+            raise TemplateError(f"{named} has no variable {brief(name)}.", meant)
+    values = {name: value for name, value in given.items() if value is not None}
+    if missing := [name for name in card.required if name not in values]:
+        noun = "variable" if len(missing) == 1 else "variables"
+        raise TemplateError(f"{named} needs the {noun} {', '.join(missing)}.", "Give them in `variables`.")
+    for name, value in values.items():
+        _check_kind(name, value, card.defaults.get(name))
+    # Those without a default stay undefined, which the template asks after.
+    return {name: value for name, value in card.defaults.items() if value is not None} | values
+
+
+def _check_kind(name: str, value: object, default: object) -> None:
+    """Raise `TemplateError` for a list where an object is meant, and the like: text stands where text may."""
+    for kind, called in ((list, "a list"), (dict, "an object")):
+        if isinstance(default, kind) and not isinstance(value, kind):
+            raise TemplateError(f"The variable {brief(name)} must be {called}.")

@@ -1,0 +1,101 @@
+"""Content-transfer-encodings (RFC 2045 §6): octets as short lines of ASCII that no relay has a reason to change.
+
+All lines end in CRLF and have 76 columns at most. Large input is worked on in blocks: one call into C over megabytes
+would make every other thread wait for it.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from binascii import b2a_base64, b2a_qp
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+
+LONGEST_LINE = 76
+BYTES_PER_LINE = LONGEST_LINE // 4 * 3
+"""What one line of base64 carries."""
+_BLOCK = 256 * BYTES_PER_LINE
+
+_LITERAL = bytes(range(0x20, 0x7F)) + b"\t\n"
+_LAST_CHARACTER = re.compile(rb"(=[0-9A-F]{2}|.)\Z")
+
+
+def encoded_text(raw: bytes, *, is_last: bool = False) -> tuple[str, bytes]:
+    """Return the name and the result of the most legible encoding that is safe and short, for LF-ended UTF-8 text.
+
+    `is_last`: nothing follows in the message, so that its final line end is not free to be left out.
+    """
+    odd = len(raw.translate(None, _LITERAL))
+    if not odd and _is_plain(raw) and (raw.endswith(b"\n") or not (is_last and raw)):
+        return "7bit", raw.replace(b"\n", b"\r\n")
+    if 6 * odd <= len(raw):
+        return "quoted-printable", _quoted_printable(raw, is_last=is_last)
+    return "base64", base64_lines(raw.replace(b"\n", b"\r\n"))
+
+
+def base64_lines(raw: bytes) -> bytes:
+    """Return `raw` as lines of base64, full ones but for the last, each with its line end.
+
+    What is cut at multiples of `BYTES_PER_LINE` can be encoded piece by piece.
+    """
+    if len(raw) <= _BLOCK:
+        return _base64_block(raw)
+    return b"".join([_base64_block(raw[start : start + _BLOCK]) for start in range(0, len(raw), _BLOCK)])
+
+
+async def base64_stream(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Yield `base64_lines` of what `chunks` are together, whole lines at a time."""
+    rest = b""
+    async for chunk in chunks:
+        raw = rest + chunk
+        whole = len(raw) - len(raw) % BYTES_PER_LINE
+        rest = raw[whole:]
+        if whole:
+            yield base64_lines(raw[:whole])
+    if rest:
+        yield base64_lines(rest)
+
+
+def base64_size(size: int) -> int:
+    """Return the octets that `base64_lines` makes of `size` bytes."""
+    encoded = (size + 2) // 3 * 4
+    return encoded + 2 * -(-encoded // LONGEST_LINE)
+
+
+def _base64_block(raw: bytes) -> bytes:
+    encoded = b2a_base64(raw, newline=False)
+    whole, rest = divmod(len(encoded), LONGEST_LINE)
+    # The quickest way to cut a string of bytes into many of one length: in C, at one go.
+    lines = struct.unpack(f"{LONGEST_LINE}s" * whole + f"{rest}s", encoded)
+    return b"\r\n".join((*lines, b"") if rest else lines)
+
+
+def _is_plain(raw: bytes) -> bool:
+    """Whether printable ASCII may stand as it is: short lines, no space at an end that relays strip, no boundary."""
+    return not (
+        b" \n" in raw
+        or b"\t\n" in raw
+        or raw.endswith((b" ", b"\t"))
+        or raw.startswith(b"--=_")
+        or b"\n--=_" in raw
+        or max(map(len, raw.split(b"\n"))) > LONGEST_LINE
+    )
+
+
+def _quoted_printable(raw: bytes, *, is_last: bool) -> bytes:
+    encoded = b"".join([b2a_qp(block, istext=True) for block in _blocks_of_lines(raw)])
+    if is_last and not encoded.endswith(b"\n"):
+        # A soft line break says that the line end which the message must have is none of the text.
+        head, lf, line = encoded.rpartition(b"\n")
+        if len(line) == LONGEST_LINE:
+            line = _LAST_CHARACTER.sub(rb"=\n\1", line)
+        encoded = b"".join((head, lf, line, b"=\n"))
+    return encoded.replace(b"\n", b"\r\n")
+
+
+def _blocks_of_lines(raw: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(raw):
+        end = raw.find(b"\n", start + _BLOCK) + 1 or len(raw)
+        yield raw[start:end]
+        start = end

@@ -1,0 +1,64 @@
+"""Emails to compose, and how a stranger's program reads what came of them."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import re
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from uuid import UUID
+
+from outspool.domain.email import Content, Email, Mailbox
+from outspool.domain.status import EmailStatus
+from outspool.services.composer import new_message_id
+
+AT = datetime(2026, 11, 22, 9, 30, 15, 999_999, tzinfo=UTC)
+ID = UUID("0191e3a2-7c00-7000-8000-0123456789ab")
+SENDER = Mailbox(address="me@example.org", name="Me")
+ANN = Mailbox(address="ann@example.com")
+
+
+def an_email(**content: object) -> Email:
+    """Return an accepted email; whatever is not given is plain."""
+    fields: dict[str, object] = {"sender": SENDER, "to": (ANN,), "subject": "Hello", "body": "Hi\n"}
+    return Email(
+        id=ID,
+        status=EmailStatus.QUEUED,
+        content=Content(**(fields | content)),  # type: ignore[arg-type]
+        recipients=(),
+        message_id=new_message_id(ID, SENDER),
+        date=AT,
+        created_at=AT,
+        due_at=AT,
+        expires_at=AT,
+    )
+
+
+def parsed(raw: bytes) -> EmailMessage:
+    """Read a message as a modern Python program does."""
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def as_received(raw: bytes) -> bytes:
+    """Return what a server stores: SMTP ends the last line if the message does not (RFC 5321 §4.1.1.4)."""
+    return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
+
+
+def text_of(message: EmailMessage, subtype: str) -> str:
+    """Return the text of the part of this subtype with LF line ends."""
+    part = next(p for p in message.walk() if p.get_content_type() == f"text/{subtype}")
+    assert isinstance(part, EmailMessage)
+    return str(part.get_content()).replace("\r\n", "\n")
+
+
+def assert_wire_safe(raw: bytes) -> None:
+    """Assert what every server on the way may count on."""
+    raw.decode("ascii")
+    assert b"\0" not in raw
+    assert not re.search(rb"\r(?!\n)|(?<!\r)\n", raw), "a bare CR or LF"
+    assert max(map(len, raw.split(b"\r\n"))) <= 998
+    head, _, _ = raw.partition(b"\r\n\r\n")
+    assert not re.search(rb"\r\n[ \t]*(\r\n|\Z)", head), "a folded line of nothing"
