@@ -63,10 +63,12 @@ async def _run(parts: Sequence[str], scale: Scale, *, shows_only: bool) -> list[
 async def _one(part: str, here: Ground, described: dict[str, str]) -> Run:
     busy, began = load(), time.perf_counter()
     tables = await PARTS[part](here)
+    seconds = time.perf_counter() - began
+    sys.stderr.write(f"{part} took {seconds:.0f} s\n")
     return Run(
         part=part,
         date=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        seconds=time.perf_counter() - began,
+        seconds=seconds,
         load=busy,
         machine=described,
         tables=tuple(tables),

@@ -27,7 +27,7 @@ SQLITE, POSTGRES = "SQLite", "Postgres"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much of everything: the defaults are a full run, `SMOKE` the same in miniature."""
+    """How much of everything: the defaults are a full run, `SMOKE` the same in miniature, in less than a minute."""
 
     servers_on: tuple[str, ...] = (SQLITE, POSTGRES)
     """Databases under the programs that are measured from outside."""
@@ -57,6 +57,10 @@ class Scale:
     """Emails accepted and sent before memory is looked at."""
     settling: float = 3.0
     """Seconds until a server that was started, or has sent its last, does nothing more."""
+    lead: float = 5.0
+    """Seconds for a worker to start before anything is due."""
+    installs: bool = True
+    """Whether rivals that must be installed into environments of their own take part."""
 
 
 SMOKE = Scale(
@@ -73,9 +77,11 @@ SMOKE = Scale(
     batches=(1, 50),
     history=(500, 2000),
     looks=2,
-    timed=40,
+    timed=20,
     remembered=(50,),
-    settling=0.5,
+    settling=0.2,
+    lead=2.0,
+    installs=False,
 )
 
 
