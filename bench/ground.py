@@ -7,12 +7,14 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from support.postgres import PostgresServer, fresh_database
 
+from bench.history import write_history
 from bench.sink import Sink, running_sink
 from outspool.app.runtime import Outspool
 from outspool.settings import Settings
@@ -45,8 +47,8 @@ class Scale:
     connections: tuple[int, ...] = (1, 4, 16)
     workers: tuple[int, ...] = (1, 2, 4)
     batches: tuple[int, ...] = (1, 50, 200)
-    history: tuple[int, ...] = (10_000, 1_000_000)
-    """Rows of old mail, the first size the one that others are compared with."""
+    history: tuple[int, ...] = (10_000, 1_000_000, 10_000_000)
+    """Rows of old mail: others are compared with the first size, and the last is partitioned too."""
     looks: int = 30
     """Times that each query is asked in a turn."""
     timed: int = 1000
@@ -93,6 +95,9 @@ class Ground:
     folder: Path
     sink: Sink
     postgres: PostgresServer
+    kept: ExitStack
+    """What stays until the end, for parts to come."""
+    _histories: dict[int, str] = field(default_factory=dict)
 
     def new_folder(self) -> Path:
         """Return an empty folder."""
@@ -112,6 +117,15 @@ class Ground:
         """Yield the URLs of empty databases for programs that are measured from outside, by their kind."""
         with ExitStack() as stack:
             yield {kind: stack.enter_context(self.database(kind)) for kind in self.scale.servers_on}
+
+    async def history(self, rows: int) -> str:
+        """Return the URL of a Postgres database with so much old mail: filled for the first who asks, and kept."""
+        if rows not in self._histories:
+            url = self.kept.enter_context(self.database(POSTGRES))
+            async with self.outspool(url) as outspool:
+                await write_history(outspool, rows, until=datetime.now(UTC))
+            self._histories[rows] = url
+        return self._histories[rows]
 
     def variables(self, database_url: str, **more: object) -> dict[str, str]:
         """Return the environment of an outspool that delivers to the sink, with no limits in its way."""
@@ -144,4 +158,5 @@ async def ground(scale: Scale) -> AsyncIterator[Ground]:
         PostgresServer(fsync=True, shared_buffers="128MB") as postgres,
     ):
         async with running_sink() as sink:
-            yield Ground(scale=scale, folder=Path(folder), sink=sink, postgres=postgres)
+            with ExitStack() as kept:
+                yield Ground(scale=scale, folder=Path(folder), sink=sink, postgres=postgres, kept=kept)

@@ -11,6 +11,7 @@ from bench.parts.deliver import deliver
 from bench.parts.due import due
 from bench.parts.history import history
 from bench.parts.memory import memory
+from bench.parts.partitions import partitions
 from bench.parts.queue import queue
 from bench.parts.rivals import rivals
 from bench.parts.start import start
@@ -19,5 +20,5 @@ from bench.table import Table
 Part = Callable[[Ground], Awaitable[Sequence[Table]]]
 
 PARTS: Mapping[str, Part] = MappingProxyType(
-    {part.__name__: part for part in (start, accept, rivals, deliver, queue, history, due, memory)}
+    {part.__name__: part for part in (start, accept, rivals, deliver, queue, history, partitions, due, memory)}
 )
