@@ -155,7 +155,7 @@ async def ground(scale: Scale) -> AsyncIterator[Ground]:
     """Make one, and clear it away."""
     with (
         tempfile.TemporaryDirectory(prefix="outspool-bench-") as folder,
-        PostgresServer(fsync=True, shared_buffers="128MB") as postgres,
+        PostgresServer(fsync=True, shared_buffers="128MB", max_wal_size="1GB") as postgres,
     ):
         async with running_sink() as sink:
             with ExitStack() as kept:
