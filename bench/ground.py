@@ -55,8 +55,8 @@ class Scale:
     """Emails with a time of their own."""
     per_second: int = 20
     """How many of those come due in a second, when they are spread out."""
-    remembered: tuple[int, ...] = (1000, 10_000)
-    """Emails accepted and sent before memory is looked at."""
+    remembered: tuple[int, ...] = (1000, 100_000)
+    """Emails accepted and sent before memory is looked at; with Postgres, and by others, only the first number."""
     settling: float = 3.0
     """Seconds until a server that was started, or has sent its last, does nothing more."""
     lead: float = 5.0
