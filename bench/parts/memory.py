@@ -26,10 +26,14 @@ async def memory(ground: Ground) -> Sequence[Table]:
     )
     rival = McpEmailServer(ground)
     with ground.databases() as urls:
-        ours = {f"outspool, {kind}": ground.variables(url) for kind, url in urls.items()}
         contenders = {
             "bare MCPServer": partial(_bare, ground, ground.variables(urls[SQLITE])),
-            **{name: partial(_sending, ground, variables) for name, variables in ours.items()},
+            **{
+                f"outspool, {kind}": partial(
+                    _sending, ground, ground.variables(url), ground.scale.remembered[: None if kind == SQLITE else 1]
+                )
+                for kind, url in urls.items()
+            },
             rival.name: partial(_rival, ground, rival),
         }
         return [await take_turns(table, contenders, rounds=1)]
@@ -42,14 +46,14 @@ async def _bare(ground: Ground, variables: Mapping[str, str]) -> Figures:
         return _named("idle", memory_mb(server.pid))
 
 
-async def _sending(ground: Ground, variables: Mapping[str, str]) -> Figures:
+async def _sending(ground: Ground, variables: Mapping[str, str], numbers: Sequence[int]) -> Figures:
     figures = await _idle(ground, variables, "first start")
     async with over_stdio(OUTSPOOL, variables, ground.new_folder()) as server:
         await server.call("list_emails", {})
         await asyncio.sleep(ground.scale.settling)
         figures |= _named("idle", memory_mb(server.pid))
         sent = 0
-        for number in ground.scale.remembered:
+        for number in numbers:
             await ground.sink.clear()
             await server.load("send_email", EMAIL | {"wait": 0}, calls=number - sent, callers=_AT_ONCE)
             await ground.sink.wait_for(number - sent, within=_PATIENCE)
