@@ -40,6 +40,8 @@ class Scale:
     """Rounds of what takes a second."""
     calls: int = 100
     calls_at_once: int = 500
+    sends_too: bool = True
+    """Whether accepting is also measured in servers that send meanwhile."""
     emails: int = 2000
     """Of 4 KB, in the queue when a worker begins."""
     large_emails: int = 40
@@ -72,6 +74,7 @@ SMOKE = Scale(
     starts=1,
     calls=20,
     calls_at_once=50,
+    sends_too=False,
     emails=60,
     large_emails=2,
     connections=(4,),

@@ -6,7 +6,7 @@ they are. What the design of the copies is, and why:
 - The partitions are ranges of the email's id, which begins with the time (UUIDv7). Every statement names emails by id
   and so finds its partition by itself, and the id alone remains the primary key. Ranges of `created_at` would need
   it in every key, and `get_status` would have to ask every partition.
-- Recipients, tags and events are partitioned by the same ids, so that a month goes with all that belongs to it.
+- Recipients, tags, attachments and events are partitioned by the same ids, so that a month goes with all that is its.
 - Foreign keys lead from each month to the same month. One between the whole tables would have Postgres look through
   all of them before it lets go of a month.
 - An idempotency key is unique within its month alone: Postgres keeps nothing unique over all partitions that does not
@@ -24,13 +24,15 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
 
 from bench.history import execute
-from outspool.adapters.sql_tables import emails, events, recipients, tags
+from outspool.adapters.sql_tables import attachments, emails, events, recipients, tags
 from outspool.adapters.uuid7 import least_id
 
 SCHEMA = "monthly"
 _LONGEST_MONTH = timedelta(days=31)
 
-PARTITIONED: Mapping[sa.Table, str] = {emails: "id", recipients: "email_id", tags: "email_id", events: "email_id"}
+PARTITIONED: Mapping[sa.Table, str] = {emails: "id"} | dict.fromkeys(
+    (recipients, tags, attachments, events), "email_id"
+)
 """Each table with the column that decides in which month a row belongs."""
 
 
@@ -79,7 +81,7 @@ def _bonds(begins: Sequence[datetime]) -> Iterator[str]:
     for month in begins:
         of_emails = partition(emails, month)
         yield f"CREATE UNIQUE INDEX ON {of_emails} (lane, idempotency_key)"
-        for table in (recipients, tags, events):
+        for table in (recipients, tags, attachments, events):
             foreign = f"FOREIGN KEY (email_id) REFERENCES {of_emails} (id) ON DELETE CASCADE"
             yield f"ALTER TABLE {partition(table, month)} ADD {foreign} NOT VALID"
     numbers = "pg_get_serial_sequence('public.events', 'id')"
