@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 from bench.ground import EMAIL, OUTSPOOL, SQLITE, Ground
-from bench.processes import memory_mb
+from bench.processes import memory_mb, peak_mb
 from bench.rivals.mcp_email_server import McpEmailServer
 from bench.servers import BARE, over_stdio
 from bench.table import Figures, Table, take_turns
 
 _AT_ONCE = 20
 _PATIENCE = 1200.0
+_FILE_MB = 25
 
 
 async def memory(ground: Ground) -> Sequence[Table]:
@@ -60,7 +62,24 @@ async def _sending(ground: Ground, variables: Mapping[str, str], numbers: Sequen
             await asyncio.sleep(ground.scale.settling)
             figures |= _named(f"after {number:,}", memory_mb(server.pid))
             sent = number
-    return figures
+    return figures | await _with_a_file(ground, variables)
+
+
+async def _with_a_file(ground: Ground, variables: Mapping[str, str]) -> dict[str, float]:
+    """Send one email with a large file and see how much more a server holds at the worst moment."""
+    folder = ground.new_folder()
+    file = folder / "large.bin"
+    file.write_bytes(os.urandom(_FILE_MB * 10**6))
+    roots = {"EMAIL_ATTACHMENT_ROOTS": str(folder), "EMAIL_MAX_MESSAGE_MB": str(2 * _FILE_MB)}
+    async with over_stdio(OUTSPOOL, {**variables, **roots}, folder) as server:
+        await ground.sink.clear()
+        await server.call("send_email", EMAIL)
+        await asyncio.sleep(ground.scale.settling)
+        idle = memory_mb(server.pid)["PSS MB"]
+        with peak_mb(server.pid) as peak:
+            await server.call("send_email", EMAIL | {"attachments": [{"path": str(file)}]})
+            await ground.sink.wait_for(2, within=_PATIENCE)
+        return {f"{_FILE_MB} MB attachment, more PSS MB": peak() - idle}
 
 
 async def _idle(ground: Ground, variables: Mapping[str, str], when: str) -> dict[str, float]:
