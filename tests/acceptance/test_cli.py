@@ -345,6 +345,7 @@ def test_an_interrupted_wait_says_that_the_email_is_accepted(stdio: Stage, insid
         deadline = time.monotonic() + _PATIENCE
         while not (found := result(inside("list", "--query", stdio.topic, "--json"))["emails"]):
             assert time.monotonic() < deadline
+        inside.until(found[0]["id"], "sending")
         stdio.sink.fail()
         sending.send_signal(signal.SIGINT)
         _, complaint = sending.communicate(timeout=_PATIENCE)
