@@ -41,6 +41,7 @@ class Search:
     recipient: str | None = None
     query: str | None = None
     tag: str | None = None
+    series: UUID | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     limit: int = 20
@@ -189,12 +190,24 @@ class EmailStore(Protocol):
         """
         ...
 
+    async def add_all(self, asked: Sequence[tuple[Email, Event]]) -> Sequence[Email]:
+        """Commit new emails at once, or none of them, like `add`; return what stands for each.
+
+        Raises `IdempotencyConflict`, which says whose key it is, when one of them cannot be stored; `RateLimited` when
+        there is no room for all, `InvalidArgument` when there never will be. Nothing is stored then.
+        """
+        ...
+
     async def get(self, email_id: UUID) -> Email | None:
         """Return the email with its events, oldest first, or None."""
         ...
 
     async def version(self, email_id: UUID) -> int | None:
         """Return the email's version, None when there is no such email."""
+        ...
+
+    async def get_all(self, ids: Sequence[UUID]) -> Sequence[Email]:
+        """Return those of these emails that there are, in this order, without events."""
         ...
 
     async def settled(self, ids: Collection[UUID]) -> frozenset[UUID]:
@@ -232,11 +245,34 @@ class EmailStore(Protocol):
         ...
 
 
+class SeriesStore(Protocol):
+    """The series of the outbox, as the dispatchers of all processes share them. Raises like `EmailStore`."""
+
+    async def upcoming(self, *, limit: int) -> Sequence[tuple[UUID, datetime]]:
+        """Return which series go on, with the time of their next email (UTC), the soonest first."""
+        ...
+
+    async def advance(self, series: Email, email: Email, event: Event) -> bool:
+        """Commit at once that `email` was made, with its first `event`, and where its `series` stands after it.
+
+        It happens only when the series recurs and its stored version is `series.version`; otherwise False is returned
+        and nothing changes. Of one time of a series there is never a second email. Raises `RateLimited`, and changes
+        nothing, when there is no room for the email now.
+        """
+        ...
+
+    async def halt(self, series: Email, event: Event) -> bool:
+        """Commit that the series stands still, for its `problem`; guarded like `advance`."""
+        ...
+
+
 class Queue(Protocol):
     """The waiting part of the outbox, as the dispatchers of all processes share it. Raises like `EmailStore`."""
 
     async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
-        """Take up to `limit` due emails for `lease`, by priority, then by due time, and set them ``sending``.
+        """Take up to `limit` due emails for `lease`, as their priority and due time give them a turn (`Priority`).
+
+        They are ``sending`` then.
 
         With `deferred_too` false (the account rests) ``deferred`` emails stay where they are until they expire.
         No email is ever given to two leases.

@@ -352,3 +352,20 @@ def test_an_interrupted_wait_says_that_the_email_is_accepted(stdio: Stage, insid
     assert sending.returncode == 130
     assert complaint == f"Accepted, and not canceled: see `outspool show {found[0]['id']}`.\n"
     assert inside.until(found[0]["id"], "sent")["attempts"] == 1
+
+
+def test_a_series_is_made_listed_paused_resumed_and_canceled(inside: Inside) -> None:
+    rule = ("--recurrence", "0 9 * * mon", "--timezone", "Europe/Berlin", "--until", "2199-12-31", "--count", "5")
+    sent = inside("send", "--to", "ann@example.com", "--subject", inside.stage.topic, "--body", "Hi", *rule, "--json")
+    series = result(sent)
+    assert series["status"] == "recurring"
+    name = series["id"]
+    shown = inside("show", name).stdout
+    assert "0 9 * * mon in Europe/Berlin, until " in shown
+    assert "5 times" in shown
+    assert name in inside("list", "--status", "recurring").stdout
+    assert result(inside("list", "--series", name, "--json"))["emails"] == []
+    assert result(inside("pause", name, "--json"))["status"] == "paused"
+    assert result(inside("resume", name, "--json"))["scheduled_at"] == series["scheduled_at"]
+    assert result(inside("cancel", name, "--json"))["status"] == "canceled"
+    assert inside("pause", name).returncode != 0

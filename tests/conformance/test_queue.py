@@ -24,7 +24,7 @@ AFTER_LEASE = NOW + timedelta(seconds=31)
 
 async def test_what_is_due_leaves_by_priority_then_by_time(box: Outlet) -> None:
     due = NOW - timedelta(minutes=1)
-    low = await box.accept(an_email(priority=Priority.LOW, due=due - timedelta(hours=1)))
+    low = await box.accept(an_email(priority=Priority.LOW, due=due - timedelta(minutes=30)))
     late = await box.accept(an_email(due=due))
     later = await box.accept(an_email(due=due + timedelta(seconds=1)))
     high = await box.accept(an_email(priority=Priority.HIGH, due=due + timedelta(seconds=2)))
@@ -32,6 +32,30 @@ async def test_what_is_due_leaves_by_priority_then_by_time(box: Outlet) -> None:
     claimed = await box.claim()
     assert [email.id for email in claimed] == [high.id, late.id, later.id, low.id]
     assert {email.status for email in claimed} == {S.SENDING}
+
+
+async def test_what_is_low_waits_an_hour_behind_the_rest_and_not_for_ever(box: Outlet) -> None:
+    low = await box.accept(an_email(priority=Priority.LOW, due=NOW - timedelta(hours=1)))
+    normal = [await box.accept(an_email(due=NOW - timedelta(seconds=seconds))) for seconds in (1, 0, -1)]
+    first, second, third = normal
+    assert [email.id for email in await box.claim(limit=1)] == [first.id]
+    assert [email.id for email in await box.claim(limit=1)] == [low.id]
+    assert [email.id for email in await box.claim(at=NOW + timedelta(seconds=1))] == [second.id, third.id]
+
+
+async def test_what_is_high_leaves_before_all_that_has_waited_less_than_a_day(box: Outlet) -> None:
+    ages = timedelta(hours=25), timedelta(hours=23)
+    oldest, old = [await box.accept(an_email(due=NOW - age)) for age in ages]
+    high = await box.accept(an_email(priority=Priority.HIGH, due=NOW))
+    assert [email.id for email in await box.claim(limit=2)] == [oldest.id, high.id]
+    assert [email.id for email in await box.claim(limit=2)] == [old.id]
+
+
+async def test_a_claim_of_few_takes_the_first_of_all_and_leaves_the_rest_free(box: Outlet, other: Outlet) -> None:
+    due = {p: [await box.accept(an_email(priority=p)) for _ in range(4)] for p in Priority}
+    assert [email.id for email in await box.claim(limit=2)] == [email.id for email in due[Priority.HIGH][:2]]
+    rest = [email.id for p in (Priority.HIGH, Priority.NORMAL, Priority.LOW) for email in due[p]][2:]
+    assert [email.id for email in await other.claim(limit=20)] == rest
 
 
 async def test_no_email_is_claimed_twice_by_racing_workers(box: Outlet, other: Outlet) -> None:

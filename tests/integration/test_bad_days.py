@@ -43,7 +43,7 @@ async def running(sink: SmtpSink, url: str, folder: Path, *, worker: bool = True
         yield app
 
 
-async def accept(app: Outspool, to: str = "ann@example.com", body: str = "Hi.", **when: str) -> Email:
+async def accept(app: Outspool, to: str = "ann@example.com", body: str = "Hi.", **when: Any) -> Email:
     return await app.outbox.accept(Draft(to=[to], body=body), when=When(**when) if when else None)
 
 

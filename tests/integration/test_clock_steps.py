@@ -29,8 +29,8 @@ QUICK = Pace(beat_seconds=0.1, poll_seconds=0.1)
 HOURS = timedelta(hours=3)
 
 
-async def accept(app: Outspool, to: str = "ann@example.com", **when: str) -> Email:
-    return await app.outbox.accept(Draft(to=[to], body="x"), when=When(**when) if when else None)
+async def accept(app: Outspool, to: str = "ann@example.com", *, delay: str | None = None) -> Email:
+    return await app.outbox.accept(Draft(to=[to], body="x"), when=When(delay=delay) if delay else None)
 
 
 async def until(app: Outspool, email: Email, *statuses: EmailStatus) -> Email:

@@ -17,6 +17,7 @@ from support.outbox_samples import NOW, Outlet, a_lease, an_email, as_sent, outl
 from outspool.adapters.sql_rows import email_values, event_values, recipient_values
 from outspool.adapters.sql_tables import emails, events, recipients, tags
 from outspool.domain.email import Email, Event, Mailbox
+from outspool.domain.recurrence import Recurrence
 from outspool.domain.status import EmailStatus
 from outspool.ports import Search
 
@@ -25,7 +26,7 @@ GROWING = "|".join(table.name for table in (emails, recipients, events, tags))
 WHOLE_TABLE = {
     "postgres": re.compile(rf"Seq Scan on ({GROWING})\b"),
     # The partial indexes hold what waits or is under way alone, so to walk along them is what they are for.
-    "sqlite": re.compile(rf"SCAN ({GROWING})\b(?! USING (COVERING )?INDEX emails_(due|leased))"),
+    "sqlite": re.compile(rf"SCAN ({GROWING})\b(?! USING (COVERING )?INDEX emails_(due|leased|recurring))"),
 }
 
 pytestmark = pytest.mark.timeout(300)
@@ -146,6 +147,15 @@ async def update(box: Outlet) -> None:
     assert await box.revise(replace(email, content=to), event)
 
 
+async def make_of_a_series(box: Outlet) -> None:
+    rule = Recurrence(cron="0 9 * * *", timezone="UTC")
+    series = await box.accept(an_email(due=NOW, status=EmailStatus.RECURRING, recurrence=rule))
+    assert await box.series.upcoming(limit=10)
+    made = replace(an_email(at=NOW), series_id=series.id, occurs_at=NOW)
+    assert await box.series.advance(series, made, Event(at=NOW, status=made.status, code="accepted"))
+    assert (await box.store.find(Search(series=series.id))).emails
+
+
 def find(**search: Any) -> Callable[[Outlet], Awaitable[None]]:
     """Return a look at a page that must hold something."""
 
@@ -166,6 +176,7 @@ HOT: dict[str, Callable[[Outlet], Awaitable[None]]] = {
     "wait": settled,
     "by_key": by_key,
     "add under a known key": add_under_a_known_key,
+    "make an email of a series, and list what it made": make_of_a_series,
     "list by status": find(status=EmailStatus.FAILED),
     "list by recipient": find(recipient="USER7@example.com"),
     "list by tag": find(tag="tag7"),
@@ -189,6 +200,19 @@ async def test_an_update_reads_no_whole_table(old_box: Outlet) -> None:
     with plans() as found:
         await update(old_box)
     assert not [plan for plan in found if WHOLE_TABLE[kind].search(plan)]
+
+
+async def test_what_is_due_and_what_comes_next_are_ranges_of_the_index_of_each_priority(old_box: Outlet) -> None:
+    literal = r"(?:\d|'\d'::smallint)"
+    ranges = (
+        rf"rank = {literal}\) AND \(due_at"
+        if old_box.database.is_postgres
+        else r"emails_due \(rank=\? AND due_at[<>]\?\)"
+    )
+    for look in (claim, next_due):
+        with plans() as found:
+            await look(old_box)
+        assert any(len(re.findall(ranges, plan)) == 3 for plan in found), found
 
 
 async def test_the_claim_walks_along_the_index_of_what_waits(old_box: Outlet) -> None:

@@ -14,6 +14,7 @@ from outspool.adapters.sql_account import SqlAccount
 from outspool.adapters.sql_journal import SqlJournal
 from outspool.adapters.sql_queue import SqlQueue
 from outspool.adapters.sql_schema import MigratedDatabase
+from outspool.adapters.sql_series import SqlSeries
 from outspool.adapters.sql_store import SqlEmailStore
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.adapters.uuid7 import least_id
@@ -42,6 +43,7 @@ class Outlet:
     store: SqlEmailStore
     queue: SqlQueue
     account: SqlAccount
+    series: SqlSeries
 
     async def accept(self, email: Email) -> Email:
         """Store an email with the event of its acceptance."""
@@ -75,6 +77,7 @@ async def outlet(
             store=SqlEmailStore(database, changes, journal, lane=lane, rate=rate),
             queue=SqlQueue(database, changes, journal, lane=lane),
             account=SqlAccount(database, changes, name="test"),
+            series=SqlSeries(database, changes, lane=lane, rate=rate),
         )
     finally:
         await changes.close()

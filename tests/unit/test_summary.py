@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from outspool.domain.email import Content, Email, Mailbox, Problem, Recipient, RecipientKind, Reply
+from outspool.domain.recurrence import Recurrence
 from outspool.domain.status import CLAIMABLE, EmailStatus, RecipientStatus
 from outspool.domain.summary import Pause, next_attempt_at, summarize, utc
 
@@ -16,6 +17,9 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 TAKEN = Reply(code=250, enhanced_code="2.0.0", text="Ok: queued as 4F2")
 NO_USER = Reply(code=550, enhanced_code="5.1.1", text="no such user")
 LATER = Reply(code=451, enhanced_code="4.3.0", text="try later")
+
+
+WEEKLY = Recurrence(cron="0 13 * * sun", timezone="Europe/Berlin")
 
 
 def recipient(name: str, status: RecipientStatus = RecipientStatus.PENDING, reply: Reply | None = None) -> Recipient:
@@ -36,6 +40,7 @@ def email(status: EmailStatus, *recipients: Recipient, due_in: float = 0, proble
         due_at=NOW + timedelta(seconds=due_in),
         expires_at=NOW + timedelta(days=5),
         problem=problem,
+        recurrence=WEEKLY if status in (EmailStatus.RECURRING, EmailStatus.PAUSED, EmailStatus.ENDED) else None,
     )
 
 
@@ -115,6 +120,33 @@ def test_a_servers_endless_reply_is_clipped_and_stays_on_one_line() -> None:
     said = summarize(email(EmailStatus.FAILED, recipient("a", RecipientStatus.FAILED, endless)), now=NOW)
     assert len(said) < 300
     assert said.isprintable()
+
+
+def test_a_series_says_its_rule_and_its_next_two_times() -> None:
+    said = summarize(email(EmailStatus.RECURRING, due_in=7 * 86400), now=NOW)
+    assert said == (
+        "A series, 0 13 * * sun in Europe/Berlin: next at 2026-11-29T12:00:00Z, in 7 days, "
+        "then 2026-12-06T12:00:00Z. It goes on by itself."
+    )
+
+
+def test_a_series_with_an_end_counts_and_says_which_is_the_last() -> None:
+    rule = replace(WEEKLY, count=3, made=2)
+    said = summarize(replace(email(EmailStatus.RECURRING, due_in=60), recurrence=rule), now=NOW)
+    assert ", 2 of 3 emails: next at 2026-11-22T12:01:00Z, in 1 min, and that is the last. " in said
+
+
+def test_a_series_that_rests_says_so_and_why() -> None:
+    denied = Problem(code="recipient_refused", message="The operator does not allow mail to bob@example.com.")
+    said = summarize(replace(email(EmailStatus.PAUSED, problem=denied), recurrence=WEEKLY), now=NOW)
+    assert said.startswith("A series, paused. The operator does not allow mail to bob@example.com. It makes no emails ")
+
+
+def test_a_series_that_ended_or_was_canceled_says_how_many_it_made() -> None:
+    ended = replace(email(EmailStatus.ENDED), recurrence=replace(WEEKLY, count=3, made=3))
+    assert summarize(ended, now=NOW).startswith("A series that is over, 3 of 3 emails.")
+    canceled = replace(email(EmailStatus.CANCELED), recurrence=replace(WEEKLY, made=1))
+    assert summarize(canceled, now=NOW) == "A series, canceled: it makes no more emails after 1 email."
 
 
 @pytest.mark.parametrize("status", sorted(set(EmailStatus) - CLAIMABLE))

@@ -45,6 +45,11 @@ LAWFUL = {
     (S.PARTIAL, S.QUEUED),
     (S.PARTIAL, S.BOUNCED),
     (S.FAILED, S.QUEUED),
+    (S.RECURRING, S.PAUSED),
+    (S.RECURRING, S.ENDED),
+    (S.RECURRING, S.CANCELED),
+    (S.PAUSED, S.RECURRING),
+    (S.PAUSED, S.CANCELED),
 }
 
 
@@ -79,6 +84,12 @@ def test_a_transition_that_the_table_does_not_allow_cannot_be_built(
         return
     with pytest.raises(ValueError, match="no transition"):
         Transition(target=target, sources=froms, code="x", at=NOW)
+
+
+def test_a_series_is_never_sent_and_nothing_that_is_sent_becomes_a_series() -> None:
+    series = {S.RECURRING, S.PAUSED, S.ENDED}
+    assert {target for source in series for target in TRANSITIONS[source]} - series == {S.CANCELED}
+    assert {source for target in series for source in sources(target)} <= series
 
 
 def test_every_named_constructor_is_lawful() -> None:

@@ -26,24 +26,22 @@ _LONGEST_REMOVAL = timedelta(hours=1)
 """Whoever condemned a file has removed it by then, or never will: nobody else removes it while he might still."""
 
 
-def add_attachments(connection: sa.Connection, email: Email) -> None:
-    """Store what the email's attachments are; the files must have been noted."""
-    if email.content.attachments:
-        connection.execute(
-            _ADD,
-            [
-                {
-                    "email_id": email.id,
-                    "position": position,
-                    "filename": a.filename,
-                    "content_type": a.content_type,
-                    "content_id": a.content_id,
-                    "size": a.size,
-                    "digest": a.digest,
-                }
-                for position, a in enumerate(email.content.attachments)
-            ],
-        )
+def add_attachments(connection: sa.Connection, added: Sequence[Email]) -> None:
+    """Store what the attachments of these emails are; the files must have been noted."""
+    if rows := [
+        {
+            "email_id": email.id,
+            "position": position,
+            "filename": a.filename,
+            "content_type": a.content_type,
+            "content_id": a.content_id,
+            "size": a.size,
+            "digest": a.digest,
+        }
+        for email in added
+        for position, a in enumerate(email.content.attachments)
+    ]:
+        connection.execute(_ADD, rows)
 
 
 def attachments_of(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> dict[UUID, tuple[Attachment, ...]]:

@@ -13,7 +13,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from outspool.adapters.sql_rows import problem_values
 from outspool.adapters.sql_tables import UtcDateTime, emails, recipients
-from outspool.domain.email import Problem
+from outspool.domain.email import Priority, Problem
 from outspool.domain.status import CLAIMABLE, EmailStatus, RecipientStatus
 
 CLAIM_LOST = Problem(
@@ -27,6 +27,8 @@ _TOKEN: sa.BindParameter[Any] = sa.bindparam("token", type_=emails.c.lease.type)
 # A literal, so that Postgres sees the partial index fit.
 _SENDING: sa.ColumnElement[str] = sa.literal_column(f"'{EmailStatus.SENDING}'")
 _VERSION = {"version": emails.c.version + 1}
+_MOST = sa.bindparam("most", type_=sa.Integer)
+_LATE = {priority.rank: priority.delay.total_seconds() for priority in Priority}
 
 
 def _claimable(*, deferred_too: bool) -> sa.ColumnElement[bool]:
@@ -40,18 +42,24 @@ def _claimable(*, deferred_too: bool) -> sa.ColumnElement[bool]:
 
 
 def _claim(*, deferred_too: bool) -> ReturningUpdate[Any]:
-    """Return the claim. The CTE is a fence: it is evaluated once, before the rows are locked."""
-    due = (
-        sa.select(emails.c.id)
-        .where(_claimable(deferred_too=deferred_too), emails.c.due_at <= _NOW)
-        .order_by(emails.c.rank, emails.c.due_at, emails.c.id)
-        .limit(sa.bindparam("most", type_=sa.Integer))
+    """Return the claim: the first of each priority, and of those the first by turn.
+
+    Of one priority what is due is a range of the index, and its order the index's; of all together it would be
+    neither. The CTEs are fences: each is evaluated once, and what it returns is locked.
+    """
+    first = [
+        sa.select(emails.c.id, emails.c.due_at, (sa.extract("epoch", emails.c.due_at) + late).label("turn"))
+        .where(_claimable(deferred_too=deferred_too), emails.c.rank == rank, emails.c.due_at <= _NOW)
+        .order_by(emails.c.due_at, emails.c.id)
+        .limit(_MOST)
         .with_for_update(skip_locked=True)
-        .cte("due")
-    )
+        .cte(f"first_{rank}")
+        for rank, late in _LATE.items()
+    ]
+    due = sa.union_all(*(sa.select(cte) for cte in first)).subquery()
     return (
         emails.update()
-        .where(emails.c.id.in_(sa.select(due.c.id)))
+        .where(emails.c.id.in_(sa.select(due.c.id).order_by(due.c.turn, due.c.due_at, due.c.id).limit(_MOST)))
         .values(
             status=EmailStatus.SENDING.value,
             lease=_TOKEN,
@@ -64,8 +72,17 @@ def _claim(*, deferred_too: bool) -> ReturningUpdate[Any]:
 
 
 def _next_due(*, deferred_too: bool) -> sa.Select[datetime | None]:
-    claimable = _claimable(deferred_too=deferred_too)
-    return sa.select(sa.func.min(emails.c.due_at)).where(claimable, emails.c.due_at > _NOW)
+    """Return the question; see `_claim` for why it is asked of each priority alone."""
+    next_of_each = [
+        sa.select(emails.c.due_at)
+        .where(_claimable(deferred_too=deferred_too), emails.c.rank == rank, emails.c.due_at > _NOW)
+        .order_by(emails.c.due_at)
+        .limit(1)
+        .subquery()
+        for rank in _LATE
+    ]
+    upcoming = sa.union_all(*(sa.select(of_one.c.due_at) for of_one in next_of_each)).subquery()
+    return sa.select(sa.func.min(upcoming.c.due_at))
 
 
 CLAIM = {flag: _claim(deferred_too=flag) for flag in (True, False)}

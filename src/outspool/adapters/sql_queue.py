@@ -27,7 +27,7 @@ from outspool.adapters.sql_store import with_parts
 from outspool.adapters.sql_tables import UtcDateTime, events, workers
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.domain.cap import quota_reached
-from outspool.domain.email import Email, Event
+from outspool.domain.email import Email, Event, Priority
 from outspool.domain.status import EmailStatus
 from outspool.ports import Lease, Room, WorkerSighting
 
@@ -53,7 +53,7 @@ class SqlQueue:
 
         def take(connection: sa.Connection) -> list[Email]:
             rows = connection.execute(CLAIM[deferred_too], asked).mappings().all()
-            rows = sorted(rows, key=lambda row: (row["rank"], row["due_at"], row["id"]))
+            rows = sorted(rows, key=_turn)
             _note(connection, rows, Event(at=now, status=EmailStatus.SENDING, code="claimed"))
             return with_parts(connection, rows)
 
@@ -154,6 +154,10 @@ def _sight(connection: sa.Connection, worker: str, at: datetime, skew: timedelta
     seen = {"seen_at": at, "skew_seconds": None if skew is None else skew.total_seconds()}
     sighting = insert(workers).values(name=worker, **seen)
     connection.execute(sighting.on_conflict_do_update(index_elements=["name"], set_=seen))
+
+
+def _turn(row: sa.RowMapping) -> tuple[datetime, datetime, UUID]:
+    return row["due_at"] + Priority(row["priority"]).delay, row["due_at"], row["id"]
 
 
 def _note(connection: sa.Connection, rows: Sequence[sa.RowMapping], event: Event) -> None:

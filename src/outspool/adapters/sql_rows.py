@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from outspool.domain.email import (
     RecipientKind,
     Reply,
 )
+from outspool.domain.recurrence import Recurrence
 from outspool.domain.status import EmailStatus, RecipientStatus
 
 Row = RowMapping
@@ -60,6 +62,23 @@ def email_values(email: Email) -> dict[str, Any]:
         "attempts": email.attempts,
         "idempotency_key": email.idempotency_key,
         "fingerprint": email.fingerprint,
+        "recurrence": recurrence_value(email.recurrence),
+        "series_id": email.series_id,
+        "occurs_at": email.occurs_at,
+    }
+
+
+def recurrence_value(rule: Recurrence | None) -> dict[str, Any] | None:
+    """Return the column of `emails` that holds the rule of a series."""
+    if rule is None:
+        return None
+    return {
+        "cron": rule.cron,
+        "timezone": rule.timezone,
+        "start": rule.start.isoformat() if rule.start else None,
+        "until": rule.until.isoformat() if rule.until else None,
+        "count": rule.count,
+        "made": rule.made,
     }
 
 
@@ -147,8 +166,18 @@ def read_email(
         fingerprint=row["fingerprint"],
         version=row["version"],
         lease=row["lease"],
+        recurrence=_read_recurrence(row["recurrence"]),
+        series_id=row["series_id"],
+        occurs_at=row["occurs_at"],
         events=events,
     )
+
+
+def _read_recurrence(value: Mapping[str, Any] | None) -> Recurrence | None:
+    if value is None:
+        return None
+    times = {name: datetime.fromisoformat(value[name]) if value[name] else None for name in ("start", "until")}
+    return Recurrence(**{**value, **times})
 
 
 def _read_content(row: Row, recipients: tuple[Recipient, ...], attachments: tuple[Attachment, ...]) -> Content:

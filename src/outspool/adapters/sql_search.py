@@ -63,6 +63,8 @@ def _conditions(search: Search) -> Iterator[sa.ColumnElement[bool]]:
         yield emails.c.id.in_(to)
     if search.tag is not None:
         yield emails.c.id.in_(sa.select(tags.c.email_id).where(tags.c.tag == search.tag))
+    if search.series is not None:
+        yield emails.c.series_id == search.series
     if search.created_after is not None:
         yield emails.c.id >= least_id(search.created_after)
     if search.created_before is not None:

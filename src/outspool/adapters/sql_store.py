@@ -6,49 +6,38 @@ email exactly one wins and the other is told that it came too late.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from outspool.adapters import sql_meter, sql_search
-from outspool.adapters.sql_attachments import add_attachments, attachments_of
+from outspool.adapters import sql_search
+from outspool.adapters.sql_admission import Admission, add_parts, note
+from outspool.adapters.sql_attachments import attachments_of
 from outspool.adapters.sql_journal import SqlJournal
 from outspool.adapters.sql_recording import Recording
 from outspool.adapters.sql_rows import (
     content_values,
-    email_values,
-    event_values,
+    problem_values,
     read_email,
     read_event,
     read_recipient,
-    recipient_values,
+    recurrence_value,
 )
 from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_tables import attachments, emails, events, recipients, tags
 from outspool.adapters.sql_together import Together
 from outspool.adapters.sql_watch import ChangeWatch
-from outspool.domain.cap import Cap, rate_limited
+from outspool.domain.cap import Cap
 from outspool.domain.email import Email, Event, Recipient
 from outspool.domain.status import UNSETTLED, WAITING, EmailStatus
 from outspool.domain.transition import Transition
 from outspool.errors import IdempotencyConflict, StoreUnavailable, brief
 from outspool.ports import Page, Search
 
-
-def _adding(insert: Any) -> Any:
-    return insert(emails).on_conflict_do_nothing().returning(emails.c.id)
-
-
 # Built once: to build a statement, and look up what it compiles to, costs more than to run it.
-_ADD = {"postgresql": _adding(postgresql.insert), "sqlite": _adding(sqlite.insert)}
-_ADD_RECIPIENTS = recipients.insert()
-_ADD_TAGS = tags.insert()
-_ADD_EVENT = events.insert()
-
-
 _EMAIL_ID: sa.BindParameter[Any] = sa.bindparam("email_id", type_=emails.c.id.type)
 _EMAIL = sa.select(emails).where(emails.c.id == _EMAIL_ID)
 _EVENTS = sa.select(events).where(events.c.email_id == _EMAIL_ID).order_by(events.c.id)
@@ -73,59 +62,58 @@ class SqlEmailStore:
         self._changes = changes
         self._journal = journal
         self._lane = lane
-        self._rate = rate
-        self._meter = f"accepted {lane}"
+        self._admission = Admission(database, lane=lane, rate=rate)
         self._add_together = Together(self._add_all)
 
     async def add(self, email: Email, event: Event) -> Email:
-        """See `EmailStore.add`. Adding the same id again is harmless, so a doubtful commit is simply repeated."""
+        """See `EmailStore.add`. Who adds at the same time shares a commit."""
+        [stored] = await self._added(lambda: self._alone((email, event)), now=email.created_at)
+        return stored
+
+    async def add_all(self, asked: Sequence[tuple[Email, Event]]) -> Sequence[Email]:
+        """See `EmailStore.add_all`."""
+        return await self._added(lambda: self._add_all(asked), now=asked[0][0].created_at)
+
+    async def _added(self, add: Callable[[], Awaitable[Sequence[Email]]], *, now: datetime) -> Sequence[Email]:
+        """Add; to add the same ids again is harmless, so a doubtful commit is simply repeated."""
         try:
-            stored = await self._add(email, event)
-        except StoreUnavailable as error:
-            if not error.in_doubt:
+            stored = await self._admission.obey(add(), now=now)
+        except StoreUnavailable as doubt:
+            if not doubt.in_doubt:
                 raise
-            stored = await self._add_again(email, event, doubt=error)
+            try:
+                stored = await self._admission.obey(add(), now=now)
+            except StoreUnavailable:
+                raise doubt from None  # the first try may have been committed, whatever became of the second
         self._changes.announce(due=True)
         return stored
 
-    async def _add_again(self, email: Email, event: Event, *, doubt: StoreUnavailable) -> Email:
-        try:
-            return await self._add(email, event)
-        except StoreUnavailable:
-            raise doubt from None  # the first try may have been committed, whatever became of the second
-
-    async def _add(self, email: Email, event: Event) -> Email:
-        try:
-            return await self._add_together((email, event))
-        except sql_meter.CapReached as reached:
-            await sql_meter.mend(self.database, self._meter, reached, now=email.created_at)
-            raise rate_limited(self._rate, now=email.created_at, again_at=reached.at) from None
+    async def _alone(self, one: tuple[Email, Event]) -> Sequence[Email]:
+        return [await self._add_together(one)]
 
     async def _add_all(self, asked: Sequence[tuple[Email, Event]]) -> list[Email]:
         def store_all(connection: sa.Connection) -> list[Email]:
-            stored = [self._store(connection, email, event) for email, event in asked]
+            stored = self._admission.admit(connection, asked)
             self._changes.notify(connection)
-            return stored
+            return [
+                email if is_new else self._same(connection, email, place if len(asked) > 1 else None)
+                for place, ((email, _), is_new) in enumerate(zip(asked, stored, strict=True))
+            ]
 
         return await self.database.write(store_all)
 
-    def _store(self, connection: sa.Connection, email: Email, event: Event) -> Email:
-        values = {"lane": self._lane, **email_values(email)}
-        if connection.scalar(_ADD[connection.dialect.name], values) is None:
-            return self._same(connection, email)
-        sql_meter.take(connection, self._meter, 1, self._rate, now=email.created_at)
-        _add_parts(connection, email)
-        _note(connection, email.id, event)
-        return email
+    def _same(self, connection: sa.Connection, email: Email, place: int | None) -> Email:
+        """Return what stands where `email` would: itself, stored before, or its twin under the same key.
 
-    def _same(self, connection: sa.Connection, email: Email) -> Email:
-        """Return what stands where `email` would: itself, stored before, or its twin under the same key."""
+        Raises `IdempotencyConflict` when that is another email, and says at which `place` of several.
+        """
         twin = sa.or_(emails.c.id == email.id, self._has_key(email.idempotency_key))
         rows = connection.execute(sa.select(emails).where(twin)).mappings().all()
         found = with_parts(connection, rows)[0]
         if found.fingerprint != email.fingerprint:
+            where = "" if place is None else f"emails[{place}]: "
             raise IdempotencyConflict(
-                f"The idempotency key {brief(email.idempotency_key)} already stands for another email.",
+                f"{where}The idempotency key {brief(email.idempotency_key)} already stands for another email.",
                 "Use a new key for a new email; nothing was stored.",
             )
         return found
@@ -144,6 +132,12 @@ class SqlEmailStore:
         """See `EmailStore.version`."""
         statement = sa.select(emails.c.version).where(emails.c.id == email_id)
         return await self.database.read(lambda connection: connection.execute(statement).scalar())
+
+    async def get_all(self, ids: Sequence[UUID]) -> Sequence[Email]:
+        """See `EmailStore.get_all`."""
+        of_these = sa.select(emails).where(emails.c.id.in_(ids))
+        found = await self.database.read(lambda connection: _emails_of(connection, of_these))
+        return sorted(found, key=lambda email: ids.index(email.id))
 
     async def settled(self, ids: Collection[UUID]) -> frozenset[UUID]:
         """See `EmailStore.settled`."""
@@ -185,6 +179,8 @@ class SqlEmailStore:
             "date": email.date,
             "status": email.status.value,
             "version": emails.c.version + 1,
+            "recurrence": recurrence_value(email.recurrence),
+            **problem_values(email.problem),
         }
         statement = (
             emails.update()
@@ -198,8 +194,8 @@ class SqlEmailStore:
                 return False
             for part in (recipients, tags, attachments):
                 connection.execute(part.delete().where(part.c.email_id == email.id))
-            _add_parts(connection, email)
-            _note(connection, email.id, event)
+            add_parts(connection, [email])
+            note(connection, email.id, event)
             self._changes.notify(connection)
             return True
 
@@ -220,17 +216,6 @@ class SqlEmailStore:
 
 def _stands_in(statuses: Collection[EmailStatus]) -> sa.ColumnElement[bool]:
     return emails.c.status.in_(sorted(statuses))
-
-
-def _add_parts(connection: sa.Connection, email: Email) -> None:
-    connection.execute(_ADD_RECIPIENTS, recipient_values(email.id, email.recipients))
-    if email.content.tags:
-        connection.execute(_ADD_TAGS, [{"tag": tag, "email_id": email.id} for tag in email.content.tags])
-    add_attachments(connection, email)
-
-
-def _note(connection: sa.Connection, email_id: UUID, event: Event) -> None:
-    connection.execute(_ADD_EVENT, event_values(email_id, event))
 
 
 def load(connection: sa.Connection, email_id: UUID) -> Email | None:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Dialect
 
 from outspool.domain.status import CLAIMABLE, EmailStatus
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The Alembic revision this code was written for."""
 
 
@@ -74,6 +74,9 @@ emails = sa.Table(
     sa.Column("lease", sa.Uuid),
     sa.Column("lease_until", UtcDateTime),
     sa.Column("marked_at", UtcDateTime),
+    sa.Column("recurrence", sa.JSON(none_as_null=True)),
+    sa.Column("series_id", sa.Uuid),
+    sa.Column("occurs_at", UtcDateTime),
     sa.UniqueConstraint("lane", "idempotency_key", name="emails_key"),
 )
 
@@ -89,6 +92,25 @@ sa.Index(
 )
 sa.Index("emails_leased", emails.c.lease_until, postgresql_where=_leased, sqlite_where=_leased)
 sa.Index("emails_status", emails.c.status, emails.c.id)
+
+_recurring = emails.c.status == sa.literal_column(f"'{EmailStatus.RECURRING}'")
+sa.Index("emails_recurring", emails.c.due_at, emails.c.id, postgresql_where=_recurring, sqlite_where=_recurring)
+_made_by_a_series = emails.c.series_id.is_not(None)
+sa.Index(
+    "emails_series",
+    emails.c.series_id,
+    emails.c.id,
+    postgresql_where=_made_by_a_series,
+    sqlite_where=_made_by_a_series,
+)
+sa.Index(
+    "emails_occurrence",
+    emails.c.series_id,
+    emails.c.occurs_at,
+    unique=True,
+    postgresql_where=_made_by_a_series,
+    sqlite_where=_made_by_a_series,
+)
 
 recipients = sa.Table(
     "recipients",

@@ -21,6 +21,7 @@ from outspool.adapters.sql_database import Database
 from outspool.adapters.sql_journal import SqlJournal
 from outspool.adapters.sql_queue import SqlQueue
 from outspool.adapters.sql_schema import MigratedDatabase, migrate
+from outspool.adapters.sql_series import SqlSeries
 from outspool.adapters.sql_store import SqlEmailStore
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.adapters.system_clock import SystemClock
@@ -35,6 +36,7 @@ from outspool.services.breaker import Breaker
 from outspool.services.delivery_agent import DeliveryAgent
 from outspool.services.dispatcher import Dispatcher, Limits
 from outspool.services.leftovers import SWEEP_SECONDS, Leftovers
+from outspool.services.occurrences import Occurrences
 from outspool.services.outbox import Outbox
 from outspool.services.outgoing import outgoing
 from outspool.services.pace import Pace
@@ -60,13 +62,13 @@ class Outspool:
         self.database = MigratedDatabase(settings.store_url)
         self.changes = ChangeWatch(self.database)
         self.lane = configuration.lane(settings, self.smtp)
+        rate = configuration.rate(settings)
         account, quota = configuration.account_name(self.smtp), configuration.daily_quota(settings, self.smtp)
         journal = SqlJournal(self.database, self.changes, meter=f"handed over {account}", quota=quota)
-        self.store = SqlEmailStore(
-            self.database, self.changes, journal, lane=self.lane, rate=configuration.rate(settings)
-        )
+        self.store = SqlEmailStore(self.database, self.changes, journal, lane=self.lane, rate=rate)
         self.queue = SqlQueue(self.database, self.changes, journal, lane=self.lane)
         self.account = SqlAccount(self.database, self.changes, name=account)
+        self.series = SqlSeries(self.database, self.changes, lane=self.lane, rate=rate)
         self.terms = configuration.terms(settings, self.smtp)
         self.blobs = storage.blob_store(settings)
         self.ledger = SqlBlobLedger(self.database)
@@ -85,6 +87,14 @@ class Outspool:
             attachments=self.attachments,
             templates=templates,
             terms=self.terms,
+            new_id=new_id,
+            clock=self.clock,
+        )
+        self.occurrences = Occurrences(
+            self.store,
+            self.series,
+            policy=self.terms.policy,
+            expire_after=self.terms.expire_after,
             new_id=new_id,
             clock=self.clock,
         )
@@ -193,6 +203,7 @@ class Outspool:
             self.queue,
             agent,
             breaker,
+            self.occurrences,
             name=name,
             limits=limits,
             resend_doubtful=resend,

@@ -1,4 +1,4 @@
-"""The operator's hand on the outbox: ``list``, ``show``, ``send``, ``cancel``, ``retry`` and ``templates``."""
+"""The operator's hand on the outbox: ``list``, ``show``, ``send``, ``cancel``, ``retry``, and what belongs to them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print what the MCP tool re
 def register(cli: typer.Typer) -> None:
     """Add the commands to `cli`."""
     cli.command("list")(list_emails)
-    for command in (show, send, cancel, retry, templates):
+    for command in (show, send, cancel, retry, pause, resume, templates):
         cli.command()(command)
 
 
@@ -40,14 +40,15 @@ def list_emails(
     recipient: Annotated[str | None, typer.Option(help="An address in to, cc or bcc.")] = None,
     query: Annotated[str | None, typer.Option(help="Words in the subject.")] = None,
     tag: Annotated[str | None, typer.Option()] = None,
+    series: Annotated[str | None, typer.Option(metavar="ID", help="What the series of this id made.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=_MOST)] = 20,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List emails, newest first."""
     configure_logging(working=False)
-    filters = {"status": status, "recipient": recipient, "query": query, "tag": tag, "limit": limit, "cursor": cursor}
-    page = run(_list(filters))
+    filters = {"status": status, "recipient": recipient, "query": query, "tag": tag, "series": series}
+    page = run(_list({**filters, "limit": limit, "cursor": cursor}))
     from outspool.cli import printing
 
     if as_json:
@@ -83,8 +84,13 @@ def send(
     variables: Annotated[str | None, typer.Option(metavar="JSON", help="What the template needs.")] = None,
     tags: Annotated[list[str] | None, typer.Option("--tag", help="A label for `outspool list --tag`.")] = None,
     at: Annotated[str | None, typer.Option(help="Send later: 2026-11-23T09:00:00+01:00.")] = None,
-    timezone: Annotated[str | None, typer.Option(help="The zone of an --at without offset: Europe/Berlin.")] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="For --recurrence, or --at without offset: Europe/Berlin.")
+    ] = None,
     delay: Annotated[str | None, typer.Option(help="Send later: PT90M, PT2H, P1D.")] = None,
+    recurrence: Annotated[str | None, typer.Option(metavar="CRON", help='Send a series: "0 9 * * mon".')] = None,
+    until: Annotated[str | None, typer.Option(help="The last day, or time, of the series.")] = None,
+    count: Annotated[int | None, typer.Option(help="How many emails the series makes.")] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same call again sends nothing more.")] = None,
     wait: Annotated[float, typer.Option(min=0, max=_LONGEST_WAIT, help="Seconds to wait for the outcome.")] = 10,
     sandbox: Sandbox = False,
@@ -112,8 +118,8 @@ def send(
         variables=_object(variables),
         tags=tags or (),
     )
-    when = When(scheduled_at=at, timezone=timezone, delay=delay) if at or timezone or delay else None
-    email = run(_send(draft, when, key, wait=wait, sandbox=sandbox))
+    when = When(scheduled_at=at, timezone=timezone, delay=delay, recurrence=recurrence, until=until, count=count)
+    email = run(_send(draft, None if when == When() else when, key, wait=wait, sandbox=sandbox))
     _print_email(email, as_json=as_json)
     if email.status in ("failed", "partial", "unknown"):
         raise typer.Exit(_NOT_SERVED)
@@ -132,6 +138,18 @@ def retry(email_id: Id, *, as_json: AsJson = False) -> None:
     """
     configure_logging(working=False)
     _print_email(run(_change("retry", email_id)), as_json=as_json)
+
+
+def pause(email_id: Id, *, as_json: AsJson = False) -> None:
+    """Let a series rest: it makes no emails until it is resumed."""
+    configure_logging(working=False)
+    _print_email(run(_change("pause", email_id)), as_json=as_json)
+
+
+def resume(email_id: Id, *, as_json: AsJson = False) -> None:
+    """Let a paused series go on with its next time; what it missed is not made up for."""
+    configure_logging(working=False)
+    _print_email(run(_change("resume", email_id)), as_json=as_json)
 
 
 def templates(*, as_json: AsJson = False) -> None:
@@ -194,7 +212,13 @@ async def _change(verb: str, email_id: str) -> EmailResult:
 
     async with opened() as outspool:
         outbox = outspool.outbox
-        email = await (outbox.cancel if verb == "cancel" else outbox.retry)(email_id)
+        match verb:
+            case "cancel":
+                email = await outbox.cancel(email_id)
+            case "retry":
+                email = await outbox.retry(email_id)
+            case _:
+                email = await outbox.update(email_id, {"paused": verb == "pause"})
         return email_result(email, now=outbox.now(), pause=await outbox.pause())
 
 

@@ -115,9 +115,18 @@ def _fields(email: StatusResult) -> Sequence[tuple[str, str]]:
             for file in email.attachments or ()
         ),
         *((name, local(moment)) for name, moment in times.items() if moment),
+        *_series(email),
         ("message-id", email.message_id),
         *_problem(email),
     )
+
+
+def _series(email: StatusResult) -> Sequence[tuple[str, str]]:
+    rule = email.recurrence
+    if rule is None:
+        return (("made by series", email.series_id),) if email.series_id else ()
+    ends = ((f"until {local(rule.until)}",) if rule.until else ()) + ((f"{rule.count} times",) if rule.count else ())
+    return (("repeats", ", ".join((f"{rule.recurrence} in {rule.timezone}", *ends))), ("made so far", str(rule.made)))
 
 
 def _problem(email: StatusResult) -> Sequence[tuple[str, str]]:

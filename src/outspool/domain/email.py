@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from uuid import UUID
 
 from outspool.domain.attachment import Attachment
+from outspool.domain.recurrence import Recurrence
 from outspool.domain.status import EmailStatus, RecipientStatus
 
 
@@ -22,7 +23,11 @@ class RecipientKind(StrEnum):
 
 
 class Priority(StrEnum):
-    """Which due email leaves first."""
+    """Which due email leaves first.
+
+    What is high leaves before all that came due in the day before it, what is low after all that came due in the hour
+    after it; then it is its turn, whatever comes. So nothing waits for ever.
+    """
 
     LOW = "low"
     NORMAL = "normal"
@@ -30,11 +35,19 @@ class Priority(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for high, 1 for normal, 2 for low: ascending order is sending order."""
+        """0 for high, 1 for normal, 2 for low."""
         return _RANKS[self]
+
+    @property
+    def delay(self) -> timedelta:
+        """How much later than it came due an email takes its place among all that are due; negative: earlier."""
+        return _DELAYS[self]
 
 
 _RANKS = MappingProxyType({Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2})
+_DELAYS = MappingProxyType(
+    {Priority.HIGH: timedelta(days=-1), Priority.NORMAL: timedelta(), Priority.LOW: timedelta(hours=1)}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +147,8 @@ class Email:
     `attempts` counts those that reached the message; trouble of the account burns none.
     `version` grows with every write: a change is applied only to the version it was made from.
     `lease` is the token of the claim that holds it, or held it last.
+    With a `recurrence` it is a series: it is never sent itself, and `due_at` is when its next email is made. Each of
+    those has its `series_id`, and is the only one of it that `occurs_at` that time.
     """
 
     id: UUID
@@ -153,6 +168,9 @@ class Email:
     fingerprint: str = ""
     version: int = 0
     lease: UUID | None = None
+    recurrence: Recurrence | None = None
+    series_id: UUID | None = None
+    occurs_at: datetime | None = None
     events: tuple[Event, ...] = ()
 
     @property

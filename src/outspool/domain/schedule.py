@@ -49,11 +49,14 @@ _DELAY_EXAMPLE = 'Write it like "PT2H" (two hours), "PT90S" or "P1DT12H"; weeks 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class When:
-    """A time as the caller wrote it."""
+    """A time as the caller wrote it, or with a `recurrence` (a cron expression) many: see `domain.recurrence`."""
 
     scheduled_at: str | None = None
     timezone: str | None = None
     delay: str | None = None
+    recurrence: str | None = None
+    until: str | None = None
+    count: int | None = None
 
     @property
     def is_given(self) -> bool:
@@ -86,21 +89,21 @@ def parse_moment(scheduled_at: str, timezone: str | None, *, now: datetime) -> d
 
     Raises `InvalidSchedule` when it cannot be read, is past, or lies beyond `HORIZON`.
     """
-    local, zone = _read(scheduled_at, timezone)
+    local, zone = _read(scheduled_at, timezone, "scheduled_at")
     if abs(local.year - now.year) > _YEARS_IN_RANGE:  # the years 1 and 9999 overflow when moved to UTC
         return _checked(local.replace(tzinfo=UTC), now)
-    return max(_checked(_instant(local, zone, scheduled_at), now), now.astimezone(UTC))
+    return max(_checked(_instant(local, zone, f"scheduled_at {brief(scheduled_at)}"), now), now.astimezone(UTC))
 
 
-def asked_moment(scheduled_at: str, timezone: str | None) -> datetime | None:
+def asked_moment(text: str, timezone: str | None, *, name: str = "scheduled_at") -> datetime | None:
     """Return the moment asked for as UTC, whatever the time is now; None when it is off the calendar's ends.
 
     The same words give the same moment each time, so a repeated call can be recognised even when it comes late.
-    Raises `InvalidSchedule` when the words cannot be read.
+    Raises `InvalidSchedule` when the words cannot be read; it calls them by `name`.
     """
-    local, zone = _read(scheduled_at, timezone)
+    local, zone = _read(text, timezone, name)
     try:
-        return _instant(local, zone, scheduled_at)
+        return _instant(local, zone, f"{name} {brief(text)}")
     except OverflowError:
         return None
 
@@ -147,32 +150,33 @@ def _checked_span(amounts: Mapping[str, str], delay: str) -> timedelta:
     return span
 
 
-def _read(scheduled_at: str, timezone: str | None) -> tuple[datetime, ZoneInfo | None]:
+def _read(text: str, timezone: str | None, name: str) -> tuple[datetime, ZoneInfo | None]:
     """Return the date and time as written, naive or with its offset, and the zone if one is given."""
-    local = _read_moment(scheduled_at)
+    local = _read_moment(text, name)
     if timezone is None:
         if local.tzinfo is None:
-            raise InvalidSchedule(f"scheduled_at {brief(scheduled_at)} does not say in which time zone.", _EITHER_WAY)
+            raise InvalidSchedule(f"{name} {brief(text)} does not say in which time zone.", _EITHER_WAY)
         return local, None
-    return local, _read_zone(timezone)
+    return local, read_zone(timezone)
 
 
-def _read_moment(text: str) -> datetime:
+def _read_moment(text: str, name: str) -> datetime:
     stripped = text.strip(" ") if len(text) <= _MAX_TEXT else ""
     found = _MOMENT.fullmatch(stripped)
     if not found:
         missing = "has no time of day" if _DATE.fullmatch(stripped) else "is not an ISO 8601 date and time"
-        raise InvalidSchedule(f"scheduled_at {brief(text)} {missing}.", _EITHER_WAY)
+        raise InvalidSchedule(f"{name} {brief(text)} {missing}.", _EITHER_WAY)
     try:
         moment = datetime.fromisoformat(f"{found['date']}T{found['time']}{(found['offset'] or '').upper()}")
     except ValueError:
-        raise InvalidSchedule(f"scheduled_at {brief(text)} is on no calendar or clock.", _EITHER_WAY) from None
+        raise InvalidSchedule(f"{name} {brief(text)} is on no calendar or clock.", _EITHER_WAY) from None
     if abs(moment.utcoffset() or timedelta()) > _MAX_OFFSET:
-        raise InvalidSchedule(f"scheduled_at {brief(text)} has an offset that no place on Earth has.", _EITHER_WAY)
+        raise InvalidSchedule(f"{name} {brief(text)} has an offset that no place on Earth has.", _EITHER_WAY)
     return moment
 
 
-def _read_zone(name: str) -> ZoneInfo:
+def read_zone(name: str) -> ZoneInfo:
+    """Return the zone of this IANA name. Raises `InvalidSchedule`, with a similar name if there is one."""
     if len(name) <= _MAX_TEXT and _ZONE.fullmatch(name) and not _NOT_ZONES.match(name):
         with suppress(KeyError, ValueError, OSError):  # OSError: "Europe" is a folder
             return ZoneInfo(name)
@@ -187,32 +191,30 @@ def _zones_by_short_name() -> dict[str, str]:
     return {zone.lower().rpartition("/")[2]: zone for zone in zones} | {zone.lower(): zone for zone in zones}
 
 
-def _instant(local: datetime, zone: ZoneInfo | None, text: str) -> datetime:
+def _instant(local: datetime, zone: ZoneInfo | None, what: str) -> datetime:
     """Return the one UTC instant that is meant, or refuse."""
     if zone is None:
         return local.astimezone(UTC)
     if local.tzinfo is not None:
-        return _agreed(local, zone, text)
+        return _agreed(local, zone, what)
     first, second = sorted(local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if first == second:
         return first
     neighbours = f"{first.astimezone(zone).isoformat()} or {second.astimezone(zone).isoformat()}"
     if first.astimezone(zone).replace(tzinfo=None) != local:
-        raise InvalidSchedule(
-            f"scheduled_at {brief(text)} does not exist in {zone.key}: the clocks skip it.", f"Use {neighbours}."
-        )
+        raise InvalidSchedule(f"{what} does not exist in {zone.key}: the clocks skip it.", f"Use {neighbours}.")
     raise InvalidSchedule(
-        f"scheduled_at {brief(text)} happens twice in {zone.key}: the clocks go back.",
+        f"{what} happens twice in {zone.key}: the clocks go back.",
         f"Say which one by its offset: {neighbours}.",
     )
 
 
-def _agreed(moment: datetime, zone: ZoneInfo, text: str) -> datetime:
+def _agreed(moment: datetime, zone: ZoneInfo, what: str) -> datetime:
     """Take an offset with a zone when they agree (it settles a repeated hour); if not, either may be wrong."""
     there = moment.astimezone(zone)
     if there.utcoffset() != moment.utcoffset():
         raise InvalidSchedule(
-            f"scheduled_at {brief(text)} and timezone {zone.key} disagree: it is {there.isoformat()} there.",
+            f"{what} and timezone {zone.key} disagree: it is {there.isoformat()} there.",
             "Leave out the offset or the timezone, whichever was not meant.",
         )
     return there.astimezone(UTC)

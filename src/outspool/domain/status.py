@@ -14,6 +14,9 @@ status            means
 ``failed``        refused for good, or out of retries or time
 ``canceled``      never sent, and never will be
 ``bounced``       a bounce came back later
+``recurring``     a series: makes an email at each of its times
+``paused``        a series that makes none until it is resumed
+``ended``         a series that has made its last
 ================  =============================================================
 """
 
@@ -38,6 +41,9 @@ class EmailStatus(StrEnum):
     CANCELED = "canceled"
     UNKNOWN = "unknown"
     BOUNCED = "bounced"
+    RECURRING = "recurring"
+    PAUSED = "paused"
+    ENDED = "ended"
 
 
 class RecipientStatus(StrEnum):
@@ -67,15 +73,20 @@ TRANSITIONS: Mapping[EmailStatus, frozenset[EmailStatus]] = MappingProxyType(
         S.FAILED: frozenset({S.QUEUED}),
         S.CANCELED: frozenset(),
         S.BOUNCED: frozenset(),
+        S.RECURRING: frozenset({S.PAUSED, S.ENDED, S.CANCELED}),
+        S.PAUSED: frozenset({S.RECURRING, S.CANCELED}),
+        S.ENDED: frozenset(),
     }
 )
 """Every lawful change of status, from each status to those it may become.
 
 From ``unknown`` the outcomes of a delivery are reachable too: the worker that lost touch with the
 database, and only it, may still learn what the server said and put the doubt to rest.
+
+A series is never sent itself: the last three are apart from all others.
 """
 
-WAITING = frozenset({S.HELD, S.SCHEDULED, S.QUEUED, S.DEFERRED})
+WAITING = frozenset({S.HELD, S.SCHEDULED, S.QUEUED, S.DEFERRED, S.RECURRING, S.PAUSED})
 """An email here is nobody's: it can be changed, rescheduled or canceled."""
 
 CLAIMABLE = frozenset({S.SCHEDULED, S.QUEUED, S.DEFERRED})

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
 from outspool.domain.email import Email, Recipient
+from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import describe_wait
 from outspool.domain.status import EmailStatus, RecipientStatus
 
@@ -104,7 +105,9 @@ def _failed(email: Email, _now: datetime, _pause: Pause | None) -> str:
     return _closed(f"Failed: {_reason(email)}")
 
 
-def _canceled(_email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _canceled(email: Email, _now: datetime, _pause: Pause | None) -> str:
+    if email.recurrence is not None:
+        return f"A series, canceled: it makes no more emails{_made(email.recurrence, ' after ')}."
     return "Canceled: it was not sent and never will be."
 
 
@@ -119,6 +122,39 @@ def _unknown(email: Email, _now: datetime, _pause: Pause | None) -> str:
 
 def _bounced(email: Email, _now: datetime, _pause: Pause | None) -> str:
     return _closed(f"Bounced: {_reason(email)}")
+
+
+def _recurring(email: Email, now: datetime, _pause: Pause | None) -> str:
+    rule = email.recurrence
+    assert rule is not None
+    after = replace(rule, made=rule.made + 1).following(email.due_at)
+    then = f", then {utc(after)}" if after else ", and that is the last"
+    wait = describe_wait(now, email.due_at) if email.due_at > now else "now"
+    return (
+        f"A series, {rule.cron} in {rule.timezone}{_made(rule, ', ')}: next at {utc(email.due_at)}, {wait}{then}. "
+        "It goes on by itself."
+    )
+
+
+def _paused(email: Email, _now: datetime, _pause: Pause | None) -> str:
+    rule = email.recurrence
+    assert rule is not None
+    why = f" {_closed(_clipped(email.problem.message))}" if email.problem is not None else ""
+    return f"A series, paused{_made(rule, ' after ')}.{why} It makes no emails until update_email resumes it."
+
+
+def _ended(email: Email, _now: datetime, _pause: Pause | None) -> str:
+    rule = email.recurrence
+    assert rule is not None
+    return f"A series that is over{_made(rule, ', ')}. Each of its emails has an id of its own."
+
+
+def _made(rule: Recurrence, before: str) -> str:
+    """Say how many emails a series has made, `before` it; nothing when that says nothing."""
+    if not rule.made and rule.count is None:
+        return ""
+    of = f" of {rule.count}" if rule.count is not None else ""
+    return f"{before}{rule.made}{of} email{'' if (rule.count or rule.made) == 1 else 's'}"
 
 
 _Sentence = Callable[[Email, datetime, Pause | None], str]
@@ -136,6 +172,9 @@ _SENTENCES: Mapping[EmailStatus, _Sentence] = MappingProxyType(
         EmailStatus.CANCELED: _canceled,
         EmailStatus.UNKNOWN: _unknown,
         EmailStatus.BOUNCED: _bounced,
+        EmailStatus.RECURRING: _recurring,
+        EmailStatus.PAUSED: _paused,
+        EmailStatus.ENDED: _ended,
     }
 )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import binascii
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -39,6 +39,7 @@ _ACCEPTING = timedelta(days=1)
 _HANDLE = re.compile(r"blob:([0-9a-f]{64})")
 _KINDS = ("text", "content", "path", "blob")
 _LINE_BREAKS = re.compile(r"\r?\n")
+_NAMED = 3
 _MEGABYTE = 1024 * 1024
 _BASE64_GROWTH = 78 / 57
 """57 bytes become a line of 76 characters and its line end (RFC 2045 §6.8)."""
@@ -117,6 +118,23 @@ class Attachments:
             _check_content_ids(attachments)
             unstored = {a.digest: source for a, (_, source) in zip(attachments, files, strict=True) if source}
             yield Gathered(attachments, unstored, self)
+
+    def opening(self, opened: AsyncExitStack) -> Callable[[Sequence[AttachmentDraft]], Awaitable[Gathered]]:
+        """Return what reads and checks files as `gathered` does, and leaves them open until `opened` closes."""
+        return lambda drafts: opened.enter_async_context(self.gathered(drafts))
+
+    async def store_seen(self, drafts: Sequence[AttachmentDraft], seen: Sequence[Attachment]) -> None:
+        """Store files that were `gathered`, and let go, before: who has many emails need not hold all their files.
+
+        Raises as `gathered` and `Gathered.store` do, and `AttachmentRefused` when they are not what was `seen`.
+        """
+        if not seen:
+            return
+        async with self.gathered(drafts) as gathered:
+            if gathered.attachments != tuple(seen):
+                names = ", ".join(brief(attachment.filename) for attachment in seen[:_NAMED])
+                raise AttachmentRefused(f"An attachment was changed meanwhile ({names}).", "Try again when it is done.")
+            await gathered.store()
 
     async def keep(self, path: str) -> str:
         """Store a file for emails to come, and return its handle; it is kept for `HANDLE_KEPT` without one.

@@ -14,6 +14,7 @@ from outspool.ports import Alarm, Clock, Lease, Queue
 from outspool.services.breaker import Breaker, Probe
 from outspool.services.delivery_agent import DeliveryAgent
 from outspool.services.lease_keeper import LeaseKeeper
+from outspool.services.occurrences import Occurrences
 from outspool.services.pace import Pace
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Dispatcher:
         queue: Queue,
         agent: DeliveryAgent,
         breaker: Breaker,
+        occurrences: Occurrences,
         *,
         name: str,
         limits: Limits,
@@ -52,6 +54,7 @@ class Dispatcher:
         self._queue = queue
         self._agent = agent
         self._breaker = breaker
+        self._occurrences = occurrences
         self._clock = clock
         self._pace = pace
         self._most = min(limits.batch, limits.connections * _READ_AHEAD)
@@ -78,7 +81,7 @@ class Dispatcher:
         while not self._is_stopping:
             self._woken.clear()
             try:
-                alarm.set(await self._dispatch_due())
+                alarm.set(await self._look())
             except Exception as error:  # noqa: BLE001 - no fault of ours may end the worker
                 self._note_outage(error)
                 await asyncio.sleep(self._pace.store_retry_seconds)
@@ -105,6 +108,12 @@ class Dispatcher:
             logger.warning("%s Nothing is sent meanwhile.", error)
         else:
             logger.error("Dispatching failed unexpectedly; it is tried again.", exc_info=error)
+
+    async def _look(self) -> datetime | None:
+        """Make the emails of series and begin what is due; return when to look again."""
+        recurs = await self._occurrences.look()
+        upcoming = await self._dispatch_due()
+        return min((at for at in (recurs, upcoming) if at), default=None)
 
     async def _dispatch_due(self) -> datetime | None:
         """Claim and begin what is due and fits; return when to look again."""

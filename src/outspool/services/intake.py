@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +19,7 @@ from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Mailbox, Priority
 from outspool.domain.mailbox_parser import parse_mailbox, parse_mailboxes
 from outspool.domain.policy import Policy
+from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import asked_moment
 from outspool.domain.text import body_text, custom_headers, header_line, message_id, message_ids, tags
 from outspool.errors import InvalidArgument, TooLarge, brief
@@ -99,6 +100,7 @@ def fingerprint(
     delay: str | None = None,
     template: str | None = None,
     variables: Mapping[str, Any] | None = None,
+    recurrence: Recurrence | None = None,
 ) -> str:
     """Return the SHA-256, in hex, of what was asked: the normalised content, and the schedule in the caller's words.
 
@@ -113,6 +115,7 @@ def fingerprint(
         "scheduled_at": moment,
         "delay": delay,
         **({} if template is None else {"template": template, "variables": variables or {}}),
+        **({} if recurrence is None else {"recurrence": asdict(recurrence)}),
     }
     canonical = json.dumps(asked, default=_canonical, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -23,6 +23,7 @@ class Filters(TypedDict, total=False):
     recipient: str | None
     query: str | None
     tag: str | None
+    series: str | None
     created_after: str | None
     created_before: str | None
     limit: int
@@ -43,12 +44,13 @@ def read_search(**filters: Unpack[Filters]) -> Search:
     limit = filters.get("limit", 20)
     if not 1 <= limit <= MOST_PER_PAGE:
         raise InvalidArgument(f"limit must be 1 to {MOST_PER_PAGE}.", "Use next_cursor for more.")
-    cursor = filters.get("cursor")
+    cursor, series = filters.get("cursor"), filters.get("series")
     return Search(
         status=_read_status(filters.get("status")),
         recipient=_read_text(filters.get("recipient"), "recipient"),
         query=_read_text(filters.get("query"), "query"),
         tag=_read_text(filters.get("tag"), "tag"),
+        series=None if series is None else read_email_id(series),
         created_after=_read_time(filters.get("created_after"), "created_after"),
         created_before=_read_time(filters.get("created_before"), "created_before"),
         limit=limit,

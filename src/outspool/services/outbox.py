@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -19,6 +19,7 @@ from outspool.errors import InvalidArgument, NotFound, StoreUnavailable, brief
 from outspool.ports import Account, AccountState, Changes, Clock, EmailStore
 from outspool.services.account_news import AccountNews
 from outspool.services.attachments import Attachments
+from outspool.services.batch import Batch
 from outspool.services.email_news import next_version
 from outspool.services.intake import Draft
 from outspool.services.listing import Filters, Listing, read_email_id, read_search, write_cursor
@@ -79,9 +80,20 @@ class Outbox:
         the email never has one that is not there.
         """
         async with AsyncExitStack() as opened:
-            email, files = await self._submissions.asked(draft, when, idempotency_key, opened)
+            gather = self._attachments.opening(opened)
+            email, files = await self._submissions.asked(draft, when, idempotency_key, gather)
             await files.store()
-            return await self._store.add(email, Event(at=email.created_at, status=email.status, code="accepted"))
+            return await self._store.add(email, _accepted(email))
+
+    async def accept_all(self, asked: Sequence[tuple[Draft, str | None]]) -> Sequence[Email]:
+        """Check and commit emails that are due now, each with an idempotency key or None: all of them, or none.
+
+        Returns an email for each, in their order, as `accept` would. A `Refusal` names the first that is at fault.
+        """
+        batch = Batch(self._submissions, self._attachments)
+        emails = await batch.asked(asked)
+        await batch.store_files()
+        return await self._store.add_all([(email, _accepted(email)) for email in emails])
 
     async def preview(self, draft: Draft, *, when: When | None = None) -> Preview:
         """Return what `accept` would make of the same, and store nothing. It needs no account to be set."""
@@ -188,6 +200,34 @@ class Outbox:
             async with asyncio.timeout(_LAST_LOOK_SECONDS):
                 return await self._store.get(email.id) or email
         return email
+
+    async def settle_all(
+        self, emails: Sequence[Email], *, within: float, settled: Callable[[int], Awaitable[None]]
+    ) -> Sequence[Email]:
+        """Wait like `settle` until something has come of each; tell `settled` of how many, first and of each more."""
+        waiting = [email.id for email in emails if email.status in UNSETTLED] if within > 0 else []
+        if not waiting:
+            return emails
+        done = len(emails) - len(waiting)
+        await settled(done)
+        outcomes = [asyncio.create_task(self._waiting_room.settled(one, within=within)) for one in waiting]
+        try:
+            for outcome in asyncio.as_completed(outcomes):
+                if await outcome:
+                    done += 1
+                    await settled(done)
+        finally:
+            for task in outcomes:
+                task.cancel()  # of those who wait no longer
+        with contextlib.suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_LAST_LOOK_SECONDS):
+                now = {email.id: email for email in await self._store.get_all(waiting)}
+                return [now.get(email.id, email) for email in emails]
+        return emails
+
+
+def _accepted(email: Email) -> Event:
+    return Event(at=email.created_at, status=email.status, code="accepted")
 
 
 def _not_found(email_id: str) -> NotFound:

@@ -11,7 +11,8 @@ from outspool.domain.email import Email, Problem, Recipient
 from outspool.domain.schedule import When
 from outspool.domain.status import WAITING, EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
-from outspool.errors import WrongState
+from outspool.errors import InvalidArgument, WrongState
+from outspool.services import series
 from outspool.services.intake import revise_content
 from outspool.services.submission import Acceptance, pending
 
@@ -30,11 +31,19 @@ def revised(email: Email, changes: Mapping[str, Any], when: When | None, *, term
             "Some recipients already have this email, so its content can no longer change.",
             "Cancel the rest with cancel_email, or send a new email.",
         )
-    if changes:
-        written = {name: value for name, value in changes.items() if name != "attachments"}
+    of_content = {name: value for name, value in changes.items() if name not in series.FIELDS}
+    if of_content:
+        written = {name: value for name, value in of_content.items() if name != "attachments"}
         content = revise_content(email.content, written, terms.policy)
-        content = replace(content, attachments=changes.get("attachments", content.attachments))
+        content = replace(content, attachments=of_content.get("attachments", content.attachments))
         email = replace(email, content=content, recipients=pending(content))
+    if email.recurrence is not None:
+        return series.changed(email, changes, when, now=now)
+    if of_content.keys() != changes.keys():
+        raise InvalidArgument(
+            "This is a single email: it has no recurrence, until or count, and cannot be paused.",
+            "schedule_email makes a series.",
+        )
     return email if when is None else _put_off(email, when, terms=terms, now=now)
 
 
@@ -90,6 +99,9 @@ _WHY_NOT = {
     EmailStatus.QUEUED: "is about to be sent by itself",
     EmailStatus.SCHEDULED: "waits for its time",
     EmailStatus.HELD: "waits for a person's approval",
+    EmailStatus.RECURRING: "is a series, which makes emails of its own",
+    EmailStatus.PAUSED: "is a series, which is paused",
+    EmailStatus.ENDED: "is a series that has ended",
 }
 
 

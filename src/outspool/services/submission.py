@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -11,13 +11,16 @@ from uuid import UUID
 from outspool.domain.email import Content, Email, Recipient
 from outspool.domain.policy import Policy
 from outspool.domain.schedule import When
-from outspool.domain.status import EmailStatus
 from outspool.errors import InvalidSchedule, NotConfigured, TemplateError, TooLarge
 from outspool.ports import Clock, EmailStore
-from outspool.services.attachments import Attachments, Gathered
+from outspool.services import series
+from outspool.services.attachments import AttachmentDraft, Attachments, Gathered
 from outspool.services.composer import alternatives, drawn_up, new_message_id
 from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft
 from outspool.services.templates import Templates
+
+Gather = Callable[[Sequence[AttachmentDraft]], Awaitable[Gathered]]
+"""Reads and checks files, and keeps them open, or known, for as long as whoever gives it will need them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,21 +63,21 @@ class Submissions:
         self._clock = clock
 
     async def asked(
-        self, draft: Draft, when: When | None, idempotency_key: str | None, opened: AsyncExitStack
+        self, draft: Draft, when: When | None, idempotency_key: str | None, gather: Gather
     ) -> tuple[Email, Gathered]:
         """Return the email that is asked for: a new one, or the one that the same call made before.
 
-        With it come its files, which are to be stored before it; `opened` holds them open.
+        With it come its files, by `gather`, which are to be stored before it.
         """
         if self._terms.refusal is not None:
             raise self._terms.refusal
         key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
         try:
-            email, files = await self._drawn(draft, when, key, opened)
+            email, files = await self._drawn(draft, when, key, gather)
         except (InvalidSchedule, TemplateError):
             # The same call made again, after its time has come or its template has changed, must find its email and
             # not send another.
-            if key is not None and (known := await self._known(draft, when, key, opened)) is not None:
+            if key is not None and (known := await self._known(draft, when, key, gather)) is not None:
                 return known
             raise
         await measured(email, self._terms.policy)
@@ -83,44 +86,40 @@ class Submissions:
     async def preview(self, draft: Draft, *, when: When | None = None) -> Preview:
         """Return what `asked` would; an account need not be set for it."""
         async with AsyncExitStack() as opened:
-            email, _ = await self._drawn(draft, when, None, opened)
+            email, _ = await self._drawn(draft, when, None, self._attachments.opening(opened))
         text, _ = alternatives(email.content)
         return Preview(email=email, text=text, size=await measured(email, self._terms.policy))
 
-    async def _drawn(
-        self, draft: Draft, when: When | None, key: str | None, opened: AsyncExitStack
-    ) -> tuple[Email, Gathered]:
+    async def _drawn(self, draft: Draft, when: When | None, key: str | None, gather: Gather) -> tuple[Email, Gathered]:
         """Return a new email and its files, which are read last: they may be large, and all else may be wrong."""
-        if when is not None and not when.is_given:
+        if when is not None and not when.is_given and when.recurrence is None:
             raise InvalidSchedule(
                 "Neither scheduled_at nor delay is given.",
-                "Give one: scheduled_at 2026-11-23T09:00:00+01:00, or delay PT2H. Nothing was scheduled.",
+                "Give one: scheduled_at 2026-11-23T09:00:00+01:00, delay PT2H, or recurrence. Nothing was scheduled.",
             )
         content = read_draft(await self._templates.written(draft), self._terms.policy)
-        files = await opened.enter_async_context(self._attachments.gathered(draft.attachments))
+        files = await gather(draft.attachments)
         return self._new_email(replace(content, attachments=files.attachments), draft, when, key), files
 
-    async def _known(
-        self, draft: Draft, when: When | None, key: str, opened: AsyncExitStack
-    ) -> tuple[Email, Gathered] | None:
-        if when is not None and not when.is_given:
+    async def _known(self, draft: Draft, when: When | None, key: str, gather: Gather) -> tuple[Email, Gathered] | None:
+        if when is not None and not when.is_given and when.recurrence is None:
             return None
         email = await self._store.by_key(key)
         if email is None:
             return None
         filled = draft if draft.template is None else replace(draft, template=None, body=draft.template)
-        files = await opened.enter_async_context(self._attachments.gathered(draft.attachments))
+        files = await gather(draft.attachments)
         content = replace(read_draft(filled, self._terms.policy), attachments=files.attachments)
         return (email, files) if email.fingerprint == _fingerprint(content, when, draft) else None
 
     def _new_email(self, content: Content, draft: Draft, when: When | None, key: str | None) -> Email:
         now = self._clock.now()
-        scheduled_at = when.moment(now=now) if when is not None else None
+        status, scheduled_at, rule = series.planned(when, now=now)
         due_at = scheduled_at or now
         email_id = self._new_id(now)
         return Email(
             id=email_id,
-            status=EmailStatus.SCHEDULED if scheduled_at else EmailStatus.QUEUED,
+            status=status,
             content=content,
             recipients=pending(content),
             message_id=new_message_id(email_id, content.sender),
@@ -131,6 +130,7 @@ class Submissions:
             scheduled_at=scheduled_at,
             idempotency_key=key,
             fingerprint=_fingerprint(content, when, draft),
+            recurrence=rule,
         )
 
 
@@ -166,4 +166,5 @@ def _fingerprint(content: Content, when: When | None, draft: Draft) -> str:
         delay=when.delay,
         template=draft.template,
         variables=draft.variables,
+        recurrence=series.rule_asked(when),
     )

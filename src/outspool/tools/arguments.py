@@ -59,6 +59,8 @@ _FILES_EXPLAINED = (
 
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
+Whole = Annotated[int, BeforeValidator(_from_json(int))]
+Seconds = Annotated[float, BeforeValidator(_from_json(int, float))]
 
 
 class Arguments(BaseModel):
@@ -118,9 +120,7 @@ class MessageArguments(Arguments):
 class SendArguments(MessageArguments):
     """`send_email`."""
 
-    wait: Annotated[float, BeforeValidator(_from_json(int, float))] = Field(
-        10, ge=0, le=60, description="Seconds to wait for the outcome."
-    )
+    wait: Seconds = Field(10, ge=0, le=60, description="Seconds to wait for the outcome.")
 
 
 class ScheduleArguments(MessageArguments):
@@ -131,6 +131,25 @@ class ScheduleArguments(MessageArguments):
     )
     timezone: str | None = Field(None, description="Europe/Berlin")
     delay: str | None = Field(None, description="Instead of scheduled_at: PT90M, PT2H, P1D.")
+    recurrence: str | None = Field(
+        None, description='A series: cron, e.g. "0 9 * * mon-fri", in timezone; from scheduled_at on, if given.'
+    )
+    until: str | None = Field(None, description="Its last day or time.")
+    count: Whole | None = Field(None, description="Or how many emails it makes.")
+
+
+class BatchArguments(Arguments):
+    """`send_batch`: each email is held against `MessageArguments` when it has what is `shared`."""
+
+    emails: Annotated[
+        list[dict[str, Any]],
+        BeforeValidator(_from_json(list)),
+        WithJsonSchema({"type": "array", "items": {"type": "object"}, "maxItems": 100}),
+    ]
+    shared: Annotated[dict[str, Any] | None, BeforeValidator(_from_json(dict)), WithJsonSchema({"type": "object"})] = (
+        None
+    )
+    wait: Seconds = Field(10, ge=0, le=60)
 
 
 class EmailArguments(Arguments):
@@ -168,6 +187,10 @@ class UpdateArguments(EmailArguments):
     scheduled_at: str | None = None
     timezone: str | None = None
     delay: str | None = None
+    recurrence: str | None = None
+    until: str | None = None
+    count: Whole | None = None
+    paused: Flag | None = None
 
 
 class ListArguments(Arguments):
@@ -177,9 +200,10 @@ class ListArguments(Arguments):
     recipient: str | None = Field(None, description="An address in to, cc or bcc.")
     query: str | None = Field(None, description="Words in the subject.")
     tag: str | None = None
+    series: str | None = Field(None, description="What the series of this id made.")
     created_after: str | None = Field(None, description="2026-11-23T09:00:00Z")
     created_before: str | None = None
-    limit: Annotated[int, BeforeValidator(_from_json(int))] = Field(20, ge=1, le=100)
+    limit: Whole = Field(20, ge=1, le=100)
     cursor: str | None = Field(None, description="next_cursor of the page before.")
 
 

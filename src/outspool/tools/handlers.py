@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
 
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
-from outspool.errors import brief
+from outspool.errors import InvalidArgument, brief
 from outspool.services.intake import Draft
 from outspool.services.outbox import Outbox
 from outspool.tools.arguments import (
+    BatchArguments,
     EmailArguments,
     ListArguments,
     MessageArguments,
@@ -20,9 +25,11 @@ from outspool.tools.arguments import (
     UpdateArguments,
     given,
 )
+from outspool.tools.refusals import refusal
 from outspool.tools.results import (
     EmailResult,
     TemplateResult,
+    batch_result,
     counted,
     email_result,
     list_result,
@@ -31,12 +38,16 @@ from outspool.tools.results import (
     status_result,
     templates_result,
 )
-from outspool.tools.strict_tool import Answer
+from outspool.tools.strict_tool import Answer, Progress
 
 log = logging.getLogger(__name__)
 
-_WHEN = frozenset({"scheduled_at", "timezone", "delay"})
-_NOT_CONTENT = _WHEN | {"email_id", "wait", "idempotency_key", "preview"}
+_TIME = frozenset({"scheduled_at", "timezone", "delay"})
+_RULE = frozenset({"recurrence", "until", "count"})
+_LATER = "schedule_email"
+_NOTHING_SENT = "Nothing was sent."
+_SHOWN = 20
+_NOT_CONTENT = _TIME | {"email_id", "wait", "idempotency_key", "preview"}
 
 
 class Handlers:
@@ -56,11 +67,31 @@ class Handlers:
     async def schedule(self, arguments: ScheduleArguments) -> Answer:
         """Accept an email for later."""
         if arguments.preview:
-            return await self._preview(arguments, _when(arguments))
+            return await self._preview(arguments, _when(arguments, _TIME | _RULE))
         email = await self._outbox.accept(
-            _draft(arguments), when=_when(arguments), idempotency_key=arguments.idempotency_key
+            _draft(arguments), when=_when(arguments, _TIME | _RULE), idempotency_key=arguments.idempotency_key
         )
         return await self._answer(email, scheduled_result)
+
+    async def send_batch(self, arguments: BatchArguments, progress: Progress) -> Answer:
+        """Accept many emails or none, and wait a while for their outcomes."""
+        items = _items(arguments)
+        emails = await self._outbox.accept_all([(_draft(item), item.idempotency_key) for item in items])
+        emails = await self._all_settled(emails, arguments.wait, progress)
+        result = batch_result(emails, now=self._outbox.now(), pause=await self._outbox.pause())
+        troubled = [f"emails[{n}] {e.id} {e.status}: {e.summary}" for n, e in enumerate(result.emails) if e.summary]
+        return Answer(text="\n".join([result.summary, *troubled[:_SHOWN], *_rest(troubled)]), result=result)
+
+    async def _all_settled(self, emails: Sequence[Email], within: float, progress: Progress) -> Sequence[Email]:
+        async def tell(done: int) -> None:
+            with contextlib.suppress(Exception):  # a client that went must not hide what was accepted
+                await progress(done, len(emails))
+
+        try:
+            return await self._outbox.settle_all(emails, within=within, settled=tell)
+        except Exception:
+            log.exception("lost sight of a batch after accepting it")
+            return emails
 
     async def _preview(self, arguments: MessageArguments, when: When | None = None) -> Answer:
         preview = await self._outbox.preview(_draft(arguments), when=when)
@@ -97,7 +128,7 @@ class Handlers:
     async def update(self, arguments: UpdateArguments) -> Answer:
         """Change an email that still waits."""
         changes = given(arguments, but=_NOT_CONTENT)
-        when = None if (asked := _when(arguments)) == When() else asked
+        when = None if (asked := _when(arguments, _TIME)) == When() else asked
         return await self._answer(await self._outbox.update(arguments.email_id, changes, when=when))
 
     async def cancel(self, arguments: EmailArguments) -> Answer:
@@ -126,6 +157,41 @@ class Handlers:
         return Answer(text=f"{result.summary} Email id: {result.id}", result=result)
 
 
+def _items(arguments: BatchArguments) -> list[MessageArguments]:
+    """Return each email of a batch with what is shared; one's own argument wins, and variables add up."""
+    shared = arguments.shared or {}
+    if "idempotency_key" in shared and len(arguments.emails) > 1:
+        raise InvalidArgument(
+            "shared: an idempotency_key stands for one email alone.", f"Give each email one of its own. {_NOTHING_SENT}"
+        )
+    return [_item(place, _joined(shared, email)) for place, email in enumerate(arguments.emails)]
+
+
+def _joined(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    joined = {**shared, **own}
+    variables = [values for one in (shared, own) if isinstance(values := one.get("variables"), Mapping)]
+    return joined | {"variables": {**variables[0], **variables[1]}} if len(variables) > 1 else joined
+
+
+def _item(place: int, written: dict[str, Any]) -> MessageArguments:
+    try:
+        item = MessageArguments.model_validate(written)
+    except ValidationError as error:
+        wrong = refusal(
+            error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=dict.fromkeys(_TIME | _RULE, _LATER)
+        )
+    else:
+        if not item.preview:
+            return item
+        wrong = InvalidArgument("preview is of one email alone.", "Use send_email with preview. " + _NOTHING_SENT)
+    wrong.message = f"emails[{place}]: {wrong.message}"
+    raise wrong
+
+
+def _rest(lines: Sequence[str]) -> tuple[str, ...]:
+    return (f"and {len(lines) - _SHOWN} more",) if len(lines) > _SHOWN else ()
+
+
 def _described(template: TemplateResult) -> str:
     if template.error is not None:
         return f"{template.name} cannot be used: {template.error}"
@@ -136,9 +202,9 @@ def _described(template: TemplateResult) -> str:
 
 def _draft(arguments: MessageArguments) -> Draft:
     """Keep what was written; a null is no value."""
-    written = given(arguments, but=_NOT_CONTENT)
+    written = given(arguments, but=_NOT_CONTENT | _RULE)
     return Draft(**{name: value for name, value in written.items() if value is not None})
 
 
-def _when(arguments: ScheduleArguments | UpdateArguments) -> When:
-    return When(scheduled_at=arguments.scheduled_at, timezone=arguments.timezone, delay=arguments.delay)
+def _when(arguments: ScheduleArguments | UpdateArguments, names: frozenset[str]) -> When:
+    return When(**{name: getattr(arguments, name) for name in names})

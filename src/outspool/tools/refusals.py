@@ -28,6 +28,11 @@ _MEANT: Mapping[str, str] = MappingProxyType(
         "send_at": "scheduled_at",
         "send_time": "scheduled_at",
         "when": "scheduled_at",
+        "cron": "recurrence",
+        "repeat": "recurrence",
+        "rrule": "recurrence",
+        "ends_at": "until",
+        "end": "until",
         "id": "email_id",
         "message_id": "email_id",
         "search": "query",
@@ -91,9 +96,10 @@ def _unknown(unknown: list[str], known: list[str], untouched: str, elsewhere: Ma
     noun = "unknown argument" if len(unknown) == 1 else "unknown arguments"
     rest = "…" if len(unknown) > _NAMED else ""
     message = f"{noun} {', '.join(brief(n, 40) for n in unknown[:_NAMED])}{rest}."
-    if near := _nearest(name, known):
+    near, there = _nearest(name, known), _nearest(name, elsewhere)
+    if near and name not in there:
         meant = f"Did you mean {' or '.join(brief(n) for n in near)}?"
-    elif there := _nearest(name, elsewhere):
+    elif there:
         meant = f"{brief(there[0])} is an argument of {elsewhere[there[0]]}: call that instead."
     else:
         meant = f"Known are: {', '.join(known)}."

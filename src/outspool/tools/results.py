@@ -6,15 +6,17 @@ client's model pays for the tool list on every turn; the others declare the head
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from outspool.domain.attachment import Attachment
 from outspool.domain.email import Email, Event, Mailbox, Problem, Recipient
+from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import describe_wait
 from outspool.domain.status import EmailStatus
 from outspool.domain.summary import Pause, next_attempt_at, summarize, utc
@@ -26,6 +28,10 @@ Time = Annotated[datetime, PlainSerializer(utc, return_type=str)]
 
 
 _FIRST_EVENTS, _LAST_EVENTS = 5, 20
+
+
+_OBJECTS = WithJsonSchema({"type": "array", "items": {"type": "object"}})
+"""Declares a list of what explains itself."""
 
 
 class Result(BaseModel):
@@ -61,6 +67,16 @@ class ErrorResult(Result):
     hint: str | None = None
 
 
+class RecurrenceResult(Result):
+    """The rule of a series, in the words of `schedule_email`, and how many emails it has `made`."""
+
+    recurrence: str
+    timezone: str
+    until: Time | None = None
+    count: int | None = None
+    made: int
+
+
 class AttachmentResult(Result):
     """One file of an email; `size` in bytes."""
 
@@ -85,12 +101,14 @@ class EmailResult(EmailHead):
     cc: list[str] | None = None
     bcc: list[str] | None = None
     subject: str
-    attachments: list[AttachmentResult] | None = None
+    attachments: Annotated[list[AttachmentResult] | None, _OBJECTS] = None
     created_at: Time
     sent_at: Time | None = None
     attempts: int
     message_id: str
     recipients: list[RecipientResult]
+    recurrence: Annotated[RecurrenceResult | None, WithJsonSchema({"type": "object"})] = None
+    series_id: str | None = None
     error: ErrorResult | None = None
 
 
@@ -179,6 +197,22 @@ class BriefResult(Result):
     sent_at: Time | None = None
 
 
+class OutcomeResult(Result):
+    """One email of a batch; the `summary` says why it is not (wholly) sent."""
+
+    id: str
+    status: str
+    to: list[str]
+    summary: str | None = None
+
+
+class BatchResult(Result):
+    """The outcome of each email, in the order of the batch."""
+
+    summary: str
+    emails: Annotated[list[OutcomeResult], _OBJECTS]
+
+
 class ListResult(Result):
     """One page, newest first, and how many emails stand in each status altogether (of each at most 10,000)."""
 
@@ -207,7 +241,29 @@ def email_result(email: Email, *, now: datetime, pause: Pause | None) -> EmailRe
         next_attempt_at=next_attempt_at(email, pause=pause),
         message_id=email.message_id,
         recipients=[_recipient(r) for r in email.recipients],
+        recurrence=_recurrence(email.recurrence),
+        series_id=None if email.series_id is None else str(email.series_id),
         error=_error(email.problem),
+    )
+
+
+_TROUBLED = frozenset({EmailStatus.DEFERRED, EmailStatus.PARTIAL, EmailStatus.FAILED, EmailStatus.UNKNOWN})
+
+
+def batch_result(emails: Sequence[Email], *, now: datetime, pause: Pause | None) -> BatchResult:
+    """Show what became of each email of a batch; of most there is nothing to say."""
+    counts = Counter(email.status for email in emails)
+    return BatchResult(
+        summary=f"{len(emails)} emails accepted: " + ", ".join(f"{n} {status}" for status, n in counts.items()) + ".",
+        emails=[
+            OutcomeResult(
+                id=str(email.id),
+                status=email.status,
+                to=[written(m) for m in email.content.to],
+                summary=summarize(email, now=now, pause=pause) if email.status in _TROUBLED else None,
+            )
+            for email in emails
+        ],
     )
 
 
@@ -223,9 +279,10 @@ def preview_result(preview: Preview, *, now: datetime) -> PreviewResult:
     email, content = preview.email, preview.email.content
     count = len(email.recipients)
     when = f"{describe_wait(now, email.due_at)}" if email.scheduled_at else "at once"
+    series = f" {summarize(email, now=now)}" if email.recurrence is not None else ""
     return PreviewResult(
         summary=f"Preview: nothing was stored or sent. It would leave {when}, for {count} "
-        f"{'recipient' if count == 1 else 'recipients'}, {preview.size:,} bytes.",
+        f"{'recipient' if count == 1 else 'recipients'}, {preview.size:,} bytes.{series}",
         from_=written(content.sender),
         to=[written(m) for m in content.to],
         cc=[written(m) for m in content.cc] or None,
@@ -328,6 +385,14 @@ def _recipient(recipient: Recipient) -> RecipientResult:
         code=reply.code if reply else None,
         enhanced_code=reply.enhanced_code if reply else None,
         reply=reply.text if reply else None,
+    )
+
+
+def _recurrence(rule: Recurrence | None) -> RecurrenceResult | None:
+    if rule is None:
+        return None
+    return RecurrenceResult(
+        recurrence=rule.cron, timezone=rule.timezone, until=rule.until, count=rule.count, made=rule.made
     )
 
 

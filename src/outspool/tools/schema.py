@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 _NOISE = frozenset({"title"})
+_EXPLANATIONS = frozenset({"description", "enum"})
 _NULL = {"type": "null"}
 
 
@@ -36,7 +37,7 @@ def _bare(node: Any) -> Any:
         return node
     if "$ref" in node or node.get("type") == "object":
         return {"type": "object"}
-    return {key: _bare(value) for key, value in node.items() if key != "description"}
+    return {key: _bare(value) for key, value in node.items() if key not in _EXPLANATIONS}
 
 
 def _compact(schema: dict[str, Any], *, keep_required: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from mcp_types import SubscribeRequestParams, ToolAnnotations, UnsubscribeReques
 from outspool import __version__
 from outspool.services.outbox import Outbox
 from outspool.tools.arguments import (
+    BatchArguments,
     EmailArguments,
     ListArguments,
     MessageArguments,
@@ -24,6 +25,7 @@ from outspool.tools.handlers import Handlers
 from outspool.tools.prompts import add_prompts
 from outspool.tools.resources import add_resources
 from outspool.tools.results import (
+    BatchResult,
     EmailHead,
     ListResult,
     PreviewableHead,
@@ -38,7 +40,8 @@ INSTRUCTIONS = (
     "An email outbox. Once a tool returns an id the email is stored and goes out by itself, retries included: do not "
     "send it again, ask get_status. Statuses: held (waits for approval), scheduled, queued, sending, deferred (will be "
     "tried again), sent (the next mail server took it; not proof of delivery), partial (some recipients refused), "
-    "failed, canceled, bounced, unknown (may or may not have gone out: ask the person before retry_email)."
+    "failed, canceled, bounced, unknown (may or may not have gone out: ask the person before retry_email); of a "
+    "series recurring, paused, ended: it makes emails with ids of their own."
 )
 
 
@@ -71,6 +74,7 @@ def _tools(handlers: Handlers) -> tuple[StrictTool, ...]:
         _status(handlers),
         _list(handlers),
         *_changes(handlers),
+        _batch(handlers),
         _templates(handlers),
     )
 
@@ -82,15 +86,16 @@ def _send(handlers: Handlers) -> StrictTool:
         title="Send email",
         description=(
             "Send one email now: it is stored, then sent, and the call waits for the outcome. sent: the next mail "
-            "server took it, which does not prove it delivered. partial, failed: error says why. queued, sending, "
-            "deferred: it goes out by itself; do not call again, follow it with get_status. unknown: ask the person "
-            "before retry_email."
+            "server took it, no proof of delivery. partial, failed: error says why. queued, sending, deferred: it goes "
+            "out by itself; do not call again, follow it with get_status. unknown: ask the person before retry_email."
         ),
         arguments=SendArguments,
         result=PreviewableHead,
         annotations=_hints(destructive=True, open_world=True),
         untouched="Nothing was sent.",
-        elsewhere=dict.fromkeys(("scheduled_at", "timezone", "delay"), "schedule_email"),
+        elsewhere=dict.fromkeys(
+            ("scheduled_at", "timezone", "delay", "recurrence", "until", "count"), "schedule_email"
+        ),
     )
 
 
@@ -100,9 +105,9 @@ def _schedule(handlers: Handlers) -> StrictTool:
         name="schedule_email",
         title="Schedule email",
         description=(
-            "Send one email later, at scheduled_at or after delay; the other arguments as in send_email. Check that "
-            "scheduled_at, now (the server's clock) and in (time to go) are what was meant. It leaves by itself, "
-            "connected or not. update_email changes it, cancel_email stops it."
+            "Send one email later, at scheduled_at or after delay, or a series of them (recurrence); the other "
+            "arguments as in send_email. Check that scheduled_at, now (the server's clock) and in (time to go) are "
+            "what was meant. It leaves by itself, connected or not. update_email changes it, cancel_email stops it."
         ),
         arguments=ScheduleArguments,
         explained=MessageArguments,
@@ -151,7 +156,8 @@ def _changes(handlers: Handlers) -> tuple[StrictTool, ...]:
             title="Update email",
             description=(
                 "Change an email that still waits (held, scheduled, queued, deferred): its content, or when it leaves; "
-                "arguments as in schedule_email. What is left out stays, null or [] clears, a list is replaced whole."
+                "arguments as in schedule_email. What is left out stays, null or [] clears, a list is replaced whole. "
+                "Of a series (recurring, paused) it changes what is to come: put it off, or rest it with paused."
             ),
             arguments=UpdateArguments,
             explained=ScheduleArguments,
@@ -164,8 +170,7 @@ def _changes(handlers: Handlers) -> tuple[StrictTool, ...]:
             name="cancel_email",
             title="Cancel email",
             description=(
-                "Stop an email that still waits: then it never goes out. What was sent cannot be called back "
-                "(wrong_state)."
+                "Stop an email that still waits: then it never goes out. What was sent cannot be called back."
             ),
             arguments=EmailArguments,
             result=EmailHead,
@@ -185,6 +190,23 @@ def _changes(handlers: Handlers) -> tuple[StrictTool, ...]:
             annotations=_hints(destructive=True, open_world=True),
             untouched="Nothing was sent.",
         ),
+    )
+
+
+def _batch(handlers: Handlers) -> StrictTool:
+    return StrictTool.build(
+        handlers.send_batch,
+        name="send_batch",
+        title="Send batch",
+        description=(
+            "Send up to 100 emails, each the arguments of send_email; what all have in common goes into shared, e.g. "
+            '{"template": "notice"}. All are accepted, or none.'
+        ),
+        arguments=BatchArguments,
+        result=BatchResult,
+        annotations=_hints(destructive=True, open_world=True),
+        untouched="Nothing was sent.",
+        reports=True,
     )
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Progress = Callable[[float, float], Awaitable[None]]
+"""Tells a waiting client how much is done, and of how much; one that did not ask hears nothing."""
+
 CRASHED = (
     "internal_error: outspool failed unexpectedly, and whether the call took effect is not known. "
     "Look at list_emails or get_status before trying again."
@@ -42,17 +45,18 @@ class StrictTool(Tool):
     """One tool: `arguments_model` guards `fn`, which takes an instance of it and returns an `Answer`.
 
     `untouched` ends every refusal of arguments, e.g. "Nothing was sent."; `elsewhere` maps arguments that callers
-    expect here to the tool that takes them.
+    expect here to the tool that takes them. If it `reports`, `fn` also takes a `Progress`, to say how far it is.
     """
 
     arguments_model: type[BaseModel] = Field(exclude=True)
     untouched: str = ""
     elsewhere: Mapping[str, str] = Field(default_factory=dict)
+    reports: bool = False
 
     @classmethod
     def build(
         cls,
-        fn: Callable[[Any], Awaitable[Answer]],
+        fn: Callable[..., Awaitable[Answer]],
         *,
         name: str,
         description: str,
@@ -63,6 +67,7 @@ class StrictTool(Tool):
         annotations: ToolAnnotations,
         untouched: str = "",
         elsewhere: Mapping[str, str] | None = None,
+        reports: bool = False,
     ) -> Self:
         """Make a tool out of a handler and the models of what goes in and what comes out.
 
@@ -81,6 +86,7 @@ class StrictTool(Tool):
             arguments_model=arguments,
             untouched=untouched,
             elsewhere=elsewhere or {},
+            reports=reports,
         )
 
     async def run(
@@ -94,7 +100,8 @@ class StrictTool(Tool):
         Error results are text alone: structured content must match the output schema, and an error does not.
         """
         try:
-            answer = await self.fn(self._parsed(arguments))
+            parsed = self._parsed(arguments)
+            answer = await (self.fn(parsed, context.report_progress) if self.reports else self.fn(parsed))
         except OutspoolError as error:
             level = logging.INFO if isinstance(error, Refusal) else logging.WARNING
             log.log(level, "%s: %s", self.name, error)

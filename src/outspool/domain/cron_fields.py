@@ -1,0 +1,126 @@
+"""The five fields of a cron expression (crontab(5)), checked, and in the words of APScheduler's `CronTrigger`.
+
+The trigger counts the days of the week from Monday, and overlooks what follows a name, as in ``mon-fri/2``. So each
+item must have the one form that is understood, and the days of the week are counted out.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from outspool.errors import InvalidSchedule, brief
+
+_ITEM = re.compile(
+    r"(?:\*|(?P<first>\d{1,2}|[a-z]{3})(?:-(?P<last>\d{1,2}|[a-z]{3}))?)(?:/(?P<step>\d{1,2}))?", re.ASCII
+)
+_NTH = re.compile(r"(?P<day>[0-7]|[a-z]{3})#(?P<nth>[1-5])", re.ASCII)
+_ORDINALS = ("", "1st", "2nd", "3rd", "4th", "5th")
+_FIELDS = 5
+_LONGEST = 200
+_WEEK = 7
+_EXAMPLE = (
+    'Write minute, hour, day of month, month, day of week: "0 9 * * mon-fri", "30 8 1 * *", '
+    '"0 9 * * mon#1" (first Monday) or "0 9 L * *" (last day of the month).'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CronFields:
+    """What `CronTrigger` takes for its parameters of the same names."""
+
+    minute: str
+    hour: str
+    day: str
+    month: str
+    day_of_week: str
+
+    @property
+    def every_hour(self) -> bool:
+        """Whether no hour is left out: then it is an interval more than a time of day."""
+        return self.hour in ("*", "*/1", "0-23", "0-23/1")
+
+
+@lru_cache(maxsize=256)
+def read_cron(cron: str) -> CronFields:
+    """Read five fields; case does not matter. Raises `InvalidSchedule` that names the field at fault."""
+    texts = cron.lower().split() if len(cron) <= _LONGEST else []
+    if len(texts) != _FIELDS:
+        found = f"has {len(texts)} of five fields" if texts else "is not a cron expression"
+        raise InvalidSchedule(f"recurrence {brief(cron)} {found}; seconds, years and @words are not known.", _EXAMPLE)
+    minute, hour, day, month, weekday = texts
+    if day != "*" and weekday != "*":
+        raise InvalidSchedule(
+            f"recurrence {brief(cron)} names days of the month and of the week; programs read that in two ways.",
+            'Leave one of them *. The first Monday of each month is "0 9 * * mon#1".',
+        )
+    for text, field in ((minute, _MINUTE), (hour, _HOUR), (month, _MONTH)):
+        field.values(text)
+    if nth := _NTH.fullmatch(weekday):
+        name = _WEEKDAY.words[_WEEKDAY.number(nth["day"]) % _WEEK]
+        day, weekday = f"{_ORDINALS[int(nth['nth'])]} {name}", "*"
+    elif day == "l":
+        day = "last"
+    else:
+        _DAY.values(day)
+    return CronFields(minute=minute, hour=hour, day=day, month=month, day_of_week=_from_monday(weekday))
+
+
+def _from_monday(weekday: str) -> str:
+    """Return the days of the week as the trigger counts them."""
+    if weekday == "*":
+        return weekday
+    days = {(day - 1) % _WEEK for day in _WEEKDAY.values(weekday)}
+    return ",".join(map(str, sorted(days)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    lowest: int
+    highest: int
+    words: tuple[str, ...] = ()
+    said: str = ""
+
+    def values(self, text: str) -> set[int]:
+        """Return every value that a field stands for. Raises `InvalidSchedule`."""
+        return set().union(*map(self._range, text.split(",")))
+
+    def _range(self, item: str) -> range:
+        found = _ITEM.fullmatch(item)
+        if not found:
+            raise self._wrong(item)
+        first = self.number(found["first"]) if found["first"] else self.lowest
+        last = first if found["first"] and not found["step"] else self.highest
+        if found["last"]:
+            last = self.number(found["last"])
+            if self is _WEEKDAY and last == 0 < first:
+                last = _WEEK  # fri-sun
+        if not self.lowest <= first <= last <= self.highest:
+            raise self._wrong(item)
+        if found["step"] and not 1 <= int(found["step"]) <= last - first:
+            raise self._wrong(item)
+        return range(first, last + 1, int(found["step"] or 1))
+
+    def number(self, text: str) -> int:
+        """Return the number that a number or a word stands for. Raises `InvalidSchedule`."""
+        if text in self.words:
+            return self.words.index(text)
+        if not text.isdigit():
+            raise self._wrong(text)
+        return int(text)
+
+    def _wrong(self, item: str) -> InvalidSchedule:
+        return InvalidSchedule(
+            f"recurrence: {brief(item)} is no {self.name} ({self.lowest} to {self.highest}{self.said}, ascending).",
+            _EXAMPLE,
+        )
+
+
+_MONTHS = ("", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MINUTE = _Field("minute", 0, 59)
+_HOUR = _Field("hour", 0, 23)
+_DAY = _Field("day of the month", 1, 31)
+_MONTH = _Field("month", 1, 12, _MONTHS, " or jan to dec")
+_WEEKDAY = _Field("day of the week", 0, 7, ("sun", "mon", "tue", "wed", "thu", "fri", "sat"), " or sun to sat")

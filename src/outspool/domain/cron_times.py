@@ -1,0 +1,92 @@
+"""The times of a cron expression on the clocks of a time zone.
+
+APScheduler's `CronTrigger` finds them on clocks without daylight saving. What people expect when the clocks change is
+seen to here, as the trigger alone fires twice when an hour is repeated:
+
+- a time that the clocks skip happens once, right after the gap; one that they repeat happens once, the first time;
+- a schedule of every hour simply goes on: it skips what does not exist and counts both hours of the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from outspool.domain.cron_fields import CronFields
+
+if TYPE_CHECKING:
+    from apscheduler.triggers.cron import CronTrigger
+
+_RAREST_YEARS = 8
+"""The next 29th of February is never further away."""
+
+_SECOND = timedelta(seconds=1)
+_DAY = timedelta(days=1)
+
+
+def next_time(fields: CronFields, zone: ZoneInfo, *, after: datetime) -> datetime | None:
+    """Return the first time (UTC) later than `after` at which `fields` are true in `zone`; None when they never are."""
+    folds = (0, 1) if fields.every_hour else (0,)
+    found = [time for fold in folds if (time := _next_time(fields, zone, fold, after)) is not None]
+    return min(found, default=None)
+
+
+def _next_time(fields: CronFields, zone: ZoneInfo, fold: int, after: datetime) -> datetime | None:
+    """Return it, where an hour that comes twice is meant the first (0) or the second (1) time."""
+    offsets = [moment.astimezone(zone).utcoffset() or timedelta() for moment in (after, after + _DAY)]
+    start = (after.astimezone(UTC) + min(offsets)).replace(tzinfo=None)
+    # What the clocks show grows with time, but for the hour that comes twice: so the first to be later is the earliest.
+    for wall in _walls(fields, start):
+        time = _instant(wall, zone, fold)
+        if time is None and not fields.every_hour:
+            time = _end_of_gap(wall, zone)
+        if time is not None and time > after:
+            return time
+    return None
+
+
+def _walls(fields: CronFields, start: datetime) -> Iterator[datetime]:
+    """Yield what the clocks show when `fields` are true, from `start` on."""
+    trigger = _trigger(fields, start.year)
+    wall = start.replace(tzinfo=UTC)
+    while (found := trigger.get_next_fire_time(None, wall)) is not None:
+        yield found.replace(tzinfo=None)
+        wall = found + _SECOND
+
+
+@lru_cache(maxsize=256)
+def _trigger(fields: CronFields, year: int) -> CronTrigger:
+    from apscheduler.triggers.cron import CronTrigger
+
+    return CronTrigger(
+        # Without a last year it would look for a 30th of February until the year 9999.
+        year=f"{year}-{year + _RAREST_YEARS}",
+        month=fields.month,
+        day=fields.day,
+        day_of_week=fields.day_of_week,
+        hour=fields.hour,
+        minute=fields.minute,
+        timezone=UTC,  # any clock without daylight saving will do
+    )
+
+
+def _instant(wall: datetime, zone: ZoneInfo, fold: int) -> datetime | None:
+    """Return when the clocks of `zone` show `wall` (UTC); None when they skip it."""
+    time = wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
+    return time if time.astimezone(zone).replace(tzinfo=None) == wall else None
+
+
+def _end_of_gap(wall: datetime, zone: ZoneInfo) -> datetime:
+    """Return the instant (UTC) at which the clocks jump over `wall`."""
+    before, after = sorted(wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    offset = after.astimezone(zone).utcoffset()
+    while after - before > _SECOND:
+        middle = before + (after - before) // _SECOND // 2 * _SECOND
+        if middle.astimezone(zone).utcoffset() == offset:
+            after = middle
+        else:
+            before = middle
+    return after

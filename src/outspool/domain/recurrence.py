@@ -1,0 +1,112 @@
+"""The rule of a series of emails: at which times one goes out, and when it ends."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from outspool.domain.cron_fields import read_cron
+from outspool.domain.cron_times import next_time
+from outspool.domain.schedule import asked_moment, read_zone
+from outspool.errors import InvalidSchedule, brief
+
+_INSTANT = timedelta(microseconds=1)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_OFFSET = re.compile(r".*(?:[Zz]|[+-]\d\d(?::?\d\d)?)", re.ASCII)
+_LAST_YEAR = 2199
+_MOST = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recurrence:
+    """Every time of `cron` (five fields) on the clocks of `timezone` (IANA), from `start` (UTC, inclusive) on.
+
+    It ends after `until` (UTC, inclusive), or when `count` emails are `made`, whichever comes first; None is no end.
+    """
+
+    cron: str
+    timezone: str
+    start: datetime | None = None
+    until: datetime | None = None
+    count: int | None = None
+    made: int = 0
+
+    def following(self, moment: datetime) -> datetime | None:
+        """Return the first time (UTC) later than `moment`, None when the series is over by then."""
+        if self.count is not None and self.made >= self.count:
+            return None
+        after = moment if self.start is None else max(moment, self.start - _INSTANT)
+        found = next_time(read_cron(self.cron), ZoneInfo(self.timezone), after=after)
+        return None if found is None or (self.until is not None and found > self.until) else found
+
+    def latest(self, first: datetime, *, now: datetime) -> datetime:
+        """Return the last time up to `now`, given an earlier one, `first`: what was slept through is not caught up."""
+        last, end = first, now  # there is no time after `end`, up to `now`
+        while (found := self.following(last)) is not None and found <= end:
+            middle = found + (end - found) / 2
+            later = self.following(middle)
+            if later is not None and later <= end:
+                last = later
+            else:
+                last, end = found, middle
+        return last
+
+    def first(self, *, now: datetime) -> datetime:
+        """Return the first time from `now` on (UTC). Raises `InvalidSchedule` when there is none."""
+        first = self.following(now - _INSTANT)
+        if first is not None:
+            return first
+        if self.count is not None and self.made >= self.count:
+            raise InvalidSchedule(f"count {self.count} is reached: {self.made} were made.", "Give a higher count.")
+        endless = replace(self, until=None).following(now - _INSTANT)
+        if endless is None:
+            raise InvalidSchedule(
+                f"recurrence {brief(self.cron)} never comes true: there is no such day.",
+                'The last day of each month is L: "0 9 L * *".',
+            )
+        raise InvalidSchedule(f"until is before the first time, {endless:%Y-%m-%dT%H:%M:%SZ}.", "Give a later one.")
+
+
+def read_recurrence(
+    cron: str, *, timezone: str | None, until: str | None = None, count: int | None = None, made: int = 0
+) -> Recurrence:
+    """Return the rule that a caller wrote. Raises `InvalidSchedule` for what cannot be read.
+
+    `until` is a time, in `timezone` if it has no offset, or a date, which is included. The rule is normalised: the same
+    one is equal however it is spaced and in whichever case it is written.
+    """
+    read_cron(cron)
+    if timezone is None:
+        raise InvalidSchedule("recurrence needs a timezone.", 'Give its IANA name, like "Europe/Berlin".')
+    zone = read_zone(timezone)
+    if count is not None and not 1 <= count <= _MOST:
+        raise InvalidSchedule(f"count must be 1 to {_MOST:,}.", "Leave it out for a series without end.")
+    return Recurrence(
+        cron=" ".join(cron.lower().split()),
+        timezone=zone.key,
+        until=None if until is None else _read_until(until, zone),
+        count=count,
+        made=made,
+    )
+
+
+def _read_until(text: str, zone: ZoneInfo) -> datetime:
+    words = text.strip(" ")
+    if _DATE.fullmatch(words):
+        moment = _end_of_day(words, zone)
+    else:
+        moment = asked_moment(text, None if _OFFSET.fullmatch(words) else zone.key, name="until")
+    if moment is None or moment.year > _LAST_YEAR:
+        raise InvalidSchedule(f"until {brief(text)} is no time to plan for.", "Leave it out for a series without end.")
+    return moment
+
+
+def _end_of_day(text: str, zone: ZoneInfo) -> datetime | None:
+    """Return the last instant of a date (UTC), None when the calendar has no such day or none after it."""
+    try:
+        midnight = datetime.combine(date.fromisoformat(text) + timedelta(days=1), time(), zone)
+        return midnight.astimezone(UTC) - _INSTANT
+    except (ValueError, OverflowError):
+        return None
