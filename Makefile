@@ -42,7 +42,7 @@ lint: $(INSTALLED)  ## Check style, types and layers
 bench: $(INSTALLED)  ## Measure speed and memory beside rivals and the limit, an hour; PART=accept for a part
 	@$(PYTHON) -m bench $(PART) $(if $(ROWS),--rows $(ROWS)) $(if $(EMAILS),--emails $(EMAILS))
 
-bench-smoke: $(INSTALLED)  ## Run every part of the benchmark in miniature, to see that it runs
+bench-smoke: $(INSTALLED)  ## Run every part of the benchmark in miniature, in a minute, to see that it runs
 	@$(PYTHON) -m bench --smoke $(PART)
 
 chaos: $(INSTALLED)  ## Break everything in 1,000 ways and count what arrives; 20 minutes, ARGS="--seed 7" replays one

@@ -27,8 +27,6 @@ from bench.machine import load, machine
 from bench.parts import PARTS
 from bench.results import Run, keep, read_runs
 
-_SIZES = (10_000, 1_000_000, 10_000_000)
-"""Rows of history: the smallest is what others are compared with."""
 _REMEMBERED = 1000
 
 
@@ -63,10 +61,12 @@ async def _run(parts: Sequence[str], scale: Scale, *, shows_only: bool) -> list[
 async def _one(part: str, here: Ground, described: dict[str, str]) -> Run:
     busy, began = load(), time.perf_counter()
     tables = await PARTS[part](here)
+    seconds = time.perf_counter() - began
+    sys.stderr.write(f"{part} took {seconds:.0f} s\n")
     return Run(
         part=part,
         date=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        seconds=time.perf_counter() - began,
+        seconds=seconds,
         load=busy,
         machine=described,
         tables=tuple(tables),
@@ -77,7 +77,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="What outspool costs, beside its rivals.")
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[*PARTS, "report", []], help=", ".join(PARTS))
     parser.add_argument("--smoke", action="store_true", help="every part in miniature; nothing is kept")
-    parser.add_argument("--rows", type=int, help="the largest history, up to 10,000,000 (some 10 GB of disk)")
+    parser.add_argument("--rows", type=int, help="the largest history; 10,000,000 if not given (25 GB of disk)")
     parser.add_argument("--emails", type=int, help="emails sent before memory is looked at the last time")
     return parser.parse_args()
 
@@ -85,7 +85,7 @@ def _options() -> argparse.Namespace:
 def _scale(options: argparse.Namespace) -> Scale:
     scale = SMOKE if options.smoke else Scale()
     if options.rows:
-        sizes = [size for size in _SIZES if size < options.rows]
+        sizes = [size for size in scale.history if size < options.rows]
         scale = replace(scale, history=(*sizes, options.rows))
     if options.emails:
         scale = replace(scale, remembered=tuple(sorted({min(_REMEMBERED, options.emails), options.emails})))

@@ -136,6 +136,14 @@ def _memory(tables: Tables) -> Iterator[Verdict]:
         yield Verdict(
             name="memory, 1,000 emails more", beside=f"{kind}, PSS", bound=10, at_most=True, figures=more, unit="MB"
         )
+    yield Verdict(
+        name="memory, a 25 MB attachment streams",
+        beside="PSS at its peak, more than idle",
+        bound=25,
+        at_most=True,
+        figures=_column(tables, "Memory", "outspool, SQLite", "25 MB attachment, more PSS MB"),
+        unit="MB",
+    )
 
 
 _DEEP = ", deep"

@@ -7,12 +7,14 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from support.postgres import PostgresServer, fresh_database
 
+from bench.history import write_history
 from bench.sink import Sink, running_sink
 from outspool.app.runtime import Outspool
 from outspool.settings import Settings
@@ -27,7 +29,7 @@ SQLITE, POSTGRES = "SQLite", "Postgres"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much of everything: the defaults are a full run, `SMOKE` the same in miniature."""
+    """How much of everything: the defaults are a full run, `SMOKE` the same in miniature, in less than a minute."""
 
     servers_on: tuple[str, ...] = (SQLITE, POSTGRES)
     """Databases under the programs that are measured from outside."""
@@ -38,6 +40,8 @@ class Scale:
     """Rounds of what takes a second."""
     calls: int = 100
     calls_at_once: int = 500
+    sends_too: bool = True
+    """Whether accepting is also measured in servers that send meanwhile."""
     emails: int = 2000
     """Of 4 KB, in the queue when a worker begins."""
     large_emails: int = 40
@@ -45,18 +49,22 @@ class Scale:
     connections: tuple[int, ...] = (1, 4, 16)
     workers: tuple[int, ...] = (1, 2, 4)
     batches: tuple[int, ...] = (1, 50, 200)
-    history: tuple[int, ...] = (10_000, 1_000_000)
-    """Rows of old mail, the first size the one that others are compared with."""
+    history: tuple[int, ...] = (10_000, 1_000_000, 10_000_000)
+    """Rows of old mail: others are compared with the first size, and the last is partitioned too."""
     looks: int = 30
     """Times that each query is asked in a turn."""
     timed: int = 1000
     """Emails with a time of their own."""
     per_second: int = 20
     """How many of those come due in a second, when they are spread out."""
-    remembered: tuple[int, ...] = (1000, 10_000)
-    """Emails accepted and sent before memory is looked at."""
+    remembered: tuple[int, ...] = (1000, 100_000)
+    """Emails accepted and sent before memory is looked at; with Postgres, and by others, only the first number."""
     settling: float = 3.0
     """Seconds until a server that was started, or has sent its last, does nothing more."""
+    lead: float = 5.0
+    """Seconds for a worker to start before anything is due."""
+    installs: bool = True
+    """Whether rivals that must be installed into environments of their own take part."""
 
 
 SMOKE = Scale(
@@ -66,6 +74,7 @@ SMOKE = Scale(
     starts=1,
     calls=20,
     calls_at_once=50,
+    sends_too=False,
     emails=60,
     large_emails=2,
     connections=(4,),
@@ -73,9 +82,11 @@ SMOKE = Scale(
     batches=(1, 50),
     history=(500, 2000),
     looks=2,
-    timed=40,
+    timed=20,
     remembered=(50,),
-    settling=0.5,
+    settling=0.2,
+    lead=2.0,
+    installs=False,
 )
 
 
@@ -87,6 +98,9 @@ class Ground:
     folder: Path
     sink: Sink
     postgres: PostgresServer
+    kept: ExitStack
+    """What stays until the end, for parts to come."""
+    _histories: dict[int, str] = field(default_factory=dict)
 
     def new_folder(self) -> Path:
         """Return an empty folder."""
@@ -106,6 +120,15 @@ class Ground:
         """Yield the URLs of empty databases for programs that are measured from outside, by their kind."""
         with ExitStack() as stack:
             yield {kind: stack.enter_context(self.database(kind)) for kind in self.scale.servers_on}
+
+    async def history(self, rows: int) -> str:
+        """Return the URL of a Postgres database with so much old mail: filled for the first who asks, and kept."""
+        if rows not in self._histories:
+            url = self.kept.enter_context(self.database(POSTGRES))
+            async with self.outspool(url) as outspool:
+                await write_history(outspool, rows, until=datetime.now(UTC))
+            self._histories[rows] = url
+        return self._histories[rows]
 
     def variables(self, database_url: str, **more: object) -> dict[str, str]:
         """Return the environment of an outspool that delivers to the sink, with no limits in its way."""
@@ -135,7 +158,8 @@ async def ground(scale: Scale) -> AsyncIterator[Ground]:
     """Make one, and clear it away."""
     with (
         tempfile.TemporaryDirectory(prefix="outspool-bench-") as folder,
-        PostgresServer(fsync=True, shared_buffers="128MB") as postgres,
+        PostgresServer(fsync=True, shared_buffers="128MB", max_wal_size="1GB") as postgres,
     ):
         async with running_sink() as sink:
-            yield Ground(scale=scale, folder=Path(folder), sink=sink, postgres=postgres)
+            with ExitStack() as kept:
+                yield Ground(scale=scale, folder=Path(folder), sink=sink, postgres=postgres, kept=kept)

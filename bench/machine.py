@@ -65,7 +65,7 @@ def _fsync(folder: Path) -> float:
 async def _postgres(url: str) -> str:
     connection = await asyncpg.connect(url)
     try:
-        names = ("server_version", "fsync", "synchronous_commit", "shared_buffers", "full_page_writes")
+        names = ("server_version", "fsync", "synchronous_commit", "shared_buffers", "max_wal_size")
         number, *settings = [f"{await connection.fetchval('SELECT current_setting($1)', name)}" for name in names]
     finally:
         await connection.close()

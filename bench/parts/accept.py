@@ -67,8 +67,9 @@ async def _stands(ground: Ground) -> AsyncIterator[dict[str, _Stand]]:
             for kind in ground.scale.servers_on:
                 server = await start(transport, (*serve, "--no-worker"), kind)
                 stands[f"{transport}, {kind}"] = _Stand(server, "send_email", AT_ONCE)
-                server = await start(transport, serve, kind)
-                stands[f"{transport}, {kind}{_SENDING_TOO}"] = _Stand(server, "send_email", AT_ONCE)
+                if ground.scale.sends_too:
+                    server = await start(transport, serve, kind)
+                    stands[f"{transport}, {kind}{_SENDING_TOO}"] = _Stand(server, "send_email", AT_ONCE)
         yield stands
 
 

@@ -37,6 +37,7 @@ async def deliver(ground: Ground) -> Sequence[Table]:
                     empty_a_queue, ground, kind, body, emails, workers=workers, connections=connections
                 )
                 for kind in (POSTGRES, SQLITE)
+                if kind in scale.servers_on
                 for workers, connections in _settings(scale.workers, scale.connections)
             },
             rounds=scale.rounds,

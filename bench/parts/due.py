@@ -18,8 +18,6 @@ from bench.table import Figures, Table, latencies, take_turns
 from outspool.services.intake import Draft
 
 _PATIENCE = 120.0
-_LEAD = timedelta(seconds=5)
-"""Time for a worker to start before anything is due."""
 
 
 async def due(ground: Ground) -> Sequence[Table]:
@@ -61,7 +59,8 @@ async def _scheduled(ground: Ground, kind: str, number: int, seconds: float) -> 
         async with ground.outspool(url) as outspool:
             await ground.sink.clear()
             stocked = await stock(outspool, Draft(to=EMAIL["to"], subject="A figure", body=BODY), number)
-            await stocked.schedule(datetime.now(UTC) + _LEAD, over=timedelta(seconds=seconds))
+            first = datetime.now(UTC) + timedelta(seconds=ground.scale.lead)
+            await stocked.schedule(first, over=timedelta(seconds=seconds))
             taken = await ground.sink.wait_for(number, within=_PATIENCE + seconds)
     return latencies([_late(message) for message in taken])
 

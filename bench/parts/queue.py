@@ -54,6 +54,11 @@ async def drain(outspool: Outspool, emails: int, batch: int) -> Figures:
     """Stock a queue and take all of it through claim, mark and record."""
     stocked = await stock(outspool, Draft(to=EMAIL["to"], subject="A figure", body=BODY), emails)
     await stocked.release()
+    return await drain_due(outspool, emails, batch)
+
+
+async def drain_due(outspool: Outspool, emails: int, batch: int) -> Figures:
+    """Take so many emails that are due through claim, mark and record."""
     claims, marking, recording = [], 0.0, 0.0
     for _ in range(emails // batch):
         lease = Lease(token=uuid4(), until=outspool.clock.now() + _LEASE)

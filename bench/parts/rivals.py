@@ -26,6 +26,7 @@ _PATIENCE = 300.0
 _WIDE = 16
 """Connections, or jobs at a time, where more than the usual four are asked for."""
 _AT_ONCE = 200
+_PROCRASTINATE = ("procrastinate==3.*", "psycopg[binary,pool]==3.*", "aiosmtplib==5.*")
 _SMTP_SOURCE = "C smtp-source, 16 connections"
 
 
@@ -43,6 +44,7 @@ async def rivals(ground: Ground) -> Sequence[Table]:
             empty_a_queue, ground, kind, BODY, number, connections=connections
         )
         for kind, connections in ((POSTGRES, 4), (POSTGRES, _WIDE), (SQLITE, 4))
+        if connections in ground.scale.connections
     }
     contenders |= {
         "procrastinate, jobs that do nothing": partial(_jobs, ground, "nothing", number),
@@ -86,7 +88,7 @@ async def _from_outside(ground: Ground, command: Sequence[str], number: int) -> 
 
 
 async def _jobs(ground: Ground, what: str, number: int) -> Figures:
-    programs = await environment("procrastinate", "procrastinate==3.*", "psycopg[binary,pool]==3.*", "aiosmtplib==5.*")
+    programs = await environment(ground, "procrastinate", *_PROCRASTINATE)
     with ground.database(POSTGRES) as url:
         command = (programs / "python", _JOBS, url, ground.sink.port, what, _WIDE, number)
         process = await asyncio.create_subprocess_exec(*map(str, command), stdout=PIPE, stderr=PIPE)

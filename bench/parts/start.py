@@ -52,7 +52,12 @@ async def start(ground: Ground) -> Sequence[Table]:
         title="Imports",
         note="Each in a Python of its own, with all it imports in turn; `outspool.app.runtime` comes after initialize.",
     )
-    await take_turns(imports, {m: partial(_import, m) for m in MODULES}, rounds=rounds, warm_ups=ground.scale.warm_ups)
+    await take_turns(
+        imports,
+        {m: partial(_import, m) for m in MODULES},
+        rounds=ground.scale.rounds,
+        warm_ups=ground.scale.warm_ups,
+    )
     return table, imports
 
 

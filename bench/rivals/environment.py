@@ -9,17 +9,20 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
+from bench.ground import Ground
 from bench.table import AbsentError
 
 _TOOLS = Path(__file__).resolve().parent.parent.parent / ".tools"
 _PATIENCE = 300
 
 
-async def environment(name: str, *requirements: str) -> Path:
+async def environment(ground: Ground, name: str, *requirements: str) -> Path:
     """Return the folder of programs of an environment with `requirements`; make it if it is not there.
 
-    Raises `AbsentError` when it cannot be made: no uv, or no package registry.
+    Raises `AbsentError` when it cannot be made: no uv, or no package registry; in a smoke run it is not tried.
     """
+    if not ground.scale.installs:
+        raise AbsentError("It would have to be installed: not in a smoke run.")
     uv = shutil.which("uv", path=f"{_TOOLS / 'bin'}{os.pathsep}{os.environ['PATH']}")
     if uv is None:
         raise AbsentError("uv is not here to install it: run `make bench`.")

@@ -31,7 +31,7 @@ class McpEmailServer:
 
     async def ready(self) -> tuple[tuple[str, ...], dict[str, str], Path]:
         """Return its command, its environment and its folder. Raises `AbsentError` when it cannot be installed."""
-        programs = await environment("mcp-email-server", _REQUIREMENT)
+        programs = await environment(self._ground, "mcp-email-server", _REQUIREMENT)
         ours = {
             "EMAIL_ADDRESS": "me@example.com",
             "PASSWORD": "secret",

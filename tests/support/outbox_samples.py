@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from outspool.adapters.sql_account import SqlAccount
+from outspool.adapters.sql_journal import SqlJournal
 from outspool.adapters.sql_queue import SqlQueue
 from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_series import SqlSeries
@@ -68,12 +69,13 @@ async def outlet(
     """Open a database as one more process would."""
     database = MigratedDatabase(url)
     changes = ChangeWatch(database)
+    journal = SqlJournal(database, changes, meter="handed over test", quota=quota)
     try:
         yield Outlet(
             database=database,
             changes=changes,
-            store=SqlEmailStore(database, changes, lane=lane, rate=rate),
-            queue=SqlQueue(database, changes, lane=lane, account="test", quota=quota),
+            store=SqlEmailStore(database, changes, journal, lane=lane, rate=rate),
+            queue=SqlQueue(database, changes, journal, lane=lane),
             account=SqlAccount(database, changes, name="test"),
             series=SqlSeries(database, changes, lane=lane, rate=rate),
         )

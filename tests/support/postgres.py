@@ -71,10 +71,11 @@ class PostgresServer:
     machine; all else is as in earnest. Every method raises `PostgresUnusableError` when it cannot do what it says.
     """
 
-    def __init__(self, *, fsync: bool = False, shared_buffers: str = "32MB") -> None:
+    def __init__(self, *, fsync: bool = False, shared_buffers: str = "32MB", max_wal_size: str = "64MB") -> None:
         """Lay out an empty cluster; `start` runs it."""
         self._fsync = "on" if fsync else "off"
         self._shared_buffers = shared_buffers
+        self._max_wal_size = max_wal_size
         self._password = secrets.token_hex(16)
         self._port: int | None = None
         self._postgres: subprocess.Popen[bytes] | None = None
@@ -189,6 +190,7 @@ class PostgresServer:
             "unix_socket_directories": "",
             "max_connections": 200,
             "shared_buffers": self._shared_buffers,
+            "max_wal_size": self._max_wal_size,
             "fsync": self._fsync,
             "full_page_writes": self._fsync,
         }

@@ -54,7 +54,7 @@ class Database:
             raise _unavailable(error) from error
 
     async def read(self, work: Work[T]) -> T:
-        """Do `work` in a transaction that sees one snapshot at most per statement, and changes nothing."""
+        """Do `work`, which changes nothing; each statement of it sees a snapshot of its own."""
         return await self._whole(self.line.read(work))
 
     async def write(self, work: Work[T]) -> T:

@@ -33,7 +33,7 @@ class Line(Protocol):
     """The way to one database. Both methods raise `FAILURES` and whatever `work` raises."""
 
     async def read(self, work: Work[T]) -> T:
-        """Do `work` on a snapshot; what it changes is dropped."""
+        """Do `work`, which changes nothing; each statement of it sees a snapshot."""
         ...
 
     async def write(self, work: Work[T]) -> T:

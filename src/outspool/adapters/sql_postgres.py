@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from outspool.adapters.sql_line import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
@@ -16,6 +18,9 @@ _TRANSACTION_TIMEOUT_SINCE = (17,)
 _SILENCE_SECONDS = 5
 """How much longer than a statement may take we wait for its answer before we give the line up."""
 
+_FRESH_SECONDS = 1.0
+"""For so long after it answered a connection is taken to live. To ask costs more than most that it is used for."""
+
 
 class PostgresLine:
     """See `Line`; `statement_seconds` is how long a statement may take."""
@@ -23,15 +28,18 @@ class PostgresLine:
     def __init__(self, url: str, *, statement_seconds: float) -> None:
         """Open nothing yet."""
         self._engine = _engine(url, statement_seconds)
+        # The same pool. Each statement sees a snapshot of its own as it is, so BEGIN and COMMIT would be two round
+        # trips for nothing.
+        self._looking = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def read(self, work: Work[T]) -> T:
         """See `Line.read`."""
-        async with self._connection() as connection:
+        async with self._connection(self._looking) as connection:
             return await connection.run_sync(work)
 
     async def write(self, work: Work[T]) -> T:
         """See `Line.write`."""
-        async with self._connection() as connection:
+        async with self._connection(self._engine) as connection:
             transaction = await connection.begin()
             result = await connection.run_sync(work)
             try:
@@ -45,8 +53,8 @@ class PostgresLine:
         await self._engine.dispose()
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        async with self._engine.connect() as connection:
+    async def _connection(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        async with engine.connect() as connection:
             try:
                 yield connection
             except CommitInDoubt:
@@ -79,14 +87,33 @@ def _engine(url: str, statement_seconds: float) -> AsyncEngine:
             raise ConnectionError("DATABASE_URL is not a valid address") from None
         return connection
 
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
-        pool_pre_ping=True,
         pool_size=5,
         max_overflow=10,
         pool_timeout=CONNECT_SECONDS,
     )
+    _ping_what_rested(engine.sync_engine)
+    return engine
+
+
+def _ping_what_rested(engine: sa.Engine) -> None:
+    """Ask a connection that lay in the pool for a while whether it lives; one that does not is replaced unseen."""
+
+    def leave(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+        record.info["left_at"] = time.monotonic()
+
+    def take(connection: Any, record: sa.pool.ConnectionPoolEntry, _proxy: object) -> None:
+        if time.monotonic() - record.info.get("left_at", time.monotonic()) <= _FRESH_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.DisconnectionError(str(error)) from error
+
+    sa.event.listen(engine, "checkin", leave)
+    sa.event.listen(engine, "checkout", take)
 
 
 def _session(version: tuple[int, ...], statement_seconds: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -18,17 +17,16 @@ from outspool.adapters.sql_claims import (
     DOUBT,
     DOUBT_RECIPIENTS,
     EXTEND,
-    MARK,
     NEXT_DUE,
     REQUEUE,
 )
+from outspool.adapters.sql_journal import Marking, SqlJournal
 from outspool.adapters.sql_rows import event_values
 from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_store import with_parts
 from outspool.adapters.sql_tables import UtcDateTime, events, workers
-from outspool.adapters.sql_together import Together
 from outspool.adapters.sql_watch import ChangeWatch
-from outspool.domain.cap import Cap, quota_reached
+from outspool.domain.cap import quota_reached
 from outspool.domain.email import Email, Event, Priority
 from outspool.domain.status import EmailStatus
 from outspool.ports import Lease, Room, WorkerSighting
@@ -39,30 +37,15 @@ _FORGOTTEN = timedelta(days=1)
 _ADD_EVENT = events.insert()
 
 
-@dataclass(frozen=True, slots=True)
-class _Marking:
-    email_id: UUID
-    lease: Lease
-    at: datetime
-    recipients: int
-
-
 class SqlQueue:
     """The waiting emails of one database."""
 
-    def __init__(
-        self, database: MigratedDatabase, changes: ChangeWatch, *, lane: str, account: str, quota: Cap | None
-    ) -> None:
-        """Share the database with the store; announce what changes. Only emails of `lane` are claimed.
-
-        `account` names the SMTP account whose recipients `quota` limits, if it does.
-        """
+    def __init__(self, database: MigratedDatabase, changes: ChangeWatch, journal: SqlJournal, *, lane: str) -> None:
+        """Share the database and its journal with the store; announce what changes. Claim emails of `lane` alone."""
         self.database = database
         self._changes = changes
+        self._journal = journal
         self._lane = lane
-        self._quota = quota
-        self._meter = f"handed over {account}"
-        self._mark_together = Together(self._mark_all)
 
     async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
         """See `Queue.claim_due`."""
@@ -77,41 +60,21 @@ class SqlQueue:
         return await self.database.write(take)
 
     async def mark(self, email_id: UUID, lease: Lease, *, at: datetime, recipients: int) -> bool:
-        """See `Queue.mark`. Those of several connections are committed together."""
+        """See `Queue.mark`."""
+        journal = self._journal
         try:
-            return await self._mark_together(_Marking(email_id, lease, at, recipients))
+            return await journal.mark(Marking(email_id, lease, at, recipients))
         except sql_meter.CapReached as reached:
-            await sql_meter.mend(self.database, self._meter, reached, now=at)
-            assert self._quota is not None
-            raise quota_reached(self._quota, until=reached.at) from None
-
-    async def _mark_all(self, asked: Sequence[_Marking]) -> list[bool]:
-        now = max(one.at for one in asked)
-        held = {
-            "ids": [one.email_id for one in asked],
-            "tokens": list({one.lease.token for one in asked}),
-            "until": max(one.lease.until for one in asked),
-            "now": now,
-        }
-
-        def set_marks(connection: sa.Connection) -> list[bool]:
-            marked = {(row.id, row.lease) for row in connection.execute(MARK, held)}
-            answers = [(one.email_id, one.lease.token) in marked for one in asked]
-            leaving = sum(one.recipients for one, is_marked in zip(asked, answers, strict=True) if is_marked)
-            if self._quota is not None and leaving:
-                sql_meter.take(connection, self._meter, leaving, self._quota, now=now)
-            return answers
-
-        return await self.database.write(set_marks)
+            await sql_meter.mend(self.database, journal.meter, reached, now=at)
+            assert journal.quota is not None
+            raise quota_reached(journal.quota, until=reached.at) from None
 
     async def room(self, *, now: datetime) -> Room:
         """See `Queue.room`."""
-        quota = self._quota
+        meter, quota = self._journal.meter, self._journal.quota
         if quota is None:
             return Room()
-        free, until = await self.database.read(
-            lambda connection: sql_meter.room(connection, self._meter, quota, now=now)
-        )
+        free, until = await self.database.read(lambda connection: sql_meter.room(connection, meter, quota, now=now))
         return Room(recipients=free, reached=None if until is None else quota_reached(quota, until=until))
 
     async def heartbeat(

@@ -1,6 +1,9 @@
-"""Recording a transition: the guarded statement behind every change of status, and its parameters.
+"""Recording transitions: the guards behind every change of status, and the statements, each for many at a time.
 
-Built once: to build a statement, and look up what it compiles to, costs more than to run it.
+The rows are locked, the guards are asked, what they allow is written: of two processes that race for an email exactly
+one finds it as it expects.
+
+Statements are built once: to build one, and look up what it compiles to, costs more than to run it.
 """
 
 from __future__ import annotations
@@ -24,14 +27,15 @@ def _given(name: str) -> sa.BindParameter[Any]:
     return sa.bindparam(f"new_{name}", type_=emails.c[name].type)
 
 
+_LOCK = (
+    sa.select(emails.c.id, emails.c.status, emails.c.lease, emails.c.version)
+    .where(emails.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(emails.c.id)
+    .with_for_update()
+)
 _RECORD = (
     emails.update()
-    .where(
-        emails.c.id == sa.bindparam("email_id", type_=emails.c.id.type),
-        emails.c.status.in_(sa.bindparam("sources", expanding=True)),
-        sa.or_(_given("lease").is_(None), emails.c.lease == _given("lease")),
-        sa.or_(_given("version").is_(None), emails.c.version == _given("version")),
-    )
+    .where(emails.c.id == sa.bindparam("email_id", type_=emails.c.id.type))
     .values(
         version=emails.c.version + 1,
         lease_until=None,
@@ -41,7 +45,6 @@ _RECORD = (
         **{name: sa.func.coalesce(_given(name), emails.c[name]) for name in ("attempts", "due_at", "expires_at")},
         **{name: _given(name) for name in ("status", *problem_values(None))},
     )
-    .returning(emails.c.id)
 )
 _ADD_EVENT = events.insert()
 _OUTCOME = ("status", "code", "enhanced_code", "reply")
@@ -64,12 +67,18 @@ class Recording:
     lease: UUID | None
     version: int | None
 
+    def is_allowed(self, row: sa.RowMapping) -> bool:
+        """Whether the email as it stands in its row is what this change is for."""
+        return (
+            row["status"] in self.change.sources
+            and self.lease in (None, row["lease"])
+            and self.version in (None, row["version"])
+        )
+
     def values(self) -> dict[str, Any]:
         """Return the parameters of `_RECORD`."""
         change = self.change
         columns = {
-            "lease": self.lease,
-            "version": self.version,
             "status": change.target.value,
             "attempts": change.attempts,
             "due_at": change.due_at,
@@ -78,11 +87,7 @@ class Recording:
             **problem_values(change.problem),
         }
         values: dict[str, Any] = {f"new_{name}": value for name, value in columns.items()}
-        return values | {
-            "email_id": self.email_id,
-            "sources": sorted(change.sources),
-            "keeps_lease": change.keeps_lease,
-        }
+        return values | {"email_id": self.email_id, "keeps_lease": change.keeps_lease}
 
     def recipient_rows(self) -> list[dict[str, Any]]:
         """Return the parameters of `_RECORD_RECIPIENT` for each recipient."""
@@ -103,11 +108,21 @@ class Recording:
 
 
 def record_all(connection: sa.Connection, asked: Sequence[Recording]) -> list[bool]:
-    """Apply each that its guards allow, in their order, and say which were."""
-    answers = [connection.scalar(_RECORD, one.values()) is not None for one in asked]
-    applied = [one for one, is_applied in zip(asked, answers, strict=True) if is_applied]
-    if outcomes := [row for one in applied for row in one.recipient_rows()]:
+    """Apply each that its guards allow, and say which were; of several for one email the first comes first."""
+    answers: dict[int, bool] = {}
+    while left := [nth for nth in range(len(asked)) if nth not in answers]:
+        firsts = {asked[nth].email_id: nth for nth in reversed(left)}
+        rows = {row["id"]: row for row in connection.execute(_LOCK, {"ids": list(firsts)}).mappings()}
+        for email_id, nth in firsts.items():
+            answers[nth] = email_id in rows and asked[nth].is_allowed(rows[email_id])
+        _apply(connection, [asked[nth] for nth in firsts.values() if answers[nth]])
+    return [answers[nth] for nth in range(len(asked))]
+
+
+def _apply(connection: sa.Connection, allowed: Sequence[Recording]) -> None:
+    if not allowed:
+        return
+    connection.execute(_RECORD, [one.values() for one in allowed])
+    if outcomes := [row for one in allowed for row in one.recipient_rows()]:
         connection.execute(_RECORD_RECIPIENT, outcomes)
-    if applied:
-        connection.execute(_ADD_EVENT, [one.event_row() for one in applied])
-    return answers
+    connection.execute(_ADD_EVENT, [one.event_row() for one in allowed])

@@ -1,7 +1,7 @@
 """`EmailStore` on SQLAlchemy Core: the same statements on SQLite and on Postgres.
 
 Each guarded write names the statuses it may start from (`domain.status`), so that of two processes that race for an
-email exactly one wins and the other sees no row.
+email exactly one wins and the other is told that it came too late.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from outspool.adapters import sql_search
 from outspool.adapters.sql_admission import Admission, add_parts, note
 from outspool.adapters.sql_attachments import attachments_of
-from outspool.adapters.sql_recording import Recording, record_all
+from outspool.adapters.sql_journal import SqlJournal
+from outspool.adapters.sql_recording import Recording
 from outspool.adapters.sql_rows import (
     content_values,
     problem_values,
@@ -50,14 +51,19 @@ _RECIPIENTS = (
 class SqlEmailStore:
     """The emails of one database."""
 
-    def __init__(self, database: MigratedDatabase, changes: ChangeWatch, *, lane: str, rate: Cap) -> None:
-        """Share the database with the queue; announce what changes. New emails go into `lane`, no more than `rate`."""
+    def __init__(
+        self, database: MigratedDatabase, changes: ChangeWatch, journal: SqlJournal, *, lane: str, rate: Cap
+    ) -> None:
+        """Share the database and its journal with the queue; announce what changes.
+
+        New emails go into `lane`, no more than `rate`.
+        """
         self.database = database
         self._changes = changes
+        self._journal = journal
         self._lane = lane
         self._admission = Admission(database, lane=lane, rate=rate)
         self._add_together = Together(self._add_all)
-        self._record_together = Together(self._record_all)
 
     async def add(self, email: Email, event: Event) -> Email:
         """See `EmailStore.add`. Who adds at the same time shares a commit."""
@@ -202,19 +208,10 @@ class SqlEmailStore:
         self, email_id: UUID, change: Transition, *, lease: UUID | None = None, version: int | None = None
     ) -> bool:
         """See `EmailStore.record`."""
-        is_applied = await self._record_together(Recording(email_id, change, lease, version))
+        is_applied = await self._journal.record(Recording(email_id, change, lease, version))
         if is_applied:
             self._changes.announce(due=change.target is EmailStatus.QUEUED)
         return is_applied
-
-    async def _record_all(self, asked: Sequence[Recording]) -> list[bool]:
-        def apply(connection: sa.Connection) -> list[bool]:
-            answers = record_all(connection, asked)
-            if any(one.change.target is EmailStatus.QUEUED for one in asked):
-                self._changes.notify(connection)
-            return answers
-
-        return await self.database.write(apply)
 
 
 def _stands_in(statuses: Collection[EmailStatus]) -> sa.ColumnElement[bool]:

@@ -18,6 +18,7 @@ from outspool.adapters.sql_line import CONNECT_SECONDS
 logger = logging.getLogger(__name__)
 
 CHANNEL = "outspool"
+_NOTIFY = sa.select(sa.func.pg_notify(CHANNEL, ""))
 _SQLITE_POLL_SECONDS = 0.2
 _RECONNECT_SECONDS = 2.0
 
@@ -34,7 +35,7 @@ class ChangeWatch:
     def notify(self, connection: sa.Connection) -> None:
         """Tell other processes, when the transaction of `connection` commits. SQLite's see the file change."""
         if self._database.is_postgres:
-            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
+            connection.execute(_NOTIFY)
 
     def announce(self, *, due: bool) -> None:
         """Tell the watchers in this process; `due`: something may have become due sooner than before."""

@@ -18,6 +18,7 @@ from outspool.adapters.smtp import Security, SmtpAccount, SmtpTransport
 from outspool.adapters.sql_account import SqlAccount
 from outspool.adapters.sql_attachments import SqlBlobLedger
 from outspool.adapters.sql_database import Database
+from outspool.adapters.sql_journal import SqlJournal
 from outspool.adapters.sql_queue import SqlQueue
 from outspool.adapters.sql_schema import MigratedDatabase, migrate
 from outspool.adapters.sql_series import SqlSeries
@@ -63,8 +64,9 @@ class Outspool:
         self.lane = configuration.lane(settings, self.smtp)
         rate = configuration.rate(settings)
         account, quota = configuration.account_name(self.smtp), configuration.daily_quota(settings, self.smtp)
-        self.store = SqlEmailStore(self.database, self.changes, lane=self.lane, rate=rate)
-        self.queue = SqlQueue(self.database, self.changes, lane=self.lane, account=account, quota=quota)
+        journal = SqlJournal(self.database, self.changes, meter=f"handed over {account}", quota=quota)
+        self.store = SqlEmailStore(self.database, self.changes, journal, lane=self.lane, rate=rate)
+        self.queue = SqlQueue(self.database, self.changes, journal, lane=self.lane)
         self.account = SqlAccount(self.database, self.changes, name=account)
         self.series = SqlSeries(self.database, self.changes, lane=self.lane, rate=rate)
         self.terms = configuration.terms(settings, self.smtp)

@@ -131,6 +131,8 @@ class Dispatcher:
         emails, lease = await self._claim(limit, now, deferred_too=not resting)
         self._begin(emails, lease, full=quota.reached)
         self._more_is_due = len(emails) == limit
+        if self._more_is_due:
+            return None  # whichever ends next has us look again
         upcoming = await self._queue.next_due(after=now, deferred_too=not resting)
         resumes = state.paused_until if is_paused else None
         has_room = quota.reached.until if quota.reached is not None else None
