@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.blobs import chunked, digest_of, keep, read
+from support.liar import Liar, reply
 from support.s3 import BUCKET, OTHER_BUCKET, Keys, S3Server, place
 from support.tcp_proxy import TcpProxy
 
@@ -198,45 +199,6 @@ async def test_nothing_stays_on_this_machine(s3_server: S3Server, tmp_path: Path
         await keep(blobs, LARGE)
         assert await read(blobs, LARGE) == LARGE
     assert os.listdir(tmp_path / "scratch") == []  # noqa: PTH208
-
-
-class Liar:
-    """An HTTP server that answers without thought, or where it answers None stops reading."""
-
-    def __init__(self, answer: Callable[[str], bytes | None]) -> None:
-        self.answer = answer
-        self.asked: list[str] = []
-        self.url = ""
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[Liar]:
-        door = socket.create_server(("127.0.0.1", 0))
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # what is not read shall not fit in here
-        server = await asyncio.start_server(self._serve, sock=door)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with server:
-            yield self
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            self.asked.append(head.partition("\r\n")[0])
-            answer = self.answer(head)
-            if answer is None:
-                await writer.wait_closed()
-            else:
-                writer.write(answer)
-                await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-
-def reply(status: str, body: bytes = b"", **headers: object) -> bytes:
-    fields = {"Content-Length": len(body), "Connection": "close", **headers}
-    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
-    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import email
 import email.policy
 import re
 from datetime import UTC, datetime
+from email.header import decode_header, make_header
 from email.message import EmailMessage
+from email.utils import getaddresses
 from uuid import UUID
 
 from outspool.domain.email import Content, Email, Mailbox
@@ -40,6 +42,12 @@ def parsed(raw: bytes) -> EmailMessage:
     message = email.message_from_bytes(raw, policy=email.policy.default)
     assert isinstance(message, EmailMessage)
     return message
+
+
+def mailboxes_in(raw: bytes, field: str) -> list[tuple[str, str]]:
+    """Read names and addresses of a field as older programs do: split first, then decode each name (RFC 2047 §6.2)."""
+    value = re.sub(r"\r\n(?=[ \t])", "", str(email.message_from_bytes(raw)[field]))
+    return [(str(make_header(decode_header(name))), address) for name, address in getaddresses([value])]
 
 
 def as_received(raw: bytes) -> bytes:

@@ -8,12 +8,11 @@ import re
 from collections.abc import Callable
 from email.header import decode_header, make_header
 from email.message import EmailMessage
-from email.utils import getaddresses
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.composing import ANN, ID, SENDER, an_email, as_received, assert_wire_safe, parsed, text_of
+from support.composing import ANN, ID, SENDER, an_email, as_received, assert_wire_safe, mailboxes_in, parsed, text_of
 
 from outspool.domain.email import Content, Mailbox, Priority
 from outspool.errors import InvalidAddress, InvalidArgument
@@ -21,12 +20,6 @@ from outspool.services.composer import compose, new_message_id
 from outspool.services.header_fields import check_names
 
 ATTACK = "=?utf-8?q?x=0D=0ABcc=3Aevil=40example.net?="
-
-
-def mailboxes_in(raw: bytes, field: str) -> list[tuple[str, str]]:
-    """Read names and addresses of a field as older programs do: split first, then decode each name (RFC 2047 §6.2)."""
-    value = re.sub(r"\r\n(?=[ \t])", "", str(email.message_from_bytes(raw)[field]))
-    return [(str(make_header(decode_header(name))), address) for name, address in getaddresses([value])]
 
 
 def on_wire(mailboxes: tuple[Mailbox, ...]) -> list[tuple[str, str]]:

@@ -146,9 +146,12 @@ class S3Blobs:
         async with self._opening:
             if self._client is None:
                 try:
-                    self._client = await self._stack.enter_async_context(await in_thread(self._new_client))
+                    client = await self._stack.enter_async_context(await in_thread(self._new_client))
                 except ValueError:
                     raise malformed(self._place.bucket) from None
+                if self._place.endpoint_url:
+                    client.meta.events.register_last("before-parameter-build.s3", _stay)
+                self._client = client
             return self._client
 
     def _new_client(self) -> Any:
@@ -218,6 +221,14 @@ class S3Blobs:
         """Open a file without a name: whatever happens, nothing is left of it."""
         self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
         return tempfile.TemporaryFile(dir=self._scratch)
+
+
+def _stay(context: dict[str, Any], **_: object) -> None:
+    """Tell botocore that it has followed a redirection already.
+
+    It asks the one place there is for the region of the bucket; where that redirects too, it asks again without end.
+    """
+    context.get("s3_redirect", {})["redirected"] = True
 
 
 def _key(digest: str) -> str:

@@ -86,7 +86,8 @@ def custom_field(name: str, text: str) -> str:
         raise InvalidArgument(
             f"{brief(name)} cannot be the name of a header.", "Use letters, digits and hyphens, at most 76."
         )
-    return text_field(name, text, longest_word=_LONGEST_LINE - len(" "))
+    # A word that did not fit beside the name would go on a line of its own, and be read with a space before it.
+    return text_field(name, text, longest_word=_LONGEST_LINE - len(f"{name}: "))
 
 
 def address_field(name: str, mailboxes: Sequence[Mailbox]) -> str:
