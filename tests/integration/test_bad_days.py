@@ -15,6 +15,7 @@ from support.postgres import PostgresServer
 from support.smtp_sink import SmtpSink
 from support.tcp_proxy import TcpProxy
 
+from outspool.adapters.sql_postgres import PostgresLine
 from outspool.adapters.sql_sqlite import SqliteLine
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Email
@@ -117,6 +118,27 @@ async def test_a_database_that_falls_silent_is_an_error_in_time_and_not_a_hang(
             email = await eventually(app)
             await until(app, email, S.SENT)
     assert len(sink.messages()) == 2
+
+
+async def test_after_a_silence_no_connection_is_used_again(own_postgres: PostgresServer) -> None:
+    address = sa.make_url(own_postgres.url())
+
+    def backend(connection: sa.Connection) -> int:
+        connection.execute(sa.text("SELECT pg_sleep(0.2)"))  # so that all three are taken at once
+        return int(connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one())
+
+    async with TcpProxy(address.port or 5432) as proxy:
+        url = address.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
+        line = PostgresLine(url, statement_seconds=1)
+        before = await asyncio.gather(*(line.read(backend) for _ in range(3)))
+        assert set(await asyncio.gather(*(line.read(backend) for _ in range(3)))) == set(before)
+        proxy.is_black_hole = True
+        with pytest.raises(TimeoutError):
+            await line.read(backend)
+        proxy.is_black_hole = False
+        after = await asyncio.gather(*(line.read(backend) for _ in range(3)))
+        assert len({*before, *after}) == 6
+        await line.close()
 
 
 async def test_an_email_whose_commit_got_no_answer_is_said_to_be_in_doubt(

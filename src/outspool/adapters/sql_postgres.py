@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +28,8 @@ class PostgresLine:
 
     def __init__(self, url: str, *, statement_seconds: float) -> None:
         """Open nothing yet."""
-        self._engine = _engine(url, statement_seconds)
+        self._trust = _Trust()
+        self._engine = _engine(url, statement_seconds, self._trust)
         # The same pool. Each statement sees a snapshot of its own as it is, so BEGIN and COMMIT would be two round
         # trips for nothing.
         self._looking = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -64,11 +66,48 @@ class PostgresLine:
                 # Its server may still be at work, with our locks: never use this connection again. Nor the others
                 # that wait in the pool: whatever swallowed this one's words has theirs, and each costs a time-out.
                 await connection.invalidate()
-                await self._engine.dispose()
+                self._trust.end()
                 raise
 
 
-def _engine(url: str, statement_seconds: float) -> AsyncEngine:
+class _Trust:
+    """Which connections of a pool are taken to live: one that rested is asked, and none is that is distrusted.
+
+    What does not live is replaced unseen.
+    """
+
+    def __init__(self) -> None:
+        """Trust all."""
+        self._ended_at = -math.inf
+
+    def end(self) -> None:
+        """Distrust every connection there is."""
+        self._ended_at = time.monotonic()
+
+    def watch(self, engine: sa.Engine) -> None:
+        """Look at each connection that is taken out of the pool of `engine`."""
+
+        def make(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+            record.info["made_at"] = record.info["left_at"] = time.monotonic()
+
+        def leave(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+            record.info["left_at"] = time.monotonic()
+
+        def take(connection: Any, record: sa.pool.ConnectionPoolEntry, _proxy: object) -> None:
+            if record.info["made_at"] <= self._ended_at:
+                raise sa.exc.DisconnectionError
+            if time.monotonic() - record.info["left_at"] > _FRESH_SECONDS:
+                try:
+                    engine.dialect.do_ping(connection)
+                except engine.dialect.loaded_dbapi.Error as error:
+                    raise sa.exc.DisconnectionError from error
+
+        sa.event.listen(engine, "connect", make)
+        sa.event.listen(engine, "checkin", leave)
+        sa.event.listen(engine, "checkout", take)
+
+
+def _engine(url: str, statement_seconds: float, trust: _Trust) -> AsyncEngine:
     async def connect() -> Any:
         import asyncpg
 
@@ -94,26 +133,8 @@ def _engine(url: str, statement_seconds: float) -> AsyncEngine:
         max_overflow=10,
         pool_timeout=CONNECT_SECONDS,
     )
-    _ping_what_rested(engine.sync_engine)
+    trust.watch(engine.sync_engine)
     return engine
-
-
-def _ping_what_rested(engine: sa.Engine) -> None:
-    """Ask a connection that lay in the pool for a while whether it lives; one that does not is replaced unseen."""
-
-    def leave(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
-        record.info["left_at"] = time.monotonic()
-
-    def take(connection: Any, record: sa.pool.ConnectionPoolEntry, _proxy: object) -> None:
-        if time.monotonic() - record.info.get("left_at", time.monotonic()) <= _FRESH_SECONDS:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise sa.exc.DisconnectionError(str(error)) from error
-
-    sa.event.listen(engine, "checkin", leave)
-    sa.event.listen(engine, "checkout", take)
 
 
 def _session(version: tuple[int, ...], statement_seconds: float) -> str:
