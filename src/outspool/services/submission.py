@@ -19,6 +19,8 @@ from outspool.services.composer import alternatives, drawn_up, new_message_id
 from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft
 from outspool.services.templates import Templates
 
+_MEGABYTE = 1024 * 1024
+
 Gather = Callable[[Sequence[AttachmentDraft]], Awaitable[Gathered]]
 """Reads and checks files, and keeps them open, or known, for as long as whoever gives it will need them."""
 
@@ -143,7 +145,7 @@ async def measured(email: Email, policy: Policy) -> int:
     size = (await drawn_up(email)).size
     if size > limit:
         raise TooLarge(
-            f"The message would be {size / 1e6:.1f} MB as encoded; at most {limit / 1e6:.1f} MB are allowed.",
+            f"The message would be {size / _MEGABYTE:.1f} MB as encoded; {limit / _MEGABYTE:.1f} MB is the most.",
             "Shorten it, or raise EMAIL_MAX_MESSAGE_MB if your server takes more.",
         )
     return size
