@@ -11,7 +11,7 @@ COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY src src
 COPY migrations migrations
 # The lock file also names what only tests need; as a constraint it says which versions, not what to install.
-RUN /opt/outspool/bin/pip install --no-cache-dir --constraint requirements.lock .
+RUN /opt/outspool/bin/pip install --no-cache-dir --constraint requirements.lock '.[s3]'
 
 FROM python:3.13-slim
 # The volume inherits this owner when it is made.
