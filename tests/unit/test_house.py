@@ -12,10 +12,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import typer
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import outspool
+from outspool.cli import cli
 from outspool.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +102,20 @@ def test_the_example_configuration_sets_what_exists() -> None:
     named = {name for server in servers for name in server.get("env", {})}
     assert named == {"GMAIL_EMAIL", "GMAIL_APP_PASSWORD"}
     assert named <= known
+
+
+def test_the_readme_tells_of_every_setting_and_of_no_other() -> None:
+    section = (ROOT / "README.md").read_text().split("\n## Settings\n")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    told = [name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)]
+    assert sorted(told) == sorted(str(field.alias) for field in Settings.model_fields.values())
+
+
+def test_the_readme_tells_of_every_command() -> None:
+    readme = (ROOT / "README.md").read_text()
+    commands = typer.main.get_group(cli).commands
+    assert {"serve", "attach"} < commands.keys()
+    assert [name for name in commands if not re.search(rf"`(outspool )?{name}( \w+)?`", readme)] == []
 
 
 def test_the_image_is_made_of_files_that_reach_it() -> None:
