@@ -15,7 +15,9 @@ def register(cli: typer.Typer) -> None:
     cli.command()(attach)
 
 
-def attach(file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that you may read, and that is not hidden.")]) -> None:
+def attach(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that you may read, not a hidden one.")],
+) -> None:
     """Store FILE and print its handle, which is what the argument `blob` of an attachment takes.
 
     It is kept for 30 days, and for as long as any email has it.
