@@ -16,7 +16,9 @@ from outspool.errors import InvalidArgument
 if TYPE_CHECKING:
     from outspool.domain.schedule import When
     from outspool.services.intake import Draft
-    from outspool.tools.results import EmailResult, ListResult, StatusResult, TemplatesResult
+    from outspool.tools.results.email import EmailResult, StatusResult
+    from outspool.tools.results.listing import ListResult
+    from outspool.tools.results.templates import TemplatesResult
 
 _MOST = 100
 _LONGEST_WAIT = 600
@@ -165,14 +167,14 @@ def templates(*, as_json: AsJson = False) -> None:
 
 
 async def _templates() -> TemplatesResult:
-    from outspool.tools.results import templates_result
+    from outspool.tools.results.templates import templates_result
 
     async with opened() as outspool:
         return templates_result(await outspool.outbox.list_templates())
 
 
 async def _list(filters: dict[str, Any]) -> ListResult:
-    from outspool.tools.results import list_result
+    from outspool.tools.results.listing import list_result
 
     async with opened() as outspool:
         outbox = outspool.outbox
@@ -183,7 +185,7 @@ async def _list(filters: dict[str, Any]) -> ListResult:
 
 
 async def _show(email_id: str) -> StatusResult:
-    from outspool.tools.results import status_result
+    from outspool.tools.results.email import status_result
 
     async with opened() as outspool:
         outbox = outspool.outbox
@@ -193,7 +195,7 @@ async def _show(email_id: str) -> StatusResult:
 
 async def _send(draft: Draft, when: When | None, key: str | None, *, wait: float, sandbox: bool) -> EmailResult:
     from outspool.domain.status import UNSETTLED
-    from outspool.tools.results import email_result
+    from outspool.tools.results.email import email_result
 
     async with opened(sandbox=sandbox) as outspool:
         email = await outspool.outbox.accept(draft, when=when, idempotency_key=key)
@@ -208,7 +210,7 @@ async def _send(draft: Draft, when: When | None, key: str | None, *, wait: float
 
 
 async def _change(verb: str, email_id: str) -> EmailResult:
-    from outspool.tools.results import email_result
+    from outspool.tools.results.email import email_result
 
     async with opened() as outspool:
         outbox = outspool.outbox

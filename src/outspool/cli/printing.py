@@ -17,7 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from outspool.tools.results import EmailResult, ListResult, Result, StatusResult, TemplatesResult
+    from outspool.tools.results.base import Result
+    from outspool.tools.results.email import EmailResult, StatusResult
+    from outspool.tools.results.listing import ListResult
+    from outspool.tools.results.templates import TemplatesResult
 
 _WIDTH = 120
 """Columns when the output is no terminal."""
@@ -70,7 +73,7 @@ def print_story(email: StatusResult) -> None:
 
 def print_list(page: ListResult) -> None:
     """Print one page of emails, and the counts of all."""
-    from outspool.tools.results import counted
+    from outspool.tools.results.listing import counted
 
     out = console()
     if page.emails:

@@ -26,18 +26,11 @@ from outspool.tools.arguments import (
     given,
 )
 from outspool.tools.refusals import refusal
-from outspool.tools.results import (
-    EmailResult,
-    TemplateResult,
-    batch_result,
-    counted,
-    email_result,
-    list_result,
-    preview_result,
-    scheduled_result,
-    status_result,
-    templates_result,
-)
+from outspool.tools.results.batch import batch_result
+from outspool.tools.results.email import EmailResult, email_result, scheduled_result, status_result
+from outspool.tools.results.listing import counted, list_result
+from outspool.tools.results.preview import preview_result
+from outspool.tools.results.templates import TemplateResult, templates_result
 from outspool.tools.strict_tool import Answer, Progress
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ from pydantic import BaseModel
 
 from outspool.errors import InvalidArgument, NotFound, OutspoolError, TemplateError
 from outspool.services.outbox import Outbox
-from outspool.tools.results import TemplateResult, status_result, template_result
+from outspool.tools.results.email import status_result
+from outspool.tools.results.templates import TemplateResult, template_result
 
 log = logging.getLogger(__name__)
 

@@ -24,15 +24,11 @@ from outspool.tools.arguments import (
 from outspool.tools.handlers import Handlers
 from outspool.tools.prompts import add_prompts
 from outspool.tools.resources import add_resources
-from outspool.tools.results import (
-    BatchResult,
-    EmailHead,
-    ListResult,
-    PreviewableHead,
-    ScheduledHead,
-    StatusResult,
-    TemplatesHead,
-)
+from outspool.tools.results.base import PreviewableHead
+from outspool.tools.results.batch import BatchResult
+from outspool.tools.results.email import EmailHead, ScheduledHead, StatusResult
+from outspool.tools.results.listing import ListResult
+from outspool.tools.results.templates import TemplatesHead
 from outspool.tools.strict_tool import StrictTool
 from outspool.tools.subscriptions import Subscriptions
 
