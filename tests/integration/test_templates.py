@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from outspool.adapters.template_folder import MAX_FILE_BYTES, SHIPPED, TemplateFolder
 from outspool.errors import InvalidArgument, TemplateError
 from outspool.services.intake import Draft
-from outspool.services.style_inlining import MAX_ELEMENTS
-from outspool.services.template_limits import MAX_OUTPUT
-from outspool.services.templates import MAX_VARIABLES, TemplateCard, Templates
+from outspool.services.templates.catalog import MAX_VARIABLES, TemplateCard, Templates
+from outspool.services.templates.limits import MAX_OUTPUT
+from outspool.services.templates.style_inlining import MAX_ELEMENTS
 
 
 class Folder:

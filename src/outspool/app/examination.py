@@ -17,7 +17,7 @@ from outspool.app.runtime import Outspool
 from outspool.services.configuration_checks import Setup
 from outspool.services.doctor import Doctor
 from outspool.services.findings import Finding
-from outspool.services.template_checks import check_templates
+from outspool.services.templates.checks import check_templates
 from outspool.settings import Settings, dotenv_files, unknown_names
 
 _IMPATIENT = Timeouts(connect=10, command=20)

@@ -41,7 +41,7 @@ from outspool.services.outbox import Outbox
 from outspool.services.outgoing import outgoing
 from outspool.services.pace import Pace
 from outspool.services.recorder import Recorder
-from outspool.services.templates import Templates
+from outspool.services.templates.catalog import Templates
 from outspool.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from outspool.services.intake import Draft
 from outspool.services.listing import Filters, Listing, read_email_id, read_search, write_cursor
 from outspool.services.revision import another_try, cancellation, named, revised
 from outspool.services.submission import Acceptance, Preview, Submissions, measured
-from outspool.services.templates import TemplateCard, Templates
+from outspool.services.templates.catalog import TemplateCard, Templates
 from outspool.services.waiting_room import WaitingRoom
 
 _LAST_LOOK_SECONDS = 1.0

@@ -17,7 +17,7 @@ from outspool.services import series
 from outspool.services.attachments import AttachmentDraft, Attachments, Gathered
 from outspool.services.composer import alternatives, drawn_up, new_message_id
 from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft
-from outspool.services.templates import Templates
+from outspool.services.templates.catalog import Templates
 
 _MEGABYTE = 1024 * 1024
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from outspool.services.templates import TemplateCard
+from outspool.services.templates.catalog import TemplateCard
 from outspool.tools.results.base import Result
 
 

@@ -14,7 +14,7 @@ from jinja2.runtime import BlockReference, Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 
 from outspool.errors import TemplateError, brief
-from outspool.services.template_limits import Meter, filters, values_of
+from outspool.services.templates.limits import Meter, filters, values_of
 
 GLOBALS: Mapping[str, Any] = {"range": safe_range, "dict": dict}
 

@@ -10,8 +10,8 @@ import jinja2
 from jinja2 import meta, nodes
 from jinja2.visitor import NodeTransformer
 
-from outspool.services.template_limits import CONCATENATION, TURNS, Meter
-from outspool.services.template_sandbox import GLOBALS, Sandbox
+from outspool.services.templates.limits import CONCATENATION, TURNS, Meter
+from outspool.services.templates.sandbox import GLOBALS, Sandbox
 
 _KEPT = 64
 """Sources of which the outcome is kept."""

@@ -1,4 +1,4 @@
-"""Fills in a template: Jinja, in the sandbox of `outspool.services.template_sandbox`."""
+"""Fills in a template: Jinja, in the `sandbox` beside it. Errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import jinja2
 from jinja2 import BaseLoader, Environment, Template
 
 from outspool.errors import TemplateError, brief
-from outspool.services.template_code import Reading, code_of, names_in
-from outspool.services.template_limits import Meter
-from outspool.services.template_sandbox import Sandbox
+from outspool.services.templates.code import Reading, code_of, names_in
+from outspool.services.templates.limits import Meter
+from outspool.services.templates.sandbox import Sandbox
 
 _SUBJECT = "subject"
 _SHOWN = 160

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from outspool.errors import InvalidArgument, TemplateError, brief
 from outspool.ports import TemplateSource
 from outspool.services.intake import Draft
-from outspool.services.style_inlining import STACK_BYTES, inlined
-from outspool.services.template_files import TemplateFiles, TemplateShelf
+from outspool.services.templates.files import TemplateFiles, TemplateShelf
+from outspool.services.templates.style_inlining import STACK_BYTES, inlined
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Templates:
             return TemplateCard(name=name, trouble=error.message)
 
     def _read_card(self, files: TemplateFiles) -> TemplateCard:
-        from outspool.services.template_rendering import variables_of
+        from outspool.services.templates.rendering import variables_of
 
         written = [file for file in (files.html, files.text) if file is not None]
         names = variables_of(files.front.subject, written, self._shelf.body)
@@ -92,7 +92,7 @@ class Templates:
         )
 
     def _fill(self, name: str, draft: Draft) -> Draft:
-        from outspool.services.template_rendering import Rendering
+        from outspool.services.templates.rendering import Rendering
 
         files = self._shelf.template(name)
         rendering = Rendering(self._shelf.body, _checked(draft.variables, self._read_card(files)))

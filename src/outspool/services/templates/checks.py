@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from outspool.services.findings import Finding, ok, warn
-from outspool.services.templates import TemplateCard
+from outspool.services.templates.catalog import TemplateCard
 
 _SHOWN = 10
 
