@@ -1,6 +1,7 @@
-"""The journal of what is on the wire: marks before a message leaves, outcomes after, those of all connections together.
+"""The journal of the outbox: marks, before a message leaves, and every change of an email's status.
 
-What one connection has ended and what another is about to begin share a transaction, and with it its commit.
+What one connection has ended, what another is about to begin, and what a caller cancels meanwhile share a transaction,
+and with it its commit.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Marking:
 
 
 class SqlJournal:
-    """Writes down marks and outcomes, each under its guards."""
+    """Writes down marks and transitions, each under its guards."""
 
     def __init__(self, database: Database, changes: ChangeWatch, *, meter: str, quota: Cap | None) -> None:
         """Count the recipients of marked emails on `meter`, no more than `quota` allows."""

@@ -21,9 +21,9 @@ from outspool.adapters.sql_claims import (
     REQUEUE,
 )
 from outspool.adapters.sql_journal import Marking, SqlJournal
+from outspool.adapters.sql_loading import with_parts
 from outspool.adapters.sql_rows import event_values
 from outspool.adapters.sql_schema import MigratedDatabase
-from outspool.adapters.sql_store import with_parts
 from outspool.adapters.sql_tables import UtcDateTime, events, workers
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.domain.cap import quota_reached

@@ -28,7 +28,7 @@ Row = RowMapping
 
 
 def content_values(content: Content) -> dict[str, Any]:
-    """Return the columns of `emails` that hold the content; recipients and tags have tables of their own."""
+    """Return the columns of `emails` that hold the content; recipients and attachments have tables of their own."""
     return {
         "from_address": content.sender.address,
         "from_name": content.sender.name,
@@ -65,6 +65,20 @@ def email_values(email: Email) -> dict[str, Any]:
         "recurrence": recurrence_value(email.recurrence),
         "series_id": email.series_id,
         "occurs_at": email.occurs_at,
+    }
+
+
+def revised_values(email: Email) -> dict[str, Any]:
+    """Return the columns of `emails` that a revision may change."""
+    return {
+        **content_values(email.content),
+        "status": email.status.value,
+        "date": email.date,
+        "scheduled_at": email.scheduled_at,
+        "due_at": email.due_at,
+        "expires_at": email.expires_at,
+        "recurrence": recurrence_value(email.recurrence),
+        **problem_values(email.problem),
     }
 
 
@@ -145,9 +159,6 @@ def read_email(
     attachments: tuple[Attachment, ...] = (),
 ) -> Email:
     """Return the email of a row of `emails` and its rows elsewhere."""
-    problem = None
-    if row["problem_code"] is not None:
-        problem = Problem(code=row["problem_code"], message=row["problem_message"], hint=row["problem_hint"])
     return Email(
         id=row["id"],
         status=EmailStatus(row["status"]),
@@ -161,7 +172,7 @@ def read_email(
         scheduled_at=row["scheduled_at"],
         sent_at=row["sent_at"],
         attempts=row["attempts"],
-        problem=problem,
+        problem=_read_problem(row),
         idempotency_key=row["idempotency_key"],
         fingerprint=row["fingerprint"],
         version=row["version"],
@@ -171,6 +182,12 @@ def read_email(
         occurs_at=row["occurs_at"],
         events=events,
     )
+
+
+def _read_problem(row: Row) -> Problem | None:
+    if row["problem_code"] is None:
+        return None
+    return Problem(code=row["problem_code"], message=row["problem_message"], hint=row["problem_hint"])
 
 
 def _read_recurrence(value: Mapping[str, Any] | None) -> Recurrence | None:

@@ -1,51 +1,33 @@
 """`EmailStore` on SQLAlchemy Core: the same statements on SQLite and on Postgres.
 
-Each guarded write names the statuses it may start from (`domain.status`), so that of two processes that race for an
-email exactly one wins and the other is told that it came too late.
+Each change of an email is guarded, by its version and status here and in `sql_recording`, so that of two processes that
+race for it exactly one wins and the other is told that it came too late.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from outspool.adapters import sql_search
 from outspool.adapters.sql_admission import Admission, add_parts, note
-from outspool.adapters.sql_attachments import attachments_of
 from outspool.adapters.sql_journal import SqlJournal
+from outspool.adapters.sql_loading import emails_of, load, with_parts
 from outspool.adapters.sql_recording import Recording
-from outspool.adapters.sql_rows import (
-    content_values,
-    problem_values,
-    read_email,
-    read_event,
-    read_recipient,
-    recurrence_value,
-)
+from outspool.adapters.sql_rows import revised_values
 from outspool.adapters.sql_schema import MigratedDatabase
-from outspool.adapters.sql_tables import attachments, emails, events, recipients, tags
+from outspool.adapters.sql_tables import attachments, emails, recipients, tags
 from outspool.adapters.sql_together import Together
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.domain.cap import Cap
-from outspool.domain.email import Email, Event, Recipient
+from outspool.domain.email import Email, Event
 from outspool.domain.status import UNSETTLED, WAITING, EmailStatus
 from outspool.domain.transition import Transition
 from outspool.errors import IdempotencyConflict, StoreUnavailable, brief
 from outspool.ports import Page, Search
-
-# Built once: to build a statement, and look up what it compiles to, costs more than to run it.
-_EMAIL_ID: sa.BindParameter[Any] = sa.bindparam("email_id", type_=emails.c.id.type)
-_EMAIL = sa.select(emails).where(emails.c.id == _EMAIL_ID)
-_EVENTS = sa.select(events).where(events.c.email_id == _EMAIL_ID).order_by(events.c.id)
-_RECIPIENTS = (
-    sa.select(recipients)
-    .where(recipients.c.email_id.in_(sa.bindparam("ids", expanding=True)))
-    .order_by(recipients.c.email_id, recipients.c.position)
-)
 
 
 class SqlEmailStore:
@@ -136,7 +118,7 @@ class SqlEmailStore:
     async def get_all(self, ids: Sequence[UUID]) -> Sequence[Email]:
         """See `EmailStore.get_all`."""
         of_these = sa.select(emails).where(emails.c.id.in_(ids))
-        found = await self.database.read(lambda connection: _emails_of(connection, of_these))
+        found = await self.database.read(lambda connection: emails_of(connection, of_these))
         return sorted(found, key=lambda email: ids.index(email.id))
 
     async def settled(self, ids: Collection[UUID]) -> frozenset[UUID]:
@@ -147,7 +129,7 @@ class SqlEmailStore:
     async def by_key(self, idempotency_key: str) -> Email | None:
         """See `EmailStore.by_key`."""
         of_key = sa.select(emails).where(self._has_key(idempotency_key))
-        found = await self.database.read(lambda connection: _emails_of(connection, of_key))
+        found = await self.database.read(lambda connection: emails_of(connection, of_key))
         return next(iter(found), None)
 
     async def find(self, search: Search) -> Page:
@@ -171,21 +153,10 @@ class SqlEmailStore:
 
     async def revise(self, email: Email, event: Event) -> bool:
         """See `EmailStore.revise`."""
-        changes = {
-            **content_values(email.content),
-            "scheduled_at": email.scheduled_at,
-            "due_at": email.due_at,
-            "expires_at": email.expires_at,
-            "date": email.date,
-            "status": email.status.value,
-            "version": emails.c.version + 1,
-            "recurrence": recurrence_value(email.recurrence),
-            **problem_values(email.problem),
-        }
         statement = (
             emails.update()
             .where(emails.c.id == email.id, emails.c.version == email.version, _stands_in(WAITING))
-            .values(changes)
+            .values({**revised_values(email), "version": emails.c.version + 1})
             .returning(emails.c.id)
         )
 
@@ -216,33 +187,3 @@ class SqlEmailStore:
 
 def _stands_in(statuses: Collection[EmailStatus]) -> sa.ColumnElement[bool]:
     return emails.c.status.in_(sorted(statuses))
-
-
-def load(connection: sa.Connection, email_id: UUID) -> Email | None:
-    """Return the whole email, with its events, or None."""
-    row = connection.execute(_EMAIL, {"email_id": email_id}).mappings().one_or_none()
-    if row is None:
-        return None
-    past = tuple(read_event(e) for e in connection.execute(_EVENTS, {"email_id": email_id}).mappings())
-    to = _recipients_of(connection, [email_id])
-    files = attachments_of(connection, [row])
-    return read_email(row, to[email_id], past, files.get(email_id, ()))
-
-
-def _emails_of(connection: sa.Connection, statement: sa.Select[Any]) -> list[Email]:
-    return with_parts(connection, connection.execute(statement).mappings().all())
-
-
-def with_parts(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> list[Email]:
-    """Return the emails of these rows, in their order, with recipients and attachments, without events."""
-    to = _recipients_of(connection, [row["id"] for row in rows])
-    files = attachments_of(connection, rows)
-    return [read_email(row, to[row["id"]], attachments=files.get(row["id"], ())) for row in rows]
-
-
-def _recipients_of(connection: sa.Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[Recipient, ...]]:
-    found: dict[UUID, list[Recipient]] = {email_id: [] for email_id in ids}
-    if ids:
-        for row in connection.execute(_RECIPIENTS, {"ids": list(ids)}).mappings():
-            found[row["email_id"]].append(read_recipient(row))
-    return {email_id: tuple(of) for email_id, of in found.items()}
