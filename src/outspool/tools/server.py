@@ -69,7 +69,9 @@ def _tools(handlers: Handlers) -> tuple[StrictTool, ...]:
         _schedule(handlers),
         _status(handlers),
         _list(handlers),
-        *_changes(handlers),
+        _update(handlers),
+        _cancel(handlers),
+        _retry(handlers),
         _batch(handlers),
         _templates(handlers),
     )
@@ -144,48 +146,50 @@ def _list(handlers: Handlers) -> StrictTool:
     )
 
 
-def _changes(handlers: Handlers) -> tuple[StrictTool, ...]:
-    return (
-        StrictTool.build(
-            handlers.update,
-            name="update_email",
-            title="Update email",
-            description=(
-                "Change an email that still waits (held, scheduled, queued, deferred): its content, or when it leaves; "
-                "arguments as in schedule_email. What is left out stays, null or [] clears, a list is replaced whole. "
-                "Of a series (recurring, paused) it changes what is to come: put it off, or rest it with paused."
-            ),
-            arguments=UpdateArguments,
-            explained=ScheduleArguments,
-            result=EmailHead,
-            annotations=_hints(destructive=True, open_world=True),
-            untouched="Nothing was changed.",
+def _update(handlers: Handlers) -> StrictTool:
+    return StrictTool.build(
+        handlers.update,
+        name="update_email",
+        title="Update email",
+        description=(
+            "Change an email that still waits (held, scheduled, queued, deferred): its content, or when it leaves; "
+            "arguments as in schedule_email. What is left out stays, null or [] clears, a list is replaced whole. "
+            "Of a series (recurring, paused) it changes what is to come: put it off, or rest it with paused."
         ),
-        StrictTool.build(
-            handlers.cancel,
-            name="cancel_email",
-            title="Cancel email",
-            description=(
-                "Stop an email that still waits: then it never goes out. What was sent cannot be called back."
-            ),
-            arguments=EmailArguments,
-            result=EmailHead,
-            annotations=_hints(destructive=True, idempotent=True),
-            untouched="Nothing was canceled.",
+        arguments=UpdateArguments,
+        explained=ScheduleArguments,
+        result=EmailHead,
+        annotations=_hints(destructive=True, open_world=True),
+        untouched="Nothing was changed.",
+    )
+
+
+def _cancel(handlers: Handlers) -> StrictTool:
+    return StrictTool.build(
+        handlers.cancel,
+        name="cancel_email",
+        title="Cancel email",
+        description=("Stop an email that still waits: then it never goes out. What was sent cannot be called back."),
+        arguments=EmailArguments,
+        result=EmailHead,
+        annotations=_hints(destructive=True, idempotent=True),
+        untouched="Nothing was canceled.",
+    )
+
+
+def _retry(handlers: Handlers) -> StrictTool:
+    return StrictTool.build(
+        handlers.retry,
+        name="retry_email",
+        title="Retry email",
+        description=(
+            "Send a failed, partial or unknown email again, only to recipients not yet served; after unknown they "
+            "may get it twice: ask the person first. A deferred one, which goes out by itself, moves to now."
         ),
-        StrictTool.build(
-            handlers.retry,
-            name="retry_email",
-            title="Retry email",
-            description=(
-                "Send a failed, partial or unknown email again, only to recipients not yet served; after unknown they "
-                "may get it twice: ask the person first. A deferred one, which goes out by itself, moves to now."
-            ),
-            arguments=EmailArguments,
-            result=EmailHead,
-            annotations=_hints(destructive=True, open_world=True),
-            untouched="Nothing was sent.",
-        ),
+        arguments=EmailArguments,
+        result=EmailHead,
+        annotations=_hints(destructive=True, open_world=True),
+        untouched="Nothing was sent.",
     )
 
 
