@@ -12,11 +12,22 @@ from email.message import EmailMessage
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.composing import ANN, ID, SENDER, an_email, as_received, assert_wire_safe, mailboxes_in, parsed, text_of
+from support.composing import (
+    ANN,
+    ID,
+    SENDER,
+    an_email,
+    as_received,
+    assert_wire_safe,
+    compose,
+    mailboxes_in,
+    parsed,
+    text_of,
+)
 
 from outspool.domain.email import Content, Mailbox, Priority
 from outspool.errors import InvalidAddress, InvalidArgument
-from outspool.services.composer import compose, new_message_id
+from outspool.services.composer import new_message_id
 from outspool.services.header_fields import check_names
 
 ATTACK = "=?utf-8?q?x=0D=0ABcc=3Aevil=40example.net?="

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.blobs import chunked, digest_of, keep
-from support.composing import ID, an_email, as_received, assert_wire_safe, parsed, text_of
+from support.composing import ID, an_email, as_received, assert_wire_safe, compose, parsed, text_of
 
 from outspool.adapters.local_blobs import LocalBlobs
 from outspool.domain.attachment import Attachment, safe_filename
 from outspool.domain.email import Email
 from outspool.errors import AttachmentLost, AttachmentRefused, InvalidArgument
-from outspool.services.composer import compose, draw_up
+from outspool.services.composer import draw_up
 from outspool.services.transfer_encoding import base64_lines, base64_stream
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))

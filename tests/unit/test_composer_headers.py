@@ -7,10 +7,9 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.composing import an_email, assert_wire_safe, parsed
+from support.composing import an_email, assert_wire_safe, compose, parsed
 
 from outspool.errors import InvalidArgument
-from outspool.services.composer import compose
 
 LEAVE = "<https://example.com/leave?id=1>"
 ONE_CLICK = "List-Unsubscribe=One-Click"

@@ -10,11 +10,10 @@ from email.utils import format_datetime
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support.composing import an_email, as_received, parsed
+from support.composing import an_email, as_received, compose, parsed
 
 from outspool.domain.email import Email, Mailbox
 from outspool.errors import InvalidArgument
-from outspool.services.composer import compose
 from outspool.services.header_fields import check_names
 
 WORD = st.text(st.sampled_from("abcXYZ019.,;:!?()'éßñжя日本😀-+/&%"), min_size=1, max_size=8)

@@ -103,16 +103,6 @@ async def drawn_up(email: Email) -> Message:
     return await asyncio.to_thread(draw_up, email) if size > _LARGE else draw_up(email)
 
 
-def compose(email: Email) -> bytes:
-    """Return the octets of `draw_up`; raise `ValueError` for an email with attachments, which are not at hand here."""
-    return draw_up(email).octets()
-
-
-async def composed(email: Email) -> bytes:
-    """Return `compose` of the email, as `drawn_up` does."""
-    return (await drawn_up(email)).octets()
-
-
 def new_message_id(email_id: UUID, sender: Mailbox) -> str:
     """Return the Message-ID of an email (RFC 5322 §3.6.4), unique as `email_id` is, in the sender's domain."""
     return f"<{email_id.hex}@{sender.address.rpartition('@')[2]}>"
