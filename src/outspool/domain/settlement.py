@@ -47,19 +47,25 @@ def after_delivery(
         problem = Problem(code="deferred", message=why, hint="The rest follows at once.")
         return Transition.deferred(at=now, recipients=recipients, attempts=email.attempts, due_at=now, problem=problem)
     if any(r.is_owed for r in recipients):
-        if delay is None:
-            reason = f"Out of retries after {attempts} attempts"
-            return _ended(recipients, now=now, attempts=attempts, problem=_last_heard("out_of_retries", reason, why))
-        if now + delay >= email.expires_at:
-            return _ended(recipients, now=now, attempts=attempts, problem=_last_heard("expired", _OUT_OF_TIME, why))
-        problem = Problem(code="deferred", message=why, hint="It will be tried again by itself.")
-        return Transition.deferred(
-            at=now, recipients=recipients, attempts=attempts, due_at=now + delay, problem=problem
-        )
+        return _tried_again(email, recipients, why, now=now, delay=delay)
     if statuses == {RecipientStatus.SENT}:
         return Transition.sent(at=now, recipients=recipients, attempts=attempts, detail=why)
     problem = Problem(code="refused", message=why, hint="Check the address, or what the reply says, before you retry.")
     return _ended(recipients, now=now, attempts=attempts, problem=problem)
+
+
+def _tried_again(
+    email: Email, recipients: tuple[Recipient, ...], why: str, *, now: datetime, delay: timedelta | None
+) -> Transition:
+    """Return the deferral of an email that is still owed to some, or its end when there is no further attempt."""
+    attempts = email.attempts + 1
+    if delay is None:
+        reason = f"Out of retries after {attempts} attempts"
+        return _ended(recipients, now=now, attempts=attempts, problem=_last_heard("out_of_retries", reason, why))
+    if now + delay >= email.expires_at:
+        return _ended(recipients, now=now, attempts=attempts, problem=_last_heard("expired", _OUT_OF_TIME, why))
+    problem = Problem(code="deferred", message=why, hint="It will be tried again by itself.")
+    return Transition.deferred(at=now, recipients=recipients, attempts=attempts, due_at=now + delay, problem=problem)
 
 
 def out_of_time(email: Email, *, now: datetime) -> Transition:
