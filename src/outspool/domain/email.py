@@ -142,7 +142,7 @@ class Content:
 class Email:
     """One accepted email. All times are UTC and aware.
 
-    `date` is the Date header, fixed at acceptance with `message_id`: the scheduled time if there is one.
+    `message_id` is fixed at acceptance; `date`, the Date header, is when it is scheduled for, else that moment.
     `due_at` is when the next attempt may start; `expires_at` is when outspool gives up.
     `attempts` counts those that reached the message; trouble of the account burns none.
     `version` grows with every write: a change is applied only to the version it was made from.

@@ -1,4 +1,4 @@
-"""Claims what is due and has it delivered, as fast as the connections allow, in priority order."""
+"""Has series make their emails, claims what is due, and has it delivered as fast as the connections allow."""
 
 from __future__ import annotations
 

@@ -109,6 +109,7 @@ class Submissions:
         email = await self._store.by_key(key)
         if email is None:
             return None
+        # Of a template only the name counts (`_fingerprint`); something has to stand for its text.
         filled = draft if draft.template is None else replace(draft, template=None, body=draft.template)
         files = await gather(draft.attachments)
         content = replace(read_draft(filled, self._terms.policy), attachments=files.attachments)
