@@ -38,7 +38,7 @@ from outspool.errors import (
     StoreUnavailable,
     TooLarge,
 )
-from outspool.services.attachments import AttachmentDraft
+from outspool.services.attachment_drafts import AttachmentDraft
 from outspool.services.intake import Draft
 from outspool.services.leftovers import Leftovers
 from outspool.settings import Settings

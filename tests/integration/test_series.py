@@ -30,7 +30,7 @@ from outspool.errors import (
     RecipientRefused,
     WrongState,
 )
-from outspool.services.attachments import AttachmentDraft
+from outspool.services.attachment_drafts import AttachmentDraft
 from outspool.services.intake import Draft
 from outspool.services.leftovers import Leftovers
 from outspool.settings import Settings

@@ -30,7 +30,7 @@ from outspool.adapters.ticker import Ticker
 from outspool.adapters.uuid7 import new_id
 from outspool.app import configuration, storage
 from outspool.domain.retry import account_pause
-from outspool.ports import Clock, Transport
+from outspool.ports import Clock, Files, Transport
 from outspool.services.attachments import Attachments
 from outspool.services.breaker import Breaker
 from outspool.services.delivery_agent import DeliveryAgent
@@ -72,19 +72,13 @@ class Outspool:
         self.terms = configuration.terms(settings, self.smtp)
         self.blobs = storage.blob_store(settings)
         self.ledger = SqlBlobLedger(self.database)
-        self.attachments = Attachments(
-            self.blobs,
-            self.ledger,
-            storage.files(settings),
-            max_message_bytes=self.terms.policy.max_message_bytes,
-            clock=self.clock,
-        )
+        attachments = self._attachments(storage.files(settings))
         templates = Templates([TemplateFolder(settings.templates_dir), TemplateFolder(SHIPPED)])
         self.outbox = Outbox(
             self.store,
             self.account,
             self.changes,
-            attachments=self.attachments,
+            attachments=attachments,
             templates=templates,
             terms=self.terms,
             new_id=new_id,
@@ -118,14 +112,11 @@ class Outspool:
         Raises as `Attachments.keep` does.
         """
         place = await asyncio.to_thread(file.absolute)
-        own = Attachments(
-            self.blobs,
-            self.ledger,
-            RootedFiles([place.parent]),
-            max_message_bytes=self.terms.policy.max_message_bytes,
-            clock=self.clock,
-        )
-        return await own.keep(place.name)
+        return await self._attachments(RootedFiles([place.parent])).keep(place.name)
+
+    def _attachments(self, files: Files) -> Attachments:
+        most = self.terms.policy.max_message_bytes
+        return Attachments(self.blobs, self.ledger, files, max_message_bytes=most, clock=self.clock)
 
     async def migrate(self) -> bool:
         """Bring the database to this code's schema; True when something had to be done.

@@ -8,26 +8,18 @@ nothing behind; none is ever in memory whole, but for what the caller wrote into
 from __future__ import annotations
 
 import asyncio
-import binascii
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 
-from outspool.domain.attachment import (
-    MAX_ATTACHMENTS,
-    UNKNOWN_TYPE,
-    Attachment,
-    guessed_content_type,
-    safe_content_id,
-    safe_content_type,
-    safe_filename,
-)
+from outspool.domain.attachment import MAX_ATTACHMENTS, Attachment
 from outspool.domain.email import Email
 from outspool.errors import AttachmentRefused, TooLarge, brief
 from outspool.ports import BlobLedger, BlobStore, Clock, Files, SourceFile, Stream
+from outspool.services.attachment_drafts import AttachmentDraft, Written, check_content_ids, check_kind, described
 from outspool.services.outgoing import outgoing
 
 HANDLE_KEPT = timedelta(days=30)
@@ -37,25 +29,10 @@ _ACCEPTING = timedelta(days=1)
 """Far longer than it takes to accept an email once its files are stored."""
 
 _HANDLE = re.compile(r"blob:([0-9a-f]{64})")
-_KINDS = ("text", "content", "path", "blob")
-_LINE_BREAKS = re.compile(r"\r?\n")
 _NAMED = 3
 _MEGABYTE = 1024 * 1024
 _BASE64_GROWTH = 78 / 57
 """57 bytes become a line of 76 characters and its line end (RFC 2045 §6.8)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttachmentDraft:
-    """A file as the caller gives it: exactly one of `text`, `content`, `path` and `blob` is not None."""
-
-    text: str | None = None
-    content: str | None = None
-    path: str | None = None
-    blob: str | None = None
-    filename: str | None = None
-    content_type: str | None = None
-    content_id: str | None = None
 
 
 def handle(digest: str) -> str:
@@ -115,7 +92,7 @@ class Attachments:
             files = [await self._read(draft, f"attachments[{n}]", stack) for n, draft in enumerate(drafts)]
             self._check_sizes([attachment.size for attachment, _ in files])
             attachments = [await _with_digest(attachment, source) for attachment, source in files]
-            _check_content_ids(attachments)
+            check_content_ids(attachments)
             unstored = {a.digest: source for a, (_, source) in zip(attachments, files, strict=True) if source}
             yield Gathered(attachments, unstored, self)
 
@@ -162,21 +139,17 @@ class Attachments:
         self, draft: AttachmentDraft, field: str, stack: AsyncExitStack
     ) -> tuple[Attachment, SourceFile | None]:
         """Return what the file is, and the file, open; or its digest and None when it is stored already."""
-        given = [kind for kind in _KINDS if getattr(draft, kind) is not None]
-        if len(given) != 1:
-            what = " and ".join(f"`{kind}`" for kind in given) or "nothing to attach"
-            raise AttachmentRefused(f"{field} has {what}.", "Give exactly one of `text`, `content`, `path` and `blob`.")
+        check_kind(draft, field)
         if draft.path is not None:
             source = await stack.enter_async_context(self._files.open(draft.path))
-            return _described(draft, field, name=source.name, size=source.size), source
+            return described(draft, field, name=source.name, size=source.size), source
         if draft.blob is not None:
             digest, size = await self._stored(draft.blob)
-            return replace(_described(draft, field, size=size), digest=digest), None
+            return replace(described(draft, field, size=size), digest=digest), None
         if draft.content is not None:
-            content = await asyncio.to_thread(self._decoded, draft.content, field)
-        else:
-            content = await asyncio.to_thread(_utf8, draft.text or "", field)
-        return _described(draft, field, size=len(content)), _Bytes(content, field)
+            self._check_sizes([len(draft.content) // 4 * 3])
+        written = await asyncio.to_thread(Written.of, draft, field)
+        return described(draft, field, size=written.size), written
 
     async def _stored(self, written: str) -> tuple[str, int]:
         match = _HANDLE.fullmatch(written)
@@ -189,18 +162,6 @@ class Attachments:
             raise _no_blob(written)
         return match[1], size
 
-    def _decoded(self, content: str, field: str) -> bytes:
-        """Return the bytes of strict base64 (RFC 4648 §4); only lines may be broken."""
-        self._check_sizes([len(content) // 4 * 3])
-        whole = _LINE_BREAKS.sub("", content) if "\n" in content else content
-        try:
-            return binascii.a2b_base64(whole.encode("ascii"), strict_mode=True)
-        except ValueError:  # binascii's and the codec's
-            raise AttachmentRefused(
-                f"{field}.content is not base64.",
-                "Encode the bytes with the standard alphabet and padding, without a data: prefix; or give `text`.",
-            ) from None
-
     def _check_sizes(self, sizes: Sequence[int]) -> None:
         encoded = int(sum(sizes) * _BASE64_GROWTH)
         if encoded > self._max_message_bytes:
@@ -211,24 +172,6 @@ class Attachments:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Bytes:
-    """`SourceFile` of what the caller wrote."""
-
-    content: bytes
-    name: str
-
-    @property
-    def size(self) -> int:
-        return len(self.content)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        step = _MEGABYTE // 4
-        for start in range(0, len(self.content), step):
-            yield self.content[start : start + step]
-            await asyncio.sleep(0)  # others have a turn
-
-
 async def _with_digest(attachment: Attachment, source: SourceFile | None) -> Attachment:
     """Return the attachment with its digest, for which a file that is not stored yet is read once."""
     if source is None:
@@ -237,46 +180,6 @@ async def _with_digest(attachment: Attachment, source: SourceFile | None) -> Att
     async for chunk in source.chunks():
         found.update(chunk)
     return replace(attachment, digest=found.hexdigest())
-
-
-def _utf8(text: str, field: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as bad:
-        raise AttachmentRefused(
-            f"{field}.text holds half a character (a lone surrogate) at {bad.start + 1:,}.", "Send whole characters."
-        ) from None
-
-
-def _described(draft: AttachmentDraft, field: str, *, size: int, name: str | None = None) -> Attachment:
-    """Return what the caller says of a file, checked; its digest is not known yet. `name` is the file's own."""
-    name = draft.filename if draft.filename is not None else name
-    if name is None:
-        raise AttachmentRefused(f"{field} has no filename.", "Give one with an extension, like report.pdf.")
-    name = safe_filename(name, f"{field}.filename")
-    if draft.content_type is None:
-        kind = guessed_content_type(name)
-    else:
-        kind = safe_content_type(draft.content_type, f"{field}.content_type")
-    if draft.text is not None:
-        kind = _of_text(kind)
-    content_id = None if draft.content_id is None else safe_content_id(draft.content_id, f"{field}.content_id")
-    return Attachment(filename=name, content_type=kind, content_id=content_id, size=size, digest="")
-
-
-def _of_text(kind: str) -> str:
-    """Return the type of what was written as text: it is UTF-8, whatever was said."""
-    bare = "text/plain" if kind == UNKNOWN_TYPE else kind.partition(";")[0]
-    return f"{bare}; charset=utf-8" if bare.startswith("text/") else bare
-
-
-def _check_content_ids(attachments: Sequence[Attachment]) -> None:
-    ids = [attachment.content_id for attachment in attachments if attachment.content_id is not None]
-    for content_id in ids:
-        if ids.count(content_id) > 1:
-            raise AttachmentRefused(
-                f"Two attachments have the content_id {brief(content_id)}.", "Give each picture one of its own."
-            )
 
 
 def _no_blob(written: str) -> AttachmentRefused:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from outspool.domain.email import Email
 from outspool.errors import InvalidArgument, NotConfigured, Refusal
-from outspool.services.attachments import AttachmentDraft, Attachments, Gathered
+from outspool.services.attachment_drafts import AttachmentDraft
+from outspool.services.attachments import Attachments, Gathered
 from outspool.services.intake import Draft
 from outspool.services.submission import Submissions
 

@@ -23,7 +23,7 @@ from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import asked_moment
 from outspool.domain.text import body_text, custom_headers, header_line, message_id, message_ids, tags
 from outspool.errors import InvalidArgument, TooLarge, brief
-from outspool.services.attachments import AttachmentDraft
+from outspool.services.attachment_drafts import AttachmentDraft
 
 _KEY = re.compile(r"[ -~]{1,255}")
 _MEGABYTE = 1024 * 1024

@@ -14,7 +14,8 @@ from outspool.domain.schedule import When
 from outspool.errors import InvalidSchedule, NotConfigured, TemplateError, TooLarge
 from outspool.ports import Clock, EmailStore
 from outspool.services import series
-from outspool.services.attachments import AttachmentDraft, Attachments, Gathered
+from outspool.services.attachment_drafts import AttachmentDraft
+from outspool.services.attachments import Attachments, Gathered
 from outspool.services.composer import alternatives, drawn_up, new_message_id
 from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft
 from outspool.services.templates.catalog import Templates

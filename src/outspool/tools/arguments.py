@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic_core import PydanticCustomError
 
 from outspool.domain.status import EmailStatus
-from outspool.services.attachments import AttachmentDraft
+from outspool.services.attachment_drafts import AttachmentDraft
 
 
 def _from_json(*kinds: type) -> Callable[[object], object]:
