@@ -350,21 +350,6 @@ class Stream:
     size: int
 
 
-class TemplateSource(Protocol):
-    """Where the files of templates are, by names such as ``report.html``. Both methods may read from a disk."""
-
-    def names(self) -> Sequence[str]:
-        """Return the files that make up templates, in the order of their names."""
-        ...
-
-    def read(self, name: str) -> str | None:
-        """Return the text of a file, None when there is none of this name.
-
-        Raises `TemplateError` when it is not to be read: unreadable, too large, or not text.
-        """
-        ...
-
-
 class Transport(Protocol):
     """Carries a composed message to the next server."""
 
@@ -481,6 +466,21 @@ class Files(Protocol):
 
     def open(self, path: str) -> AbstractAsyncContextManager[SourceFile]:
         """Open one regular file; raise `AttachmentRefused` for anything else, and for what nobody may send."""
+        ...
+
+
+class TemplateSource(Protocol):
+    """Where the files of templates are, by names such as ``report.html``. Both methods may read from a disk."""
+
+    def names(self) -> Sequence[str]:
+        """Return the files that make up templates, in the order of their names."""
+        ...
+
+    def read(self, name: str) -> str | None:
+        """Return the text of a file, None when there is none of this name.
+
+        Raises `TemplateError` when it is not to be read: unreadable, too large, or not text.
+        """
         ...
 
 

@@ -72,18 +72,7 @@ class Outspool:
         self.terms = configuration.terms(settings, self.smtp)
         self.blobs = storage.blob_store(settings)
         self.ledger = SqlBlobLedger(self.database)
-        attachments = self._attachments(storage.files(settings))
-        templates = Templates([TemplateFolder(settings.templates_dir), TemplateFolder(SHIPPED)])
-        self.outbox = Outbox(
-            self.store,
-            self.account,
-            self.changes,
-            attachments=attachments,
-            templates=templates,
-            terms=self.terms,
-            new_id=new_id,
-            clock=self.clock,
-        )
+        self.outbox = self._outbox()
         self.occurrences = Occurrences(
             self.store,
             self.series,
@@ -113,6 +102,19 @@ class Outspool:
         """
         place = await asyncio.to_thread(file.absolute)
         return await self._attachments(RootedFiles([place.parent])).keep(place.name)
+
+    def _outbox(self) -> Outbox:
+        settings = self.settings
+        return Outbox(
+            self.store,
+            self.account,
+            self.changes,
+            attachments=self._attachments(storage.files(settings)),
+            templates=Templates([TemplateFolder(settings.templates_dir), TemplateFolder(SHIPPED)]),
+            terms=self.terms,
+            new_id=new_id,
+            clock=self.clock,
+        )
 
     def _attachments(self, files: Files) -> Attachments:
         most = self.terms.policy.max_message_bytes
