@@ -124,6 +124,15 @@ def test_a_file_that_is_none_has_no_handle(stdio: Stage, tmp_path: Path) -> None
         assert printed.stdout == ""
 
 
+def test_the_operator_may_store_what_a_link_leads_to(stdio: Stage, tmp_path: Path) -> None:
+    for folder in ("far", "near"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "far/report.pdf").write_bytes(b"far")
+    (tmp_path / "near/latest.pdf").symlink_to(tmp_path / "far/report.pdf")
+    printed = attach(stdio, "latest.pdf", tmp_path / "near")
+    assert printed.stdout.strip() == f"blob:{hashlib.sha256(b'far').hexdigest()}", printed.stderr
+
+
 def test_the_doctor_looks_into_the_bucket(stdio: Stage, variables: Mapping[str, str]) -> None:
     def line(**more: str) -> str:
         ran = subprocess.run(

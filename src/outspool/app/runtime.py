@@ -96,11 +96,11 @@ class Outspool:
             raise lack
 
     async def attach(self, file: Path) -> str:
-        """Store a file that the operator names, wherever it is, and return its handle.
+        """Store a file that the operator names, wherever it is and links lead, and return its handle.
 
         Raises as `Attachments.keep` does.
         """
-        place = await asyncio.to_thread(file.absolute)
+        place = Path(await asyncio.to_thread(os.path.realpath, file))
         return await self._attachments(RootedFiles([place.parent])).keep(place.name)
 
     def _outbox(self) -> Outbox:
