@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from outspool.cli import files, mail, serving, upkeep
+from outspool.cli import files, mail, sending, serving, upkeep
 from outspool.cli.runs import NoWorker, Sandbox, configure_logging, load_settings, run, warn_of_unknown_names
 from outspool.errors import OutspoolError
 
@@ -31,6 +31,7 @@ cli = typer.Typer(
 )
 serving.register(cli)
 upkeep.register(cli)
+sending.register(cli)
 mail.register(cli)
 files.register(cli)
 

@@ -38,8 +38,11 @@ def print_json(result: Result) -> None:
     typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
-def print_email(email: EmailResult) -> None:
-    """Print the sentence, the id, and what each recipient's server said."""
+def print_email(email: EmailResult, *, as_json: bool) -> None:
+    """Print the sentence, the id, and what each recipient's server said; or `as_json` all of it."""
+    if as_json:
+        print_json(email)
+        return
     out = console()
     out.print(email.summary, soft_wrap=True)
     out.print(f"id {email.id}", style="dim")
@@ -97,7 +100,7 @@ def local(moment: datetime) -> str:
 
 def clock_time(moment: datetime) -> str:
     """Write a time to the millisecond, in the machine's own zone."""
-    return moment.astimezone().isoformat(sep=" ", timespec="milliseconds").partition("+")[0]
+    return moment.astimezone().replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
 
 
 def _fields(email: StatusResult) -> Sequence[tuple[str, str]]:

@@ -1,0 +1,128 @@
+"""``send``: an email from a terminal or a script, and what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from outspool.cli.runs import AsJson, Sandbox, configure_logging, opened, run
+from outspool.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from outspool.domain.schedule import When
+    from outspool.services.intake import Draft
+    from outspool.tools.results.email import EmailResult
+
+_LONGEST_WAIT = 600
+_NOT_SERVED = 3
+"""The exit code of `send` when the email was accepted and not every recipient's server took it."""
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command to `cli`."""
+    cli.command()(send)
+
+
+def send(
+    *,
+    to: Annotated[list[str] | None, typer.Option(help="Repeat it for each recipient.")] = None,
+    cc: Annotated[list[str] | None, typer.Option()] = None,
+    bcc: Annotated[list[str] | None, typer.Option(help="Hidden from the other recipients.")] = None,
+    sender: Annotated[str | None, typer.Option("--from", help="Instead of EMAIL_FROM.")] = None,
+    subject: Annotated[str, typer.Option()] = "",
+    body: Annotated[str | None, typer.Option(help="The text itself.")] = None,
+    body_file: Annotated[str | None, typer.Option(metavar="FILE", help="The text, from a file; - is stdin.")] = None,
+    html: Annotated[str | None, typer.Option(help="The HTML itself.")] = None,
+    html_file: Annotated[str | None, typer.Option(metavar="FILE", help="The HTML, from a file; - is stdin.")] = None,
+    template: Annotated[str | None, typer.Option(help="A name from `outspool templates`, instead of a text.")] = None,
+    variables: Annotated[str | None, typer.Option(metavar="JSON", help="What the template needs.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="A label for `outspool list --tag`.")] = None,
+    at: Annotated[str | None, typer.Option(help="Send later: 2026-11-23T09:00:00+01:00.")] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="For --recurrence, or --at without offset: Europe/Berlin.")
+    ] = None,
+    delay: Annotated[str | None, typer.Option(help="Send later: PT90M, PT2H, P1D.")] = None,
+    recurrence: Annotated[str | None, typer.Option(metavar="CRON", help='Send a series: "0 9 * * mon".')] = None,
+    until: Annotated[str | None, typer.Option(help="The last day, or time, of the series.")] = None,
+    count: Annotated[int | None, typer.Option(help="How many emails the series makes.")] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key: the same call again sends nothing more.")] = None,
+    wait: Annotated[float, typer.Option(min=0, max=_LONGEST_WAIT, help="Seconds to wait for the outcome.")] = 10,
+    sandbox: Sandbox = False,
+    as_json: AsJson = False,
+) -> None:
+    """Accept an email, and wait for what comes of it.
+
+    While it waits it sends what is due itself, if an account is configured; what is not sent by then is left to
+    `outspool worker` or any other outspool that runs. Exits with 3 if it was accepted and not all recipients were
+    served.
+    """
+    from outspool.domain.schedule import When
+    from outspool.services.intake import Draft
+
+    configure_logging(working=False)
+    draft = Draft(
+        to=to or (),
+        cc=cc or (),
+        bcc=bcc or (),
+        sender=sender,
+        subject=subject,
+        body=_text("body", body, body_file),
+        html=_text("html", html, html_file),
+        template=template,
+        variables=_object(variables),
+        tags=tags or (),
+    )
+    when = When(scheduled_at=at, timezone=timezone, delay=delay, recurrence=recurrence, until=until, count=count)
+    email = run(_send(draft, None if when == When() else when, key, wait=wait, sandbox=sandbox))
+    from outspool.cli import printing
+
+    printing.print_email(email, as_json=as_json)
+    if email.status in ("failed", "partial", "unknown"):
+        raise typer.Exit(_NOT_SERVED)
+
+
+async def _send(draft: Draft, when: When | None, key: str | None, *, wait: float, sandbox: bool) -> EmailResult:
+    from outspool.domain.status import UNSETTLED
+    from outspool.tools.results.email import email_result
+
+    async with opened(sandbox=sandbox) as outspool:
+        email = await outspool.outbox.accept(draft, when=when, idempotency_key=key)
+    async with outspool.running(worker=wait > 0 and email.status in UNSETTLED):
+        try:
+            email = await outspool.outbox.settle(email, within=wait)
+        except asyncio.CancelledError:
+            # Whoever interrupts the wait must not take the email for unsent, and send it again.
+            typer.echo(f"Accepted, and not canceled: see `outspool show {email.id}`.", err=True)
+            raise
+        return email_result(email, now=outspool.outbox.now(), pause=await outspool.outbox.pause())
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    """Return the object that is written as JSON. Raises `InvalidArgument`."""
+    try:
+        read = {} if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        read = None
+    if not isinstance(read, dict):
+        raise InvalidArgument("--variables is no object in JSON.", 'Write it like \'{"title": "Hello"}\'.')
+    return read
+
+
+def _text(name: str, given: str | None, file: str | None) -> str | None:
+    """Return the text given, or read from where it is said to be. Raises `InvalidArgument`."""
+    if file is None:
+        return given
+    if given is not None:
+        raise InvalidArgument(f"--{name} and --{name}-file are both given.", "Give one of them.")
+    try:
+        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return raw.decode("utf-8-sig")
+    except OSError as error:
+        raise InvalidArgument(f"--{name}-file cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InvalidArgument(f"--{name}-file is not UTF-8 text.", "Convert it first.") from None

@@ -1,0 +1,26 @@
+"""What a person reads in a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from outspool.cli.printing import clock_time
+
+
+@pytest.fixture(params=["America/New_York", "UTC", "Asia/Kolkata"])
+def zone(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Move this machine, for one test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield request.param
+    time.tzset()
+
+
+def test_a_time_is_written_without_its_offset_wherever_one_is(zone: str) -> None:
+    hour = {"America/New_York": "04:00", "UTC": "09:00", "Asia/Kolkata": "14:30"}[zone]
+    assert clock_time(datetime(2026, 11, 22, 9, 0, 0, 250_000, tzinfo=UTC)) == f"2026-11-22 {hour}:00.250"
