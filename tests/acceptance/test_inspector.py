@@ -88,7 +88,7 @@ def test_the_inspector_lists_the_tools_without_a_complaint(inspecting: Inspector
     assert listed.returncode == 0, listed.stderr
     complaints = [line for line in listed.stderr.lower().splitlines() if "warning" in line or "issue" in line]
     assert complaints == []
-    assert len(json.loads(listed.stdout)["result"]["tools"]) == 8
+    assert len(json.loads(listed.stdout)["result"]["tools"]) == 9
 
 
 def test_the_inspector_sends_an_email_and_sees_a_refusal(inspecting: Inspector, stage: Stage) -> None:

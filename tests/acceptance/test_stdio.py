@@ -50,7 +50,7 @@ def test_garbage_on_stdin_ends_nothing_and_a_closed_stdin_ends_it_in_peace(stdio
         outspool.stdin.flush()
         answers = (json.loads(line) for line in outspool.stdout)
         listed = next(answer for answer in answers if answer.get("id") == 99)
-        assert len(listed["result"]["tools"]) == 8
+        assert len(listed["result"]["tools"]) == 9
         outspool.stdin.close()
         assert outspool.wait(20) == 0
 
@@ -116,7 +116,7 @@ async def test_deferred_while_smtp_is_down_it_survives_a_restart_and_is_sent(std
 
 async def test_without_an_account_tools_are_listed_and_sending_says_what_is_missing(stdio: Stage) -> None:
     async with stdio.session(SMTP_HOST="", SMTP_PORT="") as session:
-        assert len((await session.client.list_tools()).tools) == 8
+        assert len((await session.client.list_tools()).tools) == 9
         text = await session.refused("send_email", **stdio.message())
         assert (await session.call("list_emails", query=stdio.topic))["emails"] == []
     assert text.startswith("not_configured: ")

@@ -149,7 +149,7 @@ async def test_an_email_whose_commit_got_no_answer_is_said_to_be_in_doubt(
         url = address.set(host="127.0.0.1", port=line.port).render_as_string(hide_password=False)
         async with running(sink, url, tmp_path, worker=False) as app:
             await app.outbox.find()
-            line.die_after(b"COMMIT")
+            line.die_after(b"COMMIT;")
             with pytest.raises(StoreUnavailable, match="may have been done, or not"):
                 await accept(app)
             await line.listen()

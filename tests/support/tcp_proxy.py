@@ -7,7 +7,7 @@
         proxy.latency = 0.2       # seconds before every chunk, either way
         proxy.is_black_hole = True    # swallow everything, also in open connections
         proxy.cut_after(1000)     # once 1000 more bytes have come from clients, reset that connection
-        proxy.die_after(b"COMMIT")    # once a client has sent that, pass it on, and nobody answers any more
+        proxy.die_after(b"COMMIT;")    # once a client has sent that, pass it on, and nobody answers any more
         proxy.reset_all()         # reset what is open
         await proxy.refuse()      # stop listening; open connections stay
         await proxy.listen()      # listen again, on the same port
