@@ -75,7 +75,9 @@ def test_the_lock_file_names_versions_and_neither_hosts_nor_paths() -> None:
 
 def test_the_lock_file_satisfies_what_the_project_asks_for() -> None:
     locked = {pin["name"]: pin["version"] for pin in pins() if pin}
-    wanted = [Requirement(line) for line in PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]]
+    project = PROJECT["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["s3"], *PROJECT["dependency-groups"]["dev"]]
+    wanted = [Requirement(line) for line in asked]
     unmet = [str(need) for need in wanted if not need.specifier.contains(locked.get(canonicalize_name(need.name), "0"))]
     assert wanted
     assert not unmet, "run make lock"
