@@ -1,1 +1,1 @@
-"""The outside world: SQL, SMTP, files and S3, APScheduler. What a service needs of it, a port says."""
+"""The outside world: SQL, SMTP, files and S3, APScheduler. Each implements a port."""

@@ -184,7 +184,7 @@ class Outspool:
             self.queue,
             transport,
             breaker,
-            compose=partial(outgoing, blobs=self.blobs),
+            outgoing=partial(outgoing, blobs=self.blobs),
             next_delay=partial(retries.next_delay, random=random.random),
             resend_doubtful=resend,
             clock=self.clock,

@@ -63,13 +63,13 @@ class DeliveryAgent:
         transport: Transport,
         breaker: Breaker,
         *,
-        compose: Callable[[Email], AbstractAsyncContextManager[bytes | Stream]],
+        outgoing: Callable[[Email], AbstractAsyncContextManager[bytes | Stream]],
         next_delay: Callable[[int], timedelta | None],
         resend_doubtful: bool,
         clock: Clock,
         pace: Pace,
     ) -> None:
-        """`compose` opens the message of an email for as long as it is being sent.
+        """`outgoing` opens the message of an email for as long as it is being sent.
 
         `next_delay` says how long to wait after so many attempts, None to give up.
         """
@@ -77,7 +77,7 @@ class DeliveryAgent:
         self._queue = queue
         self._transport = transport
         self._breaker = breaker
-        self._compose = compose
+        self._outgoing = outgoing
         self._next_delay = next_delay
         self._resend_doubtful = resend_doubtful
         self._clock = clock
@@ -136,7 +136,7 @@ class DeliveryAgent:
         addresses = [r.address for r in email.owed]
         sender = email.content.sender.address
         try:
-            async with self._compose(email) as message:
+            async with self._outgoing(email) as message:
                 delivery = await self._transport.deliver(message, sender=sender, recipients=addresses, before_data=mark)
         except OutspoolError:
             raise
