@@ -29,7 +29,7 @@ class Clock(Protocol):
         ...
 
 
-MOST_COUNTED = 10_000
+MOST_COUNTED = 1000
 """Nobody needs to know more exactly, and to count millions takes as long as it sounds."""
 
 

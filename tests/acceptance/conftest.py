@@ -61,6 +61,14 @@ def stage(request: pytest.FixtureRequest, stages: OpenStage) -> Stage:
     return stages("stdio" if transport == "stdio" else "http").reached_by(transport, era)
 
 
+@pytest.fixture(params=[("stdio", "legacy", "sqlite"), ("streamable-http", "auto", "postgres")], ids="-".join)
+def far_apart(request: pytest.FixtureRequest) -> Stage:
+    """Return the two stages that have least in common, for what goes the way that others were tried on already."""
+    transport, era, database = request.param
+    opened: OpenStage = request.getfixturevalue(f"{database}_stages")
+    return opened("stdio" if transport == "stdio" else "http").reached_by(transport, era)
+
+
 @pytest.fixture
 def stdio(sqlite_stages: OpenStage) -> Stage:
     """Return the stage for what depends on neither transport nor database."""

@@ -37,11 +37,11 @@ async def refused(session: Session, uri: str) -> str:
     return str(refusal.value)
 
 
-async def test_an_email_reads_as_get_status_shows_it_and_raw_as_it_went_on_the_wire(stage: Stage) -> None:
-    asked = stage.message(
+async def test_an_email_reads_as_get_status_shows_it_and_raw_as_it_went_on_the_wire(far_apart: Stage) -> None:
+    asked = far_apart.message(
         "ada@example.com", "refuse-bob@example.com", bcc=["eve@example.com"], body="Grüße.\n.\nFrom me", html="<p>Grüße"
     )
-    async with stage.session() as session:
+    async with far_apart.session() as session:
         email = await session.call("send_email", **asked)
         status = await session.call("get_status", email_id=email["id"])
         shown = await read(session, f"email://{email['id']}")
@@ -49,7 +49,7 @@ async def test_an_email_reads_as_get_status_shows_it_and_raw_as_it_went_on_the_w
     assert shown.mime_type == "application/json"
     assert json.loads(shown.text) == status
     assert raw.mime_type == "message/rfc822"
-    [mail] = stage.received()
+    [mail] = far_apart.received()
     assert raw.text.encode() == mail.raw
     assert "eve@example.com" not in raw.text
 
@@ -90,10 +90,10 @@ async def test_what_cannot_be_read_is_said_as_a_tool_would(stdio: Stage, uri: st
         assert said in await refused(session, uri)
 
 
-async def test_the_kinds_of_resources_are_listed_and_ids_and_names_completed(stage: Stage) -> None:
-    async with stage.session() as session:
+async def test_the_kinds_of_resources_are_listed_and_ids_and_names_completed(far_apart: Stage) -> None:
+    async with far_apart.session() as session:
         listed = (await session.client.list_resource_templates()).resource_templates
-        email = await session.call("schedule_email", **stage.message(delay="PT1H"))
+        email = await session.call("schedule_email", **far_apart.message(delay="PT1H"))
         of_emails = ResourceTemplateReference(uri="email://{email_id}")
         of_templates = ResourceTemplateReference(uri="template://{name}")
         prompt = PromptReference(name="compose_email")

@@ -23,12 +23,12 @@ def with_template(stage: Stage, **more: Any) -> dict[str, Any]:
     return {"template": "report", "variables": REPORT, **asked}
 
 
-async def test_an_email_is_written_from_a_template_and_arrives_as_both_text_and_html(stage: Stage) -> None:
-    async with stage.session() as session:
-        email = await session.call("send_email", **with_template(stage))
+async def test_an_email_is_written_from_a_template_and_arrives_as_both_text_and_html(far_apart: Stage) -> None:
+    async with far_apart.session() as session:
+        email = await session.call("send_email", **with_template(far_apart))
     assert email["status"] == "sent", email
-    [mail] = stage.received()
-    assert mail.parsed["Subject"] == stage.topic
+    [mail] = far_apart.received()
+    assert mail.parsed["Subject"] == far_apart.topic
     text, html = mail.parsed.get_body(("plain",)), mail.parsed.get_body(("html",))
     assert text is not None
     assert html is not None

@@ -32,8 +32,11 @@ def page(search: Search) -> sa.Select[Any]:
     statement = sa.select(*_BRIEF).order_by(emails.c.id.desc()).limit(search.limit + 1)
     if search.query is None:
         return statement.where(*_conditions(search))
-    in_window = emails.c.id.in_(sa.select(_newest(search).limit(SEARCHED).subquery().c.id))
-    return statement.where(in_window, emails.c.subject.icontains(search.query, autoescape=True))
+    # The window is read first, whatever the planner thinks: its LIMIT stays where it is.
+    window = _newest(search).add_columns(emails.c.subject).limit(SEARCHED).subquery()
+    has_words = window.c.subject.icontains(search.query, autoescape=True)
+    hits = sa.select(window.c.id).where(has_words).order_by(window.c.id.desc()).limit(search.limit + 1)
+    return statement.where(emails.c.id.in_(hits))
 
 
 def end_of_window(search: Search) -> sa.Select[UUID]:

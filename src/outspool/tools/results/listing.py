@@ -26,7 +26,7 @@ class BriefResult(Result):
 
 
 class ListResult(Result):
-    """One page, newest first, and how many emails stand in each status altogether (of each at most 10,000)."""
+    """One page, newest first, and how many emails stand in each status altogether (of each at most 1,000)."""
 
     emails: list[BriefResult]
     next_cursor: str | None = None
