@@ -9,8 +9,9 @@ they are. What the design of the copies is, and why:
 - Recipients, tags, attachments and events are partitioned by the same ids, so that a month goes with all that is its.
 - Foreign keys lead from each month to the same month. One between the whole tables would have Postgres look through
   all of them before it lets go of a month.
-- An idempotency key is unique within its month alone: Postgres keeps nothing unique over all partitions that does not
-  hold the partition's own column. A database that is to stay like this needs a table of keys.
+- An idempotency key, and a series' email for a time, are unique within their month alone: Postgres keeps nothing unique
+  over all partitions that does not hold the partition's own column. A database that is to stay like this needs a table
+  of keys.
 """
 
 from __future__ import annotations
@@ -72,8 +73,12 @@ def _copy(table: sa.Table, begins: Sequence[datetime]) -> Iterator[str]:
     primary = columns if key in columns else [key, *columns]
     yield f"ALTER TABLE {name} ADD PRIMARY KEY ({', '.join(primary)})"
     for index in table.indexes:
-        if [getattr(column, "name", "") for column in index.expressions] != primary:
-            yield str(CreateIndex(index).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+        if not index.unique and [getattr(column, "name", "") for column in index.expressions] != primary:
+            yield _written(index)
+
+
+def _written(index: sa.Index) -> str:
+    return str(CreateIndex(index).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
 def _bonds(begins: Sequence[datetime]) -> Iterator[str]:
@@ -81,6 +86,9 @@ def _bonds(begins: Sequence[datetime]) -> Iterator[str]:
     for month in begins:
         of_emails = partition(emails, month)
         yield f"CREATE UNIQUE INDEX ON {of_emails} (lane, idempotency_key)"
+        for index in emails.indexes:
+            if index.unique:
+                yield _written(index).replace(f"INDEX {index.name} ON {emails.name} ", f"INDEX ON {of_emails} ")
         for table in (recipients, tags, attachments, events):
             foreign = f"FOREIGN KEY (email_id) REFERENCES {of_emails} (id) ON DELETE CASCADE"
             yield f"ALTER TABLE {partition(table, month)} ADD {foreign} NOT VALID"
