@@ -193,6 +193,6 @@ async def test_nothing_that_is_for_us_alone_is_on_the_wire(face: Front) -> None:
         }
     )
     assert "hidden@example.net" in mail.recipients
-    for word in (b"hidden", b"Hidden", b"secret-tag", b"secret-key", b"bcc"):
+    for word in (b"hidden", b"Hidden", b"secret-tag", b"secret-key", b"\nBcc", b"\nbcc"):
         assert word not in mail.raw
     assert (mail.parsed["X-Priority"], mail.parsed["Importance"]) == ("1", "high")
