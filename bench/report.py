@@ -22,7 +22,8 @@ Medians (least to greatest) of turns in which all contenders of a table alternat
 turn. An SMTP sink in a process of its own counts what arrives and notes when `MAIL FROM` came; what it can take at most
 is what `smtp-source` reaches below. Postgres runs with fsync on, SQLite with `synchronous=FULL`, SMTP without TLS.
 `EMAIL_RATE_LIMIT_PER_HOUR` is lifted to 10,000,000; all else is as delivered. `make bench` runs all of it,
-`make bench PART=accept` a part; `ROWS` and `EMAILS` say how large a history and how many emails."""
+`make bench PART=accept` a part; `ROWS` and `EMAILS` say how large a history and how many emails. Each part shows its
+newest run; when that was, and how busy the machine was, stands at the end."""
 
 
 def write(runs: Mapping[str, Run], order: Sequence[str]) -> Path:
