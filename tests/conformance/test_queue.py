@@ -207,6 +207,18 @@ async def test_what_is_out_of_time_is_anybodys_to_end(box: Outlet, database_url:
         assert [found.id for found in await other.claim(at=AFTER_LEASE)] == [email.id]
 
 
+async def test_what_is_due_and_out_of_time_takes_one_place_of_a_claim(box: Outlet) -> None:
+    late = await box.accept(an_email(expires_at=SOON))
+    due = await box.accept(an_email(due=SOON))
+    for deferred_too in (True, False):
+        lease = a_lease(AFTER_LEASE)
+        claimed = await box.queue.claim_due(lease, now=AFTER_LEASE, limit=2, deferred_too=deferred_too)
+        assert [email.id for email in claimed] == [late.id, due.id]
+        for email in claimed:
+            back = Transition.handed_back(at=AFTER_LEASE, code="handed_back", detail="stopped")
+            await box.record(email.id, back, lease=lease.token)
+
+
 async def test_a_worker_that_has_ended_is_seen_no_more(box: Outlet) -> None:
     await box.queue.heartbeat([], until=NOW, worker="w1", at=NOW)
     await box.queue.retire("w1")

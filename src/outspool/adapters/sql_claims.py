@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -24,39 +25,33 @@ CLAIM_LOST = Problem(
 
 _NOW = sa.bindparam("now", type_=UtcDateTime)
 _TOKEN: sa.BindParameter[Any] = sa.bindparam("token", type_=emails.c.lease.type)
-# A literal, so that Postgres sees the partial index fit.
+# Literals, so that Postgres sees the partial indexes fit.
 _SENDING: sa.ColumnElement[str] = sa.literal_column(f"'{EmailStatus.SENDING}'")
+_WAITING = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAIMABLE)])
 _VERSION = {"version": emails.c.version + 1}
 _MOST = sa.bindparam("most", type_=sa.Integer)
 _LATE = {priority.rank: priority.delay.total_seconds() for priority in Priority}
 
 
-def _claimable(*, deferred_too: bool) -> sa.ColumnElement[bool]:
-    """What a claim may take; with the account at rest, of the deferred only those that are out of time."""
-    waiting = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAIMABLE)])
-    # Whose own outspool never comes must still end some day, so what is out of time is anybody's to end.
-    ours = sa.and_(waiting, sa.or_(emails.c.lane == sa.bindparam("own_lane"), emails.c.expires_at <= _NOW))
-    if deferred_too:
-        return ours
-    return sa.and_(ours, sa.or_(emails.c.status != EmailStatus.DEFERRED.value, emails.c.expires_at <= _NOW))
+def _ours(*, deferred_too: bool) -> sa.ColumnElement[bool]:
+    """What the lane may take when it is due; with the account at rest, nothing that was deferred."""
+    ours = emails.c.lane == sa.bindparam("own_lane")
+    return ours if deferred_too else sa.and_(ours, emails.c.status != EmailStatus.DEFERRED.value)
 
 
 def _claim(*, deferred_too: bool) -> ReturningUpdate[Any]:
-    """Return the claim: the first of each priority, and of those the first by turn.
+    """Return the claim: the first of each priority, and what is out of time; of those the first by turn.
 
     Of one priority what is due is a range of the index, and its order the index's; of all together it would be
-    neither. The CTEs are fences: each is evaluated once, and what it returns is locked.
+    neither. The CTEs are fences: each is evaluated once, and what it returns is locked. No email is in two of them.
     """
+    ours = _ours(deferred_too=deferred_too)
     first = [
-        sa.select(emails.c.id, emails.c.due_at, (sa.extract("epoch", emails.c.due_at) + late).label("turn"))
-        .where(_claimable(deferred_too=deferred_too), emails.c.rank == rank, emails.c.due_at <= _NOW)
-        .order_by(emails.c.due_at, emails.c.id)
-        .limit(_MOST)
-        .with_for_update(skip_locked=True)
-        .cte(f"first_{rank}")
-        for rank, late in _LATE.items()
+        _first(emails.c.due_at, late, ours, emails.c.rank == rank).cte(f"first_{rank}") for rank, late in _LATE.items()
     ]
-    due = sa.union_all(*(sa.select(cte) for cte in first)).subquery()
+    # Whose own outspool never comes must still end some day, so what is out of time is anybody's to end.
+    out_of_time = _first(emails.c.expires_at, 0, ~ours, emails.c.expires_at <= _NOW).cte("out_of_time")
+    due = sa.union_all(*(sa.select(cte) for cte in (*first, out_of_time))).subquery()
     return (
         emails.update()
         .where(emails.c.id.in_(sa.select(due.c.id).order_by(due.c.turn, due.c.due_at, due.c.id).limit(_MOST)))
@@ -71,11 +66,24 @@ def _claim(*, deferred_too: bool) -> ReturningUpdate[Any]:
     )
 
 
+def _first(
+    order: sa.ColumnElement[datetime], late: float, *which: sa.ColumnElement[bool]
+) -> sa.Select[tuple[UUID, datetime, float]]:
+    """Return the first of `which` that are due; their turn comes `late` seconds after what they are ordered by."""
+    return (
+        sa.select(emails.c.id, emails.c.due_at, (sa.extract("epoch", order) + late).label("turn"))
+        .where(_WAITING, *which, emails.c.due_at <= _NOW)
+        .order_by(order, emails.c.id)
+        .limit(_MOST)
+        .with_for_update(skip_locked=True)
+    )
+
+
 def _next_due(*, deferred_too: bool) -> sa.Select[datetime | None]:
     """Return the question; see `_claim` for why it is asked of each priority alone."""
     next_of_each = [
         sa.select(emails.c.due_at)
-        .where(_claimable(deferred_too=deferred_too), emails.c.rank == rank, emails.c.due_at > _NOW)
+        .where(_WAITING, _ours(deferred_too=deferred_too), emails.c.rank == rank, emails.c.due_at > _NOW)
         .order_by(emails.c.due_at)
         .limit(1)
         .subquery()

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Dialect
 
 from outspool.domain.status import CLAIMABLE, EmailStatus
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The Alembic revision this code was written for."""
 
 
@@ -84,8 +84,16 @@ _waiting = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAI
 _leased = emails.c.status == sa.literal_column(f"'{EmailStatus.SENDING}'")
 sa.Index(
     "emails_due",
+    emails.c.lane,
     emails.c.rank,
     emails.c.due_at,
+    emails.c.id,
+    postgresql_where=_waiting,
+    sqlite_where=_waiting,
+)
+sa.Index(
+    "emails_expiring",
+    emails.c.expires_at,
     emails.c.id,
     postgresql_where=_waiting,
     sqlite_where=_waiting,
