@@ -54,22 +54,51 @@ def stages(request: pytest.FixtureRequest) -> OpenStage:
     return opener
 
 
-@pytest.fixture(params=ROUTES, ids="-".join)
-def stage(request: pytest.FixtureRequest, stages: OpenStage) -> Stage:
+PATHS = [
+    *((*route, database) for database in ("sqlite", "postgres") for route in ROUTES if route[0] != "stdio"),
+    ("stdio", "legacy", "sqlite"),
+    ("stdio", "auto", "postgres"),
+]
+"""Every route to every database. Over stdio each test starts a program, so there an era meets one of them."""
+
+
+@pytest.fixture(params=PATHS, ids="-".join)
+def stage(request: pytest.FixtureRequest) -> Stage:
     """Return a running outspool to be reached by every transport, in every era, on every database."""
-    transport, era = request.param
-    return stages("stdio" if transport == "stdio" else "http").reached_by(transport, era)
+    return _stage(request, *request.param)
+
+
+@pytest.fixture(params=[path for path in PATHS if path[1] == "legacy"], ids="-".join)
+def early(request: pytest.FixtureRequest) -> Stage:
+    """Return an outspool reached by a client of the handshake era."""
+    return _stage(request, *request.param)
+
+
+# SSE belongs to the handshake era: over it "auto" is that era too.
+@pytest.fixture(params=[path for path in PATHS if path[1] == "auto" and path[0] != "sse"], ids="-".join)
+def late(request: pytest.FixtureRequest) -> Stage:
+    """Return an outspool reached by a client of the later era."""
+    return _stage(request, *request.param)
 
 
 @pytest.fixture(params=[("stdio", "legacy", "sqlite"), ("streamable-http", "auto", "postgres")], ids="-".join)
 def far_apart(request: pytest.FixtureRequest) -> Stage:
     """Return the two stages that have least in common, for what goes the way that others were tried on already."""
-    transport, era, database = request.param
+    return _stage(request, *request.param)
+
+
+def _stage(request: pytest.FixtureRequest, transport: str, era: str, database: str) -> Stage:
     opened: OpenStage = request.getfixturevalue(f"{database}_stages")
     return opened("stdio" if transport == "stdio" else "http").reached_by(transport, era)
 
 
 @pytest.fixture
 def stdio(sqlite_stages: OpenStage) -> Stage:
-    """Return the stage for what depends on neither transport nor database."""
+    """Return the stage for what depends on a program of its own, or on being near its client."""
     return sqlite_stages("stdio").reached_by("stdio", "auto")
+
+
+@pytest.fixture
+def served(sqlite_stages: OpenStage) -> Stage:
+    """Return the stage for what depends on neither transport nor database: all these tests share one program."""
+    return sqlite_stages("http").reached_by("streamable-http", "auto")

@@ -18,16 +18,16 @@ def batch(stage: Stage, *recipients: str, **more: Any) -> dict[str, Any]:
     }
 
 
-async def test_every_email_of_a_batch_has_its_own_outcome(stdio: Stage) -> None:
+async def test_every_email_of_a_batch_has_its_own_outcome(served: Stage) -> None:
     people = ("ann@example.com", "refuse-bob@example.com", "eve@x.org")
-    async with stdio.session() as session:
+    async with served.session() as session:
         sent = await session.call(
-            "send_batch", **batch(stdio, "ann@example.com", "refuse-bob@example.com", "eve@x.org")
+            "send_batch", **batch(served, "ann@example.com", "refuse-bob@example.com", "eve@x.org")
         )
         again = await session.call(
-            "send_batch", **batch(stdio, "ann@example.com", "refuse-bob@example.com", "eve@x.org")
+            "send_batch", **batch(served, "ann@example.com", "refuse-bob@example.com", "eve@x.org")
         )
-        listed = await session.call("list_emails", query=stdio.topic, tag="news")
+        listed = await session.call("list_emails", query=served.topic, tag="news")
     assert [email["status"] for email in sent["emails"]] == ["sent", "failed", "sent"]
     assert [email["to"] for email in sent["emails"]] == [[name] for name in people]
     assert sent["summary"] == "3 emails accepted: 2 sent, 1 failed."
@@ -35,11 +35,11 @@ async def test_every_email_of_a_batch_has_its_own_outcome(stdio: Stage) -> None:
     assert "summary" not in sent["emails"][0]
     assert [email["id"] for email in again["emails"]] == [email["id"] for email in sent["emails"]]
     assert len(listed["emails"]) == 3
-    assert sorted(mail.recipients for mail in stdio.received()) == [("ann@example.com",), ("eve@x.org",)]
+    assert sorted(mail.recipients for mail in served.received()) == [("ann@example.com",), ("eve@x.org",)]
 
 
-async def test_one_wrong_email_stops_the_whole_batch_and_is_named(stdio: Stage) -> None:
-    async with stdio.session() as session:
+async def test_one_wrong_email_stops_the_whole_batch_and_is_named(served: Stage) -> None:
+    async with served.session() as session:
         for wrong, said in (
             ({"to": "no address"}, "invalid_address: emails[1]: "),
             (
@@ -61,33 +61,33 @@ async def test_one_wrong_email_stops_the_whole_batch_and_is_named(stdio: Stage) 
             ({"cc": ["bob@example.com"]}, "emails[1]: to is required"),
             ("bob@example.com", "emails[1] must be an object"),
         ):
-            arguments = batch(stdio, "ann@example.com")
+            arguments = batch(served, "ann@example.com")
             arguments["emails"].append(wrong)
             assert said in await session.refused("send_batch", **arguments)
-        one_key_for_all = batch(stdio, "ann@example.com", "bob@example.com", idempotency_key="news-5")
+        one_key_for_all = batch(served, "ann@example.com", "bob@example.com", idempotency_key="news-5")
         assert "shared: an idempotency_key stands for one email alone." in await session.refused(
             "send_batch", **one_key_for_all
         )
         assert "takes 1 to 100" in await session.refused("send_batch", emails=[])
-        too_many = batch(stdio, *["ann@example.com"] * 101)
+        too_many = batch(served, *["ann@example.com"] * 101)
         assert "emails holds 101; it takes 1 to 100" in await session.refused("send_batch", **too_many)
-        listed = await session.call("list_emails", query=stdio.topic)
+        listed = await session.call("list_emails", query=served.topic)
     assert listed["emails"] == []
-    assert not stdio.received()
+    assert not served.received()
 
 
-async def test_one_template_serves_a_list_of_recipients_and_their_variables(stdio: Stage) -> None:
+async def test_one_template_serves_a_list_of_recipients_and_their_variables(served: Stage) -> None:
     people = [
-        {"to": f"{name}@example.com", "variables": {"title": f"{stdio.topic} for {name}"}} for name in ("ann", "bob")
+        {"to": f"{name}@example.com", "variables": {"title": f"{served.topic} for {name}"}} for name in ("ann", "bob")
     ]
     common = {"title": "overruled", "message": "Hello you."}
     nameless = {"template": "notification", "variables": {"message": "Hello you."}}
-    async with stdio.session() as session:
+    async with served.session() as session:
         sent = await session.call("send_batch", emails=people, shared={"template": "notification", "variables": common})
         missing = await session.refused("send_batch", emails=[*people, {"to": "eve@example.com"}], shared=nameless)
     assert [email["status"] for email in sent["emails"]] == ["sent", "sent"]
     assert missing.startswith("template_error: emails[2]: ")
-    mails = {mail.recipients[0]: mail.raw.decode() for mail in stdio.received()}
+    mails = {mail.recipients[0]: mail.raw.decode() for mail in served.received()}
     for name in ("ann", "bob"):
         assert f"for {name}" in mails[f"{name}@example.com"]
         assert "Hello you." in mails[f"{name}@example.com"]
@@ -123,16 +123,16 @@ async def test_each_email_of_a_batch_carries_the_files_of_all_or_its_own(stdio: 
 
 
 @pytest.mark.timeout(180)
-async def test_a_client_that_waits_for_a_hundred_hears_how_far_they_are(stdio: Stage) -> None:
+async def test_a_client_that_waits_for_a_hundred_hears_how_far_they_are(served: Stage) -> None:
     heard: list[tuple[float, float | None]] = []
 
     async def hear(progress: float, total: float | None, message: str | None) -> None:
         heard.append((progress, total))
 
     recipients = [f"r{n}@example.com" for n in range(100)]
-    async with stdio.session() as session:
+    async with served.session() as session:
         result = await session.client.call_tool(
-            "send_batch", {**batch(stdio, *recipients), "wait": 60}, progress_callback=hear
+            "send_batch", {**batch(served, *recipients), "wait": 60}, progress_callback=hear
         )
     assert not result.is_error
     assert isinstance(result.content[0], TextContent)
@@ -140,4 +140,4 @@ async def test_a_client_that_waits_for_a_hundred_hears_how_far_they_are(stdio: S
     assert heard[0][0] < heard[-1][0] == 100
     assert heard == sorted(set(heard))
     assert {total for _, total in heard} == {100}
-    assert {mail.recipients[0] for mail in stdio.received()} == set(recipients)
+    assert {mail.recipients[0] for mail in served.received()} == set(recipients)

@@ -17,7 +17,7 @@ from mcp_types import (
     TextContent,
     TextResourceContents,
 )
-from support.stage import OpenStage, Session, Stage
+from support.stage import Session, Stage
 
 WARNS = "ignore::mcp.MCPDeprecationWarning"
 """Subscribing by ``resources/subscribe`` is what clients of the handshake era do."""
@@ -54,9 +54,9 @@ async def test_an_email_reads_as_get_status_shows_it_and_raw_as_it_went_on_the_w
     assert "eve@example.com" not in raw.text
 
 
-async def test_the_raw_message_of_an_email_that_waits_follows_its_changes(stdio: Stage) -> None:
-    async with stdio.session() as session:
-        email = await session.call("schedule_email", **stdio.message(delay="PT1H"))
+async def test_the_raw_message_of_an_email_that_waits_follows_its_changes(served: Stage) -> None:
+    async with served.session() as session:
+        email = await session.call("schedule_email", **served.message(delay="PT1H"))
         uri = f"email://{email['id']}/raw"
         assert "Good day." in (await read(session, uri)).text
         await session.call("update_email", email_id=email["id"], body="Good night.")
@@ -64,8 +64,8 @@ async def test_the_raw_message_of_an_email_that_waits_follows_its_changes(stdio:
         await session.call("cancel_email", email_id=email["id"])
 
 
-async def test_a_template_reads_with_its_files(stdio: Stage) -> None:
-    async with stdio.session() as session:
+async def test_a_template_reads_with_its_files(served: Stage) -> None:
+    async with served.session() as session:
         content = await read(session, "template://report")
         listed = await session.call("list_templates")
     shown = json.loads(content.text)
@@ -85,8 +85,8 @@ async def test_a_template_reads_with_its_files(stdio: Stage) -> None:
         ("file:///etc/passwd", "Unknown resource"),
     ],
 )
-async def test_what_cannot_be_read_is_said_as_a_tool_would(stdio: Stage, uri: str, said: str) -> None:
-    async with stdio.session() as session:
+async def test_what_cannot_be_read_is_said_as_a_tool_would(served: Stage, uri: str, said: str) -> None:
+    async with served.session() as session:
         assert said in await refused(session, uri)
 
 
@@ -114,8 +114,8 @@ async def test_the_kinds_of_resources_are_listed_and_ids_and_names_completed(far
     assert uris == {"email://{email_id}", "email://{email_id}/raw", "template://{name}"}
 
 
-async def test_the_prompt_asks_for_a_preview_before_anything_is_sent(stdio: Stage) -> None:
-    async with stdio.session() as session:
+async def test_the_prompt_asks_for_a_preview_before_anything_is_sent(served: Stage) -> None:
+    async with served.session() as session:
         [prompt] = (await session.client.list_prompts()).prompts
         plain = await session.client.get_prompt("compose_email", {"about": "the move"})
         full = await session.client.get_prompt(
@@ -137,20 +137,6 @@ async def test_the_prompt_asks_for_a_preview_before_anything_is_sent(stdio: Stag
     assert "never guess an address" in texts[0]
     assert "Call schedule_email with preview=true" in texts[1]
     assert "To: ada@example.com" in texts[1]
-
-
-@pytest.fixture(params=[("stdio", "legacy"), ("sse", "legacy"), ("streamable-http", "legacy")], ids="-".join)
-def early(request: pytest.FixtureRequest, stages: OpenStage) -> Stage:
-    """Return an outspool reached by a client of the handshake era."""
-    transport, era = request.param
-    return stages("stdio" if transport == "stdio" else "http").reached_by(transport, era)
-
-
-@pytest.fixture(params=[("stdio", "auto"), ("streamable-http", "auto")], ids="-".join)
-def late(request: pytest.FixtureRequest, stages: OpenStage) -> Stage:
-    """Return an outspool reached by a client of the later era."""
-    transport, era = request.param
-    return stages("stdio" if transport == "stdio" else "http").reached_by(transport, era)
 
 
 class Ear:
@@ -188,8 +174,8 @@ async def test_a_client_of_the_handshake_era_is_told_of_each_change_until_it_uns
 
 
 @pytest.mark.filterwarnings(WARNS)
-async def test_what_does_not_exist_cannot_be_subscribed_to(stdio: Stage) -> None:
-    early = stdio.reached_by("stdio", "legacy")
+async def test_what_does_not_exist_cannot_be_subscribed_to(served: Stage) -> None:
+    early = served.reached_by("streamable-http", "legacy")
     async with early.session() as session:
         for uri in ("email://01890000-0000-7000-8000-000000000000", "email://x", "template://report", "file:///x"):
             with pytest.raises(MCPError, match=r"not_found|invalid_argument"):

@@ -10,11 +10,11 @@ import pytest
 from support.stage import Stage
 
 
-async def test_a_series_is_scheduled_shown_changed_paused_and_canceled_by_its_id(stdio: Stage) -> None:
-    async with stdio.session() as session:
+async def test_a_series_is_scheduled_shown_changed_paused_and_canceled_by_its_id(served: Stage) -> None:
+    async with served.session() as session:
         series = await session.call(
             "schedule_email",
-            **stdio.message(recurrence="0 9 * * mon", timezone="Europe/Berlin", count=10, tags=["weekly"]),
+            **served.message(recurrence="0 9 * * mon", timezone="Europe/Berlin", count=10, tags=["weekly"]),
         )
         assert series["status"] == "recurring"
         assert series["scheduled_at"].endswith(("T07:00:00Z", "T08:00:00Z"))
@@ -27,7 +27,7 @@ async def test_a_series_is_scheduled_shown_changed_paused_and_canceled_by_its_id
             "made": 0,
         }
         name = series["id"]
-        listed = await session.call("list_emails", query=stdio.topic, status="recurring")
+        listed = await session.call("list_emails", query=served.topic, status="recurring")
         assert [(found["id"], found["scheduled_at"]) for found in listed["emails"]] == [(name, series["scheduled_at"])]
 
         changed = await session.call("update_email", email_id=name, recurrence="0 10 * * mon", count=None, body="New.")
@@ -49,21 +49,21 @@ async def test_a_series_is_scheduled_shown_changed_paused_and_canceled_by_its_id
         assert canceled["summary"] == "A series, canceled: it makes no more emails."
         told = await session.call("get_status", email_id=name)
     assert [event["code"] for event in told["events"]] == ["accepted", *["updated"] * 4, "canceled"]
-    assert not stdio.received()
+    assert not served.received()
 
 
-async def test_the_preview_of_a_series_says_when_it_would_go_out_and_stores_nothing(stdio: Stage) -> None:
+async def test_the_preview_of_a_series_says_when_it_would_go_out_and_stores_nothing(served: Stage) -> None:
     rule = {"recurrence": "0 9 * * mon", "timezone": "Europe/Berlin", "count": 2}
-    async with stdio.session() as session:
-        shown = await session.call("schedule_email", **stdio.message(**rule, preview=True))
-        listed = await session.call("list_emails", query=stdio.topic)
+    async with served.session() as session:
+        shown = await session.call("schedule_email", **served.message(**rule, preview=True))
+        listed = await session.call("list_emails", query=served.topic)
     assert shown["status"] == "preview"
     assert "A series, 0 9 * * mon in Europe/Berlin, 0 of 2 emails: next at " in shown["summary"]
     assert listed["emails"] == []
 
 
-async def test_what_no_series_can_be_is_refused_and_nothing_is_scheduled(stdio: Stage) -> None:
-    async with stdio.session() as session:
+async def test_what_no_series_can_be_is_refused_and_nothing_is_scheduled(served: Stage) -> None:
+    async with served.session() as session:
         for wrong, said in (
             ({"recurrence": "0 9 30 2 *", "timezone": "Europe/Berlin"}, "never comes true"),
             ({"recurrence": "0 0 9 * * *", "timezone": "Europe/Berlin"}, "has 6 of five fields"),
@@ -76,22 +76,22 @@ async def test_what_no_series_can_be_is_refused_and_nothing_is_scheduled(stdio: 
             ({"recurrence": "0 9 * * mon", "timezone": "Europe/Berlin", "count": 0}, "count must be 1 to"),
             ({"delay": "PT2H", "count": 3}, "end a recurrence, and none is given"),
         ):
-            refused = await session.refused("schedule_email", **stdio.message(**wrong))
+            refused = await session.refused("schedule_email", **served.message(**wrong))
             assert refused.startswith("invalid_schedule: ")
             assert said in refused
-        misnamed = await session.refused("schedule_email", **stdio.message(cron="* * * * *"))
+        misnamed = await session.refused("schedule_email", **served.message(cron="* * * * *"))
         assert 'Did you mean "recurrence"?' in misnamed
-        single = await session.call("schedule_email", **stdio.message(delay="PT1H"))
+        single = await session.call("schedule_email", **served.message(delay="PT1H"))
         assert "single email" in await session.refused("update_email", email_id=single["id"], paused=True)
         await session.call("cancel_email", email_id=single["id"])
-        listed = await session.call("list_emails", query=stdio.topic)
+        listed = await session.call("list_emails", query=served.topic)
     assert [email["id"] for email in listed["emails"]] == [single["id"]]
 
 
 @pytest.mark.timeout(150)
-async def test_every_minute_a_series_sends_an_email_that_names_it(stdio: Stage) -> None:
-    async with stdio.session() as session:
-        series = await session.call("schedule_email", **stdio.message(recurrence="* * * * *", timezone="UTC", count=1))
+async def test_every_minute_a_series_sends_an_email_that_names_it(served: Stage) -> None:
+    async with served.session() as session:
+        series = await session.call("schedule_email", **served.message(recurrence="* * * * *", timezone="UTC", count=1))
         due = datetime.fromisoformat(series["scheduled_at"])
         deadline = time.monotonic() + 90
         while not (made := (await session.call("list_emails", series=series["id"]))["emails"]):
@@ -102,6 +102,6 @@ async def test_every_minute_a_series_sends_an_email_that_names_it(stdio: Stage) 
     assert ended["status"] == "ended"
     assert (email["series_id"], email["scheduled_at"]) == (series["id"], series["scheduled_at"])
     assert due <= datetime.fromisoformat(email["sent_at"]) < due + timedelta(seconds=10)
-    (mail,) = stdio.received()
+    (mail,) = served.received()
     assert mail.message_id == email["message_id"]
     assert series["id"] not in mail.raw.decode()

@@ -42,8 +42,8 @@ async def test_an_email_is_written_from_a_template_and_arrives_as_both_text_and_
     assert max(map(len, mail.raw.splitlines())) <= 998
 
 
-async def test_the_templates_are_listed_with_what_they_need(stdio: Stage) -> None:
-    async with stdio.session() as session:
+async def test_the_templates_are_listed_with_what_they_need(served: Stage) -> None:
+    async with served.session() as session:
         listed = await session.call("list_templates")
     report = next(template for template in listed["templates"] if template["name"] == "report")
     assert report["required"] == ["summary", "title"]
@@ -51,13 +51,13 @@ async def test_the_templates_are_listed_with_what_they_need(stdio: Stage) -> Non
     assert "figures [{label, value, change}]" in report["description"]
 
 
-async def test_a_preview_shows_what_would_go_out_and_stores_and_sends_nothing(stdio: Stage) -> None:
-    asked = with_template(stdio, cc="Bob <bob@example.com>", bcc=["eve@example.com"])
-    async with stdio.session() as session:
-        now = await session.call("send_email", **asked, preview=True, idempotency_key=stdio.topic)
+async def test_a_preview_shows_what_would_go_out_and_stores_and_sends_nothing(served: Stage) -> None:
+    asked = with_template(served, cc="Bob <bob@example.com>", bcc=["eve@example.com"])
+    async with served.session() as session:
+        now = await session.call("send_email", **asked, preview=True, idempotency_key=served.topic)
         later = await session.call("schedule_email", **asked, delay="PT2H", preview=True)
-        assert (await session.call("list_emails", query=stdio.topic))["emails"] == []
-        sent = await session.call("send_email", **asked, idempotency_key=stdio.topic)
+        assert (await session.call("list_emails", query=served.topic))["emails"] == []
+        sent = await session.call("send_email", **asked, idempotency_key=served.topic)
     assert now["status"] == later["status"] == "preview"
     assert "id" not in now
     assert now["summary"].startswith("Preview: nothing was stored or sent. It would leave at once, for 3 recipients, ")
@@ -67,9 +67,9 @@ async def test_a_preview_shows_what_would_go_out_and_stores_and_sends_nothing(st
         ["Bob <bob@example.com>"],
         ["eve@example.com"],
     )
-    assert (now["subject"], now["from"]) == (stdio.topic, "Outspool Test <me@example.com>")
+    assert (now["subject"], now["from"]) == (served.topic, "Outspool Test <me@example.com>")
     assert sent["status"] == "sent"
-    [mail] = stdio.received()
+    [mail] = served.received()
     assert now["size"] == len(mail.raw)
     text, html = mail.parsed.get_body(("plain",)), mail.parsed.get_body(("html",))
     assert text is not None
@@ -85,8 +85,8 @@ async def test_a_preview_of_html_alone_shows_the_text_that_is_made_from_it_and_n
     assert shown["text"] == "Good **day**\n"
 
 
-async def test_a_preview_refuses_what_would_be_refused(stdio: Stage) -> None:
-    async with stdio.session() as session:
+async def test_a_preview_refuses_what_would_be_refused(served: Stage) -> None:
+    async with served.session() as session:
         for code, wrong in (
             ("invalid_address", {"to": "ada"}),
             ("invalid_argument", {"body": None}),
@@ -95,14 +95,14 @@ async def test_a_preview_refuses_what_would_be_refused(stdio: Stage) -> None:
             ("invalid_argument", {"template": "report", "variables": REPORT}),
             ("invalid_argument", {"variables": REPORT}),
         ):
-            refused = await session.refused("send_email", **{**stdio.message(preview=True), **wrong})
+            refused = await session.refused("send_email", **{**served.message(preview=True), **wrong})
             assert refused.startswith(f"{code}: ")
-        late = await session.refused("schedule_email", **stdio.message(preview=True))
+        late = await session.refused("schedule_email", **served.message(preview=True))
     assert late.startswith("invalid_schedule: ")
 
 
-async def test_what_a_template_gets_wrong_is_named_and_nothing_is_stored(stdio: Stage) -> None:
-    async with stdio.session() as session:
+async def test_what_a_template_gets_wrong_is_named_and_nothing_is_stored(served: Stage) -> None:
+    async with served.session() as session:
         for variables, said in (
             ({"title": "x"}, 'The template "report" needs the variable summary.'),
             ({**REPORT, "colums": []}, 'The template "report" has no variable "colums". Did you mean "columns"?'),
@@ -110,14 +110,14 @@ async def test_what_a_template_gets_wrong_is_named_and_nothing_is_stored(stdio: 
             ({**REPORT, "title": "a\x00b"}, "control character U+0000"),
             ({**REPORT, "figures": [{}]}, "'dict object' has no attribute 'label'."),
         ):
-            refused = await session.refused("send_email", **with_template(stdio) | {"variables": variables})
+            refused = await session.refused("send_email", **with_template(served) | {"variables": variables})
             assert said in refused
             assert refused.isprintable()
-        hostile = with_template(stdio) | {"variables": {**REPORT, "title": f"{stdio.topic}\r\nBcc: eve@example.com"}}
+        hostile = with_template(served) | {"variables": {**REPORT, "title": f"{served.topic}\r\nBcc: eve@example.com"}}
         del hostile["subject"]
         assert (await session.refused("send_email", **hostile)).startswith("invalid_argument: subject holds a line")
-        assert (await session.call("list_emails", query=stdio.topic))["emails"] == []
-    assert not stdio.received()
+        assert (await session.call("list_emails", query=served.topic))["emails"] == []
+    assert not served.received()
 
 
 async def test_what_was_accepted_is_frozen_and_the_same_key_finds_it_whatever_became_of_the_template(
@@ -145,14 +145,14 @@ async def test_what_was_accepted_is_frozen_and_the_same_key_finds_it_whatever_be
     assert mail.parsed.get_content().strip() == "Order 7, as first written."
 
 
-async def test_a_template_of_the_operator_hides_a_shipped_one_of_the_same_name(stdio: Stage) -> None:
-    folder = Path(stdio.environment["OUTSPOOL_DATA_DIR"]) / "templates"
+async def test_a_template_of_the_operator_hides_a_shipped_one_of_the_same_name(served: Stage) -> None:
+    folder = Path(served.environment["OUTSPOOL_DATA_DIR"]) / "templates"
     folder.mkdir(parents=True)
     mine = folder / "notification.txt"
     mine.write_text("Mine: {{ message }}")
     try:
-        async with stdio.session() as session:
-            asked = stdio.message(body=None, template="notification", variables={"message": "Hi"}, preview=True)
+        async with served.session() as session:
+            asked = served.message(body=None, template="notification", variables={"message": "Hi"}, preview=True)
             shown = await session.call("send_email", **asked)
     finally:
         mine.unlink()

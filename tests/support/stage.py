@@ -87,6 +87,7 @@ class Stage:
 
         Over stdio that starts an outspool, with more `environment` if given.
         """
+        assert not environment or self.transport == "stdio", "what serves HTTP runs already"
         with (self.folder / "stdio.log").open("a") as log:
             if self.transport == "stdio":
                 parameters = StdioServerParameters(
