@@ -17,6 +17,7 @@ from support.postgres import PostgresServer, fresh_database
 from bench.history import write_history
 from bench.sink import Sink, running_sink
 from outspool.app.runtime import Outspool
+from outspool.cli.runs import spare_what_is_loaded
 from outspool.settings import Settings
 
 BODY = f"{'A line of text. ' * 4}.\n" * 57
@@ -147,9 +148,10 @@ class Ground:
 
     @asynccontextmanager
     async def outspool(self, database_url: str) -> AsyncIterator[Outspool]:
-        """Yield an outspool in this process, without a worker."""
+        """Yield an outspool in this process, which is set up as one that serves, without a worker."""
         outspool = Outspool(Settings.load(self.variables(database_url)))
         async with outspool.running(worker=False):
+            spare_what_is_loaded()
             yield outspool
 
 

@@ -13,6 +13,7 @@ from outspool.cli.runs import (
     configure_logging,
     load_settings,
     run,
+    spare_what_is_loaded,
     stop_on_signals,
     warn_of_unknown_names,
 )
@@ -66,6 +67,7 @@ async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> N
         allowed_hosts=settings.allowed_hosts or LOOPBACK_HOSTS,
         allowed_origins=settings.allowed_origins or LOOPBACK_ORIGINS,
     )
+    spare_what_is_loaded()
     await serve_http(app, host, port)
 
 
@@ -76,6 +78,7 @@ async def _work(settings: Settings) -> None:
     outspool.require_account()
     stop = stop_on_signals()
     async with outspool.running(worker=True):
+        spare_what_is_loaded()
         logger.info("Emails are sent %s.", outspool.account_label)
         await stop.wait()
         logger.info("Stopping: what is on the wire ends first.")

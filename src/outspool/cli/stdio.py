@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from outspool.cli.runs import stop_on_signals
+from outspool.cli.runs import spare_what_is_loaded, stop_on_signals
 from outspool.errors import OutspoolError
 from outspool.tools.server import build_server
 
@@ -89,6 +89,7 @@ async def _run(settings: Settings, outbox: LateOutbox, stop: asyncio.Event, *, w
     outspool = outspool_class(settings)
     async with outspool.running(worker=worker):
         outbox.opened.set_result(outspool.outbox)
+        spare_what_is_loaded()
         logger.info("Ready; emails are sent %s.", outspool.account_label if worker else "by other processes")
         await stop.wait()
 
