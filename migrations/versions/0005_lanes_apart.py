@@ -17,4 +17,7 @@ def upgrade() -> None:
     op.create_index(
         "emails_due", "emails", ["lane", "rank", "due_at", "id"], postgresql_where=WAITING, sqlite_where=WAITING
     )
-    op.create_index("emails_expiring", "emails", ["expires_at", "id"], postgresql_where=WAITING, sqlite_where=WAITING)
+    # By status first, or SQLite would rather read all that waits than a range of what is out of time.
+    op.create_index(
+        "emails_expiring", "emails", ["status", "expires_at"], postgresql_where=WAITING, sqlite_where=WAITING
+    )

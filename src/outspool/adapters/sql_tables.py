@@ -93,8 +93,8 @@ sa.Index(
 )
 sa.Index(
     "emails_expiring",
+    emails.c.status,
     emails.c.expires_at,
-    emails.c.id,
     postgresql_where=_waiting,
     sqlite_where=_waiting,
 )
