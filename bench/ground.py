@@ -50,6 +50,8 @@ class Scale:
     connections: tuple[int, ...] = (1, 4, 16)
     workers: tuple[int, ...] = (1, 2, 4)
     batches: tuple[int, ...] = (1, 50, 200)
+    strangers: int = 100_000
+    """Emails that are due in the lane of another sender, where there are any."""
     history: tuple[int, ...] = (10_000, 1_000_000, 10_000_000)
     """Rows of old mail: others are compared with the first size, and the last is partitioned too."""
     looks: int = 30
@@ -81,6 +83,7 @@ SMOKE = Scale(
     connections=(4,),
     workers=(1,),
     batches=(1, 50),
+    strangers=500,
     history=(500, 2000),
     looks=2,
     timed=20,
@@ -147,9 +150,9 @@ class Ground:
         }
 
     @asynccontextmanager
-    async def outspool(self, database_url: str) -> AsyncIterator[Outspool]:
+    async def outspool(self, database_url: str, **more: object) -> AsyncIterator[Outspool]:
         """Yield an outspool in this process, which is set up as one that serves, without a worker."""
-        outspool = Outspool(Settings.load(self.variables(database_url)))
+        outspool = Outspool(Settings.load(self.variables(database_url, **more)))
         async with outspool.running(worker=False):
             spare_what_is_loaded()
             yield outspool

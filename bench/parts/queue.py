@@ -40,21 +40,35 @@ async def queue(ground: Ground) -> Sequence[Table]:
         for batch in ground.scale.batches
     }
     contenders[f"{POSTGRES}, batch 50, xmin held"] = partial(_drain_new, ground, POSTGRES, 50, holds_xmin=True)
+    strangers = ground.scale.strangers
+    contenders |= {
+        f"{kind}, batch 50, {strangers:,} due in another lane": partial(
+            _drain_new, ground, kind, 50, strangers=strangers
+        )
+        for kind in (POSTGRES, SQLITE)
+    }
     return [await take_turns(table, contenders, rounds=ground.scale.rounds)]
 
 
-async def _drain_new(ground: Ground, kind: str, batch: int, *, holds_xmin: bool = False) -> Figures:
+async def _drain_new(ground: Ground, kind: str, batch: int, *, holds_xmin: bool = False, strangers: int = 0) -> Figures:
     emails = ground.scale.emails if batch > 1 else ground.scale.emails // 10
     with ground.database(kind) as url:
+        if strangers:
+            async with ground.outspool(url, EMAIL_FROM="stranger@example.com") as stranger:
+                await _make_due(stranger, strangers)
         async with ground.outspool(url) as outspool, _old_snapshot(url if holds_xmin else None):
             return await drain(outspool, emails, batch)
 
 
 async def drain(outspool: Outspool, emails: int, batch: int) -> Figures:
     """Stock a queue and take all of it through claim, mark and record."""
+    await _make_due(outspool, emails)
+    return await drain_due(outspool, emails, batch)
+
+
+async def _make_due(outspool: Outspool, emails: int) -> None:
     stocked = await stock(outspool, Draft(to=EMAIL["to"], subject="A figure", body=BODY), emails)
     await stocked.release()
-    return await drain_due(outspool, emails, batch)
 
 
 async def drain_due(outspool: Outspool, emails: int, batch: int) -> Figures:
