@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -50,8 +51,9 @@ def text(table: Table) -> str:
 
 
 def _budgets(judged: Sequence[Verdict]) -> str:
-    head = ["budget", "beside", "bound", "in this run", "", "what stands in the way"]
+    head = ["budget", "beside", "bound", "in this run", "", "in the way"]
     obstacles = tomllib.loads(_OBSTACLES.read_text()) if _OBSTACLES.exists() else {}
+    notes: list[str] = []
     rows = [
         [
             verdict.name,
@@ -59,18 +61,29 @@ def _budgets(judged: Sequence[Verdict]) -> str:
             f"{'≤' if verdict.at_most else '≥'} {verdict.bound:,g} {verdict.unit}",
             f"{spread(verdict.figures)} {verdict.unit}" if verdict.figures else "",
             {True: "met", False: "**not met**", None: "not measured"}[verdict.is_met],
-            _obstacle(verdict, obstacles),
+            _numbered(_obstacle(verdict, obstacles), notes),
         ]
         for verdict in judged
     ]
     met = sum(verdict.is_met is True for verdict in judged)
-    return f"## Budgets\n\n{met} of {len(judged)} are met.\n\n{_grid([head, *rows])}"
+    ways = [textwrap.fill(f"{number}. {note}", 120, subsequent_indent="   ") for number, note in enumerate(notes, 1)]
+    parts = [f"## Budgets\n\n{met} of {len(judged)} are met.", _grid([head, *rows])]
+    if ways:
+        parts += ["What was tried for those that are not met, and what stands in the way:", "\n".join(ways)]
+    return "\n\n".join(parts)
 
 
 def _obstacle(verdict: Verdict, obstacles: Mapping[str, str]) -> str:
     """Return what somebody wrote about a budget that is not met; the longest beginning of its name decides."""
     fitting = [name for name in obstacles if f"{verdict.name}, {verdict.beside}".replace("`", "").startswith(name)]
     return obstacles[max(fitting, key=len)] if fitting and verdict.is_met is False else ""
+
+
+def _numbered(note: str, notes: list[str]) -> str:
+    """Return the number of a note among `notes`, to which it is added if it is new."""
+    if note and note not in notes:
+        notes.append(note)
+    return str(notes.index(note) + 1) if note else ""
 
 
 def _section(run: Run) -> str:
