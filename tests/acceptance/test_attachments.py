@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,12 @@ def variables(s3_server: S3Server, tmp_path: Path) -> dict[str, str]:
 
 
 def attach(stage: Stage, file: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    return outspool(stage, folder, "attach", file, **more)
+
+
+def outspool(stage: Stage, folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*OUTSPOOL, "attach", file],
+        [*OUTSPOOL, *words],
         env={**stage.environment, **more},
         cwd=folder,
         capture_output=True,
@@ -122,6 +127,25 @@ def test_a_file_that_is_none_has_no_handle(stdio: Stage, tmp_path: Path) -> None
         assert printed.returncode == 1
         assert printed.stderr.startswith("error: attachment_refused: ")
         assert printed.stdout == ""
+
+
+def test_send_attaches_files_by_the_names_they_are_given_by(stdio: Stage, tmp_path: Path) -> None:
+    (tmp_path / "far.pdf").write_bytes(b"far")
+    (tmp_path / "latest.pdf").symlink_to(tmp_path / "far.pdf")
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    message = ["send", "--to", "ada@example.com", "--subject", stdio.topic, "--body", "Good day."]
+    sent = outspool(stdio, tmp_path, *message, "--attach", "latest.pdf", "--attach", str(tmp_path / "a.csv"))
+    assert sent.returncode == 0, sent.stderr
+    (mail,) = stdio.received()
+    parts = message_from_bytes(mail.raw, policy=policy.default).iter_attachments()
+    assert {part.get_filename(): part.get_payload(decode=True) for part in parts} == {
+        "latest.pdf": b"far",
+        "a.csv": b"x,y\n1,2\n",
+    }
+    refused = outspool(stdio, tmp_path, *message, "--attach", "missing.pdf")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("error: attachment_refused: ")
+    assert len(stdio.received()) == 1
 
 
 def test_the_operator_may_store_what_a_link_leads_to(stdio: Stage, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,6 +43,9 @@ def send(
     html_file: Annotated[str | None, typer.Option(metavar="FILE", help="The HTML, from a file; - is stdin.")] = None,
     template: Annotated[str | None, typer.Option(help="A name from `outspool templates`, instead of a text.")] = None,
     variables: Annotated[str | None, typer.Option(metavar="JSON", help="What the template needs.")] = None,
+    attach: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A file that you may read, not a hidden one. Repeat it.")
+    ] = None,
     tags: Annotated[list[str] | None, typer.Option("--tag", help="A label for `outspool list --tag`.")] = None,
     at: Annotated[str | None, typer.Option(help="Send later: 2026-11-23T09:00:00+01:00.")] = None,
     timezone: Annotated[
@@ -78,7 +83,7 @@ def send(
         tags=tags or (),
     )
     when = When(scheduled_at=at, timezone=timezone, delay=delay, recurrence=recurrence, until=until, count=count)
-    email = run(_send(draft, None if when == When() else when, key, wait=wait, sandbox=sandbox))
+    email = run(_send(draft, attach or (), None if when == When() else when, key, wait=wait, sandbox=sandbox))
     from outspool.cli import printing
 
     printing.print_email(email, as_json=as_json)
@@ -86,12 +91,16 @@ def send(
         raise typer.Exit(_NOT_SERVED)
 
 
-async def _send(draft: Draft, when: When | None, key: str | None, *, wait: float, sandbox: bool) -> EmailResult:
+async def _send(
+    draft: Draft, attach: Sequence[Path], when: When | None, key: str | None, *, wait: float, sandbox: bool
+) -> EmailResult:
     from outspool.domain.status import UNSETTLED
+    from outspool.services.attachment_drafts import AttachmentDraft
     from outspool.tools.results.email import email_result
 
     async with opened(sandbox=sandbox) as outspool:
-        email = await outspool.outbox.accept(draft, when=when, idempotency_key=key)
+        files = [AttachmentDraft(blob=await outspool.attach(file), filename=file.name) for file in attach]
+        email = await outspool.outbox.accept(replace(draft, attachments=files), when=when, idempotency_key=key)
     async with outspool.running(worker=wait > 0 and email.status in UNSETTLED):
         try:
             email = await outspool.outbox.settle(email, within=wait)
