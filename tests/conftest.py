@@ -11,6 +11,11 @@ from support.postgres import PostgresServer, fresh_database
 from support.s3 import S3Server
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, or all wait for the last of it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def postgres_admin_url() -> Iterator[str]:
     """Return the URL of the server on which tests get their databases: `TEST_DATABASE_URL`, or one of our own."""

@@ -16,6 +16,7 @@ from outspool.cli import demo
 _PATIENCE = 60.0
 
 
+@pytest.mark.long
 def test_the_demo_shows_every_outcome_with_its_smtp_reply_and_leaves_the_files(tmp_path: Path) -> None:
     # Nothing that is set for real may reach the demo: it would send for real, or into somebody's database.
     (tmp_path / ".env").write_text("SMTP_HOST=smtp.example.com\nEMAIL_ALLOWED_RECIPIENTS=nobody@example.com\n")

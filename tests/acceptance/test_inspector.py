@@ -91,6 +91,7 @@ def test_the_inspector_lists_the_tools_without_a_complaint(inspecting: Inspector
     assert len(json.loads(listed.stdout)["result"]["tools"]) == 9
 
 
+@pytest.mark.long
 def test_the_inspector_sends_an_email_and_sees_a_refusal(inspecting: Inspector, stage: Stage) -> None:
     sent = inspecting.call("send_email", **stage.message())
     assert sent.returncode == 0, sent.stderr

@@ -16,6 +16,7 @@ SEEDS = range(1, 8)
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.long
 async def test_no_trial_breaks_a_promise(database: str, tmp_path: Path) -> None:
     results: list[Result] = []
     failures: list[tuple[Scenario, str]] = []

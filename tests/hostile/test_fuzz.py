@@ -211,6 +211,7 @@ def written(asked: Mapping[str, Any], spoilt: tuple[str, str] | None) -> dict[st
 @given(
     st.lists(st.tuples(EMAIL, st.none() | st.tuples(st.sampled_from(PLACES + FILE_PLACES), SPOILT)), min_size=EMAILS)
 )
+@pytest.mark.long
 async def test_what_is_read_from_the_wire_is_what_was_asked_or_it_is_refused(
     face: Front, emails: list[tuple[dict[str, Any], tuple[str, str] | None]]
 ) -> None:

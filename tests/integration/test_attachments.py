@@ -96,11 +96,16 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=["folder", "bucket"])
-def attaching(request: pytest.FixtureRequest, outspool: OpenOutspool, root: Path, tmp_path: Path) -> OpenOutspool:
-    """Return what runs an outspool that keeps attachments in a folder, or in a bucket."""
+@pytest.fixture
+def attaching(
+    request: pytest.FixtureRequest, outspool: OpenOutspool, database_url: str, root: Path, tmp_path: Path
+) -> OpenOutspool:
+    """Return what runs an outspool that keeps attachments in a folder beside SQLite, in a bucket beside Postgres.
+
+    Database and place know nothing of each other, so there are no more than these two.
+    """
     place: dict[str, str] = {}
-    if request.param == "bucket":
+    if not database_url.startswith("sqlite"):
         place = bucket(request.getfixturevalue("s3_server"))
 
     @asynccontextmanager

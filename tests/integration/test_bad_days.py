@@ -101,6 +101,7 @@ async def test_a_database_that_restarts_loses_and_repeats_nothing(
     }
 
 
+@pytest.mark.long
 async def test_a_database_that_falls_silent_is_an_error_in_time_and_not_a_hang(
     own_postgres: PostgresServer, sink: SmtpSink, tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ async def test_a_database_that_falls_silent_is_an_error_in_time_and_not_a_hang(
     assert len(sink.messages()) == 2
 
 
+@pytest.mark.long
 async def test_after_a_silence_no_connection_is_used_again(own_postgres: PostgresServer) -> None:
     address = sa.make_url(own_postgres.url())
 
