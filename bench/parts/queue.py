@@ -20,7 +20,7 @@ from outspool.app.runtime import Outspool
 from outspool.domain.email import Email, Reply
 from outspool.domain.status import RecipientStatus
 from outspool.domain.transition import Transition
-from outspool.ports import Lease
+from outspool.ports.queue import Lease
 from outspool.services.intake import Draft
 
 _LEASE = timedelta(minutes=10)

@@ -17,7 +17,7 @@ from chaos.tempo import Tempo
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
 from outspool.errors import OutspoolError, StoreUnavailable
-from outspool.ports import Clock
+from outspool.ports.clock import Clock
 from outspool.services.intake import Draft
 from outspool.services.outbox import Outbox
 

@@ -8,7 +8,7 @@ from chaos.scenario import BEAT_SECONDS, GRACE_SECONDS, LEASE_SECONDS
 from chaos.tempo import Tempo
 
 from outspool.app.runtime import Outspool
-from outspool.ports import Clock
+from outspool.ports.clock import Clock
 from outspool.services.pace import Pace
 from outspool.settings import Settings
 

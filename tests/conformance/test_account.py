@@ -10,7 +10,7 @@ import pytest
 from support.outbox_samples import NOW, Outlet
 
 from outspool.adapters.sql_account import SqlAccount
-from outspool.ports import LONGEST_PAUSE, AccountState
+from outspool.ports.account import LONGEST_PAUSE, AccountState
 
 WELL = AccountState()
 ILL = AccountState(

@@ -19,7 +19,7 @@ from outspool.domain.attachment import Attachment
 from outspool.domain.email import Event
 from outspool.domain.status import EmailStatus
 from outspool.errors import StoreUnavailable
-from outspool.ports import Search
+from outspool.ports.emails import Search
 from outspool.services.leftovers import Leftovers
 
 KEPT = timedelta(days=1)

@@ -14,7 +14,7 @@ from support.s3 import BUCKET, place
 from outspool.adapters.local_blobs import LocalBlobs
 from outspool.adapters.s3_blobs import S3Blobs
 from outspool.errors import AttachmentLost, AttachmentRefused
-from outspool.ports import BlobStore
+from outspool.ports.files import BlobStore
 
 SIZES = [0, 1, 5 * 2**20 - 1, 5 * 2**20, 5 * 2**20 + 1, 12 * 2**20 + 7]
 

@@ -19,7 +19,7 @@ from outspool.domain.email import Email, Event, Mailbox, Problem
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.status import EmailStatus
 from outspool.domain.transition import Transition
-from outspool.ports import Search
+from outspool.ports.emails import Search
 from outspool.services import series as series_of
 
 S = EmailStatus

@@ -14,7 +14,7 @@ from outspool.domain.email import Event, Mailbox, Priority, Problem
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.errors import IdempotencyConflict
-from outspool.ports import Search
+from outspool.ports.emails import Search
 
 S = EmailStatus
 

@@ -10,7 +10,7 @@ import pytest
 from support.smtp_sink import SmtpSink
 
 from outspool.app.runtime import Outspool
-from outspool.ports import Clock
+from outspool.ports.clock import Clock
 from outspool.services.pace import Pace
 from outspool.settings import Settings
 

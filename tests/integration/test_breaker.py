@@ -14,7 +14,7 @@ from support.set_clock import SetClock
 
 from outspool.domain.retry import account_pause
 from outspool.errors import AccountTrouble, TroubleKind
-from outspool.ports import AccountState
+from outspool.ports.account import AccountState
 from outspool.services.breaker import Breaker
 from outspool.services.pace import Pace
 

@@ -18,7 +18,9 @@ from outspool.domain.email import Email, Event
 from outspool.domain.schedule import When
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.errors import InvalidArgument, InvalidSchedule, WrongState
-from outspool.ports import AccountState, BlobStore, Stream
+from outspool.ports.account import AccountState
+from outspool.ports.files import BlobStore
+from outspool.ports.transport import Stream
 from outspool.services.intake import Draft
 from outspool.services.outgoing import outgoing
 

@@ -22,7 +22,8 @@ from outspool.app.examination import doctor_for
 from outspool.app.runtime import Outspool
 from outspool.domain.schedule import When
 from outspool.errors import TroubleKind
-from outspool.ports import AccountState, DiskState, SchemaState, Vitals
+from outspool.ports.account import AccountState
+from outspool.ports.database import DiskState, SchemaState, Vitals
 from outspool.services.findings import Finding, Level
 from outspool.services.intake import Draft
 from outspool.services.queue_checks import check_database, check_disk

@@ -19,7 +19,7 @@ from outspool.adapters.sql_tables import emails, events, recipients, tags
 from outspool.domain.email import Email, Event, Mailbox
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.status import EmailStatus
-from outspool.ports import Search
+from outspool.ports.emails import Search
 
 OLD_MAIL = 4000
 GROWING = "|".join(table.name for table in (emails, recipients, events, tags))

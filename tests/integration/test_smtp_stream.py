@@ -19,7 +19,7 @@ from outspool.adapters.smtp_stream import Stuffing
 from outspool.adapters.smtp_transaction import pack
 from outspool.domain.delivery import Delivery, Verdict
 from outspool.errors import AttachmentLost
-from outspool.ports import Stream
+from outspool.ports.transport import Stream
 from outspool.services.transfer_encoding import BYTES_PER_LINE, base64_lines
 
 HEAD = b"Subject: large\r\nMessage-ID: <large@example.com>\r\n\r\n"

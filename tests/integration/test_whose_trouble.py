@@ -14,7 +14,7 @@ from support.smtp_sink import SmtpSink
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Email, Priority
 from outspool.domain.status import EmailStatus
-from outspool.ports import AccountState
+from outspool.ports.account import AccountState
 from outspool.services.intake import Draft
 
 S = EmailStatus

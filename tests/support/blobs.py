@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 
-from outspool.ports import BlobStore
+from outspool.ports.files import BlobStore
 
 
 def digest_of(content: bytes) -> str:

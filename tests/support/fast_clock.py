@@ -28,7 +28,7 @@ _SIZE = _FIRST_HAND + HANDS * _DOUBLE.size
 
 
 class FastClock:
-    """`outspool.ports.Clock` as one hand of a dial; all that it reads lies in a few bytes of shared memory."""
+    """`outspool.ports.clock.Clock` as one hand of a dial; all that it reads lies in a few bytes of shared memory."""
 
     def __init__(self, dial: Path, *, hand: int) -> None:
         """Read `dial`, which a `ClockDial` made."""

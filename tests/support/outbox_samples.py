@@ -22,7 +22,7 @@ from outspool.domain.cap import HOUR, Cap
 from outspool.domain.email import Content, Email, Event, Mailbox, Recipient, Reply
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
-from outspool.ports import Lease
+from outspool.ports.queue import Lease
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 OK = Reply(code=250, enhanced_code="2.0.0", text="ok")

@@ -8,7 +8,7 @@ from outspool.adapters.system_clock import SystemClock
 
 
 class SetClock(SystemClock):
-    """`outspool.ports.Clock` that runs as the machine's does, from where it was put."""
+    """`outspool.ports.clock.Clock` that runs as the machine's does, from where it was put."""
 
     def __init__(self) -> None:
         """Agree with the machine."""

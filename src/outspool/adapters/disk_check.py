@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from outspool.ports import DiskState
+from outspool.ports.database import DiskState
 
 
 def disk_state(folder: Path) -> DiskState:

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class LocalBlobs:
-    """`outspool.ports.BlobStore` in `folder`, which is made when the first file comes."""
+    """`outspool.ports.files.BlobStore` in `folder`, which is made when the first file comes."""
 
     def __init__(self, folder: Path, *, is_shared: bool = False) -> None:
         """Touch nothing yet. `is_shared`: other machines send the same emails, and have files of their own."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from outspool.adapters.blob_bytes import CHUNK, changed, in_thread
 from outspool.errors import AttachmentRefused, brief
-from outspool.ports import SourceFile
+from outspool.ports.files import SourceFile
 
 _LONGEST_PATH = 4096
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -33,7 +33,7 @@ _OPEN_FILE |= getattr(os, "O_BINARY", 0)
 
 
 class RootedFiles:
-    """`outspool.ports.Files` below `roots`; what lies in `private`, our own folder, stays there."""
+    """`outspool.ports.files.Files` below `roots`; what lies in `private`, our own folder, stays there."""
 
     def __init__(self, roots: Sequence[Path], *, private: Path | None = None) -> None:
         """Take absolute folders; they need not exist yet, and may be links."""
@@ -105,7 +105,7 @@ class RootedFiles:
 
 
 class _Descriptor:
-    """`outspool.ports.SourceFile` over an open descriptor of a regular file."""
+    """`outspool.ports.files.SourceFile` over an open descriptor of a regular file."""
 
     def __init__(self, descriptor: int, *, name: str) -> None:
         self._descriptor = descriptor

@@ -57,7 +57,7 @@ class S3Place:
 
 
 class S3Blobs:
-    """`outspool.ports.BlobStore` in a bucket. Belongs to one event loop; `close` it."""
+    """`outspool.ports.files.BlobStore` in a bucket. Belongs to one event loop; `close` it."""
 
     def __init__(self, place: S3Place, *, scratch: Path) -> None:
         """Connect to nothing yet. In `scratch`, a folder, files are kept for as long as they are read."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from outspool.adapters.smtp_connection import Connection
     from outspool.adapters.smtp_transaction import Parcel
     from outspool.domain.delivery import Delivery
-    from outspool.ports import Stream
+    from outspool.ports.transport import Stream
 
 __all__ = ["Security", "SmtpAccount", "SmtpTransport", "Timeouts"]
 
@@ -28,7 +28,7 @@ _MOST_MESSAGES = 100
 
 
 class SmtpTransport:
-    """`outspool.ports.Transport` over SMTP: at most `connections` at once, each reused while it is warm.
+    """`outspool.ports.transport.Transport` over SMTP: at most `connections` at once, each reused while it is warm.
 
     Belongs to one event loop. Certificates are always verified, against `tls_context` or the system's authorities
     (SSL_CERT_FILE names others).

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from outspool.adapters.smtp_account import SmtpAccount, Timeouts
     from outspool.domain.email import Reply
     from outspool.errors import AccountTrouble
-    from outspool.ports import Stream
+    from outspool.ports.transport import Stream
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9-]{1,63})*")
 _SLOWEST_LINE = 16 * 1024

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aiosmtplib.protocol import SMTPProtocol
 
-    from outspool.ports import Stream
+    from outspool.ports.transport import Stream
 
 _SLOWEST = 16 * 1024
 """Bytes per second that a server is given time for."""

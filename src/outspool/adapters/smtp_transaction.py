@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from outspool.adapters.smtp_account import SmtpAccount
     from outspool.adapters.smtp_connection import Connection
     from outspool.domain.email import Reply
-    from outspool.ports import Stream
+    from outspool.ports.transport import Stream
 
 _ADDRESS = re.compile(r"[!-~]+")
 _BARE = re.compile(rb"\r\n|\r|\n")

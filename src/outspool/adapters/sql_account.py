@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from outspool.adapters.sql_schema import MigratedDatabase
 from outspool.adapters.sql_tables import accounts
 from outspool.adapters.sql_watch import ChangeWatch
-from outspool.ports import AccountState
+from outspool.ports.account import AccountState
 
 
 class SqlAccount:

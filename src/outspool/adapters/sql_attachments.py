@@ -60,7 +60,7 @@ def attachments_of(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> 
 
 
 class SqlBlobLedger:
-    """`outspool.ports.BlobLedger` in the database of the emails."""
+    """`outspool.ports.files.BlobLedger` in the database of the emails."""
 
     def __init__(self, database: Database) -> None:
         """Share the database with the store."""

@@ -13,7 +13,7 @@ from outspool.adapters.sql_database import Database
 from outspool.adapters.sql_schema import migrations_folder, schema_version
 from outspool.adapters.sql_tables import SCHEMA_VERSION, UtcDateTime, emails
 from outspool.domain.status import CLAIMABLE, EmailStatus
-from outspool.ports import Backlog, SchemaState, Vitals
+from outspool.ports.database import Backlog, SchemaState, Vitals
 
 
 class SqlProbe:

@@ -21,7 +21,7 @@ from outspool.adapters.sql_together import Together
 from outspool.adapters.sql_watch import ChangeWatch
 from outspool.domain.cap import Cap
 from outspool.domain.status import EmailStatus
-from outspool.ports import Lease
+from outspool.ports.queue import Lease
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from outspool.adapters.sql_watch import ChangeWatch
 from outspool.domain.cap import quota_reached
 from outspool.domain.email import Email, Event, Priority
 from outspool.domain.status import EmailStatus
-from outspool.ports import Lease, Room, WorkerSighting
+from outspool.ports.queue import Lease, Room, WorkerSighting
 
 _FORGOTTEN = timedelta(days=1)
 """After this nobody asks any more when a worker that was killed was last seen."""

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from outspool.adapters.sql_tables import emails, recipients, tags
 from outspool.adapters.uuid7 import least_id
 from outspool.domain.status import EmailStatus
-from outspool.ports import MOST_COUNTED, Search
+from outspool.ports.emails import MOST_COUNTED, Search
 
 SEARCHED = 10_000
 """So many emails are looked through for words in their subjects before a page ends."""

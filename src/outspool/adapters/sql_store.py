@@ -27,7 +27,7 @@ from outspool.domain.email import Email, Event
 from outspool.domain.status import UNSETTLED, WAITING, EmailStatus
 from outspool.domain.transition import Transition
 from outspool.errors import IdempotencyConflict, StoreUnavailable, brief
-from outspool.ports import Page, Search
+from outspool.ports.emails import Page, Search
 
 
 class SqlEmailStore:

@@ -19,7 +19,7 @@ _NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_-]{0,63}/){0,5}[A-Za-z0-9_][A-Za-
 
 
 class TemplateFolder:
-    """The ``.html`` and ``.txt`` files of one folder; see `outspool.ports.TemplateSource`."""
+    """The ``.html`` and ``.txt`` files of one folder; see `outspool.ports.files.TemplateSource`."""
 
     def __init__(self, folder: Path) -> None:
         """Look into `folder` at every call, so that a change counts at once; it need not exist."""

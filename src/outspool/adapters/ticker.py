@@ -16,7 +16,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.date import DateTrigger
 
 from outspool.adapters.system_clock import time_since_start
-from outspool.ports import Clock
+from outspool.ports.clock import Clock
 
 logger = logging.getLogger(__name__)
 

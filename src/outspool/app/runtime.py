@@ -30,7 +30,9 @@ from outspool.adapters.ticker import Ticker
 from outspool.adapters.uuid7 import new_id
 from outspool.app import configuration, storage
 from outspool.domain.retry import account_pause
-from outspool.ports import Clock, Files, Transport
+from outspool.ports.clock import Clock
+from outspool.ports.files import Files
+from outspool.ports.transport import Transport
 from outspool.services.attachments import Attachments
 from outspool.services.breaker import Breaker
 from outspool.services.delivery_agent import DeliveryAgent

@@ -8,7 +8,7 @@ from outspool.adapters.local_blobs import LocalBlobs
 from outspool.adapters.rooted_files import RootedFiles
 from outspool.adapters.s3_blobs import S3Blobs, S3Place
 from outspool.errors import MisconfiguredError, brief
-from outspool.ports import BlobStore
+from outspool.ports.files import BlobStore
 from outspool.settings import Settings
 
 

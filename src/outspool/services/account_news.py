@@ -8,7 +8,8 @@ import time
 from outspool.domain.email import Email
 from outspool.domain.status import CLAIMABLE, EmailStatus
 from outspool.domain.summary import Pause
-from outspool.ports import Account, AccountState, Clock
+from outspool.ports.account import Account, AccountState
+from outspool.ports.clock import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -78,7 +78,7 @@ def check_content_ids(attachments: Sequence[Attachment]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """`outspool.ports.SourceFile` of what stands in the request itself."""
+    """`outspool.ports.files.SourceFile` of what stands in the request itself."""
 
     content: bytes
     name: str

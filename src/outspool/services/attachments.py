@@ -18,7 +18,9 @@ from hashlib import sha256
 from outspool.domain.attachment import MAX_ATTACHMENTS, Attachment
 from outspool.domain.email import Email
 from outspool.errors import AttachmentRefused, TooLarge, brief
-from outspool.ports import BlobLedger, BlobStore, Clock, Files, SourceFile, Stream
+from outspool.ports.clock import Clock
+from outspool.ports.files import BlobLedger, BlobStore, Files, SourceFile
+from outspool.ports.transport import Stream
 from outspool.services.attachment_drafts import AttachmentDraft, Written, check_content_ids, check_kind, described
 from outspool.services.outgoing import outgoing
 

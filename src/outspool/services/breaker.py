@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from outspool.errors import AccountTrouble, StoreUnavailable, TroubleKind
-from outspool.ports import Account, AccountState, Clock
+from outspool.ports.account import Account, AccountState
+from outspool.ports.clock import Clock
 from outspool.services.pace import Pace
 from outspool.services.slots import Slots
 

@@ -19,7 +19,7 @@ from uuid import UUID
 from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Email, Mailbox, Priority
 from outspool.errors import InvalidArgument, brief
-from outspool.ports import BlobStore
+from outspool.ports.files import BlobStore
 from outspool.services.header_fields import address_field, header_block, id_field, text_field
 from outspool.services.mime import Entity, Piece, file, joined, multipart, shown_in, text
 from outspool.services.structured_fields import own_fields

@@ -33,7 +33,9 @@ from outspool.errors import (
     Refusal,
     StoreUnavailable,
 )
-from outspool.ports import Clock, Lease, Queue, Stream, Transport
+from outspool.ports.clock import Clock
+from outspool.ports.queue import Lease, Queue
+from outspool.ports.transport import Stream, Transport
 from outspool.services.breaker import Breaker, Probe
 from outspool.services.mark import Mark
 from outspool.services.pace import Pace

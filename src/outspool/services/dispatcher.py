@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 from outspool.domain.email import Email
 from outspool.errors import OutspoolError, QuotaReached
-from outspool.ports import Alarm, Clock, Lease, Queue
+from outspool.ports.clock import Alarm, Clock
+from outspool.ports.queue import Lease, Queue
 from outspool.services.breaker import Breaker, Probe
 from outspool.services.delivery_agent import DeliveryAgent
 from outspool.services.lease_keeper import LeaseKeeper

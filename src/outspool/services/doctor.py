@@ -9,7 +9,11 @@ from datetime import datetime
 from outspool.domain.schedule import describe_wait
 from outspool.domain.summary import utc
 from outspool.errors import AccountTrouble, BlobsUnavailable, StoreUnavailable, TroubleKind
-from outspool.ports import Account, AccountState, BlobStore, Clock, DatabaseProbe, DiskState, Queue, SchemaState, Vitals
+from outspool.ports.account import Account, AccountState
+from outspool.ports.clock import Clock
+from outspool.ports.database import DatabaseProbe, DiskState, SchemaState, Vitals
+from outspool.ports.files import BlobStore
+from outspool.ports.queue import Queue
 from outspool.services.breaker import Breaker
 from outspool.services.configuration_checks import Setup, check_configuration
 from outspool.services.findings import Finding, Level, fail, ok, warn

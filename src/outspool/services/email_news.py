@@ -8,7 +8,7 @@ import logging
 from uuid import UUID
 
 from outspool.errors import StoreUnavailable
-from outspool.ports import Changes, EmailStore
+from outspool.ports.emails import Changes, EmailStore
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 from outspool.errors import OutspoolError
-from outspool.ports import Clock, Lease, Queue
+from outspool.ports.clock import Clock
+from outspool.ports.queue import Lease, Queue
 from outspool.services.pace import Pace
 
 logger = logging.getLogger(__name__)

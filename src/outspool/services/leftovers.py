@@ -10,7 +10,8 @@ import asyncio
 import logging
 
 from outspool.errors import OutspoolError
-from outspool.ports import BlobLedger, BlobStore, Clock
+from outspool.ports.clock import Clock
+from outspool.ports.files import BlobLedger, BlobStore
 
 logger = logging.getLogger(__name__)
 

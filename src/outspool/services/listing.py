@@ -11,7 +11,7 @@ from uuid import UUID
 from outspool.domain.email import Email
 from outspool.domain.status import EmailStatus
 from outspool.errors import InvalidArgument, brief
-from outspool.ports import Search
+from outspool.ports.emails import Search
 
 MOST_PER_PAGE = 100
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from outspool.domain.email import Email
 from outspool.errors import LeaseLost
-from outspool.ports import Clock, Lease, Queue
+from outspool.ports.clock import Clock
+from outspool.ports.queue import Lease, Queue
 from outspool.services.pace import Pace
 
 

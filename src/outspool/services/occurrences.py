@@ -12,7 +12,8 @@ from outspool.domain.email import Email, Event, Problem
 from outspool.domain.policy import Policy
 from outspool.domain.status import EmailStatus
 from outspool.errors import OutspoolError, RateLimited, Refusal
-from outspool.ports import Clock, EmailStore, SeriesStore
+from outspool.ports.clock import Clock
+from outspool.ports.emails import EmailStore, SeriesStore
 from outspool.services import series as series_of
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,9 @@ from outspool.domain.schedule import When
 from outspool.domain.status import UNSETTLED, EmailStatus
 from outspool.domain.summary import Pause
 from outspool.errors import InvalidArgument, NotFound, StoreUnavailable, brief
-from outspool.ports import Account, AccountState, Changes, Clock, EmailStore
+from outspool.ports.account import Account, AccountState
+from outspool.ports.clock import Clock
+from outspool.ports.emails import Changes, EmailStore
 from outspool.services.account_news import AccountNews
 from outspool.services.attachments import Attachments
 from outspool.services.batch import Batch

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from outspool.domain.email import Email
-from outspool.ports import BlobStore, Stream
+from outspool.ports.files import BlobStore
+from outspool.ports.transport import Stream
 from outspool.services.composer import drawn_up
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from outspool.domain.schedule import describe_wait
-from outspool.ports import Backlog, DiskState, SchemaState, Vitals, WorkerSighting
+from outspool.ports.database import Backlog, DiskState, SchemaState, Vitals
+from outspool.ports.queue import WorkerSighting
 from outspool.services.findings import Finding, fail, ok, warn
 from outspool.services.lease_keeper import WORST_SKEW, describe_skew
 

@@ -8,7 +8,8 @@ import logging
 from outspool.domain.email import Email
 from outspool.domain.transition import Transition
 from outspool.errors import StoreUnavailable
-from outspool.ports import EmailStore, Lease
+from outspool.ports.emails import EmailStore
+from outspool.ports.queue import Lease
 from outspool.services.pace import Pace
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,8 @@ from outspool.domain.email import Content, Email, Recipient
 from outspool.domain.policy import Policy
 from outspool.domain.schedule import When
 from outspool.errors import InvalidSchedule, NotConfigured, TemplateError, TooLarge
-from outspool.ports import Clock, EmailStore
+from outspool.ports.clock import Clock
+from outspool.ports.emails import EmailStore
 from outspool.services import series
 from outspool.services.attachment_drafts import AttachmentDraft
 from outspool.services.attachments import Attachments, Gathered

@@ -9,7 +9,7 @@ from collections import Counter
 from uuid import UUID
 
 from outspool.errors import OutspoolError
-from outspool.ports import Changes, EmailStore
+from outspool.ports.emails import Changes, EmailStore
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from outspool.errors import InvalidArgument, TemplateError, brief
-from outspool.ports import TemplateSource
+from outspool.ports.files import TemplateSource
 from outspool.services.intake import Draft
 from outspool.services.templates.files import TemplateFiles, TemplateShelf
 from outspool.services.templates.style_inlining import STACK_BYTES, inlined

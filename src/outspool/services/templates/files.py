@@ -23,7 +23,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from outspool.errors import TemplateError, brief
-from outspool.ports import TemplateSource
+from outspool.ports.files import TemplateSource
 
 _FENCE = "+++"
 _FRONT = re.compile(r"\+\+\+[ \t]*\n(?P<toml>.*?)^\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)

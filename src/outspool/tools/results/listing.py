@@ -8,7 +8,7 @@ from datetime import datetime
 from outspool.domain.email import Email
 from outspool.domain.status import EmailStatus
 from outspool.domain.summary import Pause, summarize
-from outspool.ports import MOST_COUNTED
+from outspool.ports.emails import MOST_COUNTED
 from outspool.tools.results.base import Result, Time, written
 
 

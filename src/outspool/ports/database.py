@@ -1,0 +1,70 @@
+"""What an examination asks of a database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+
+class SchemaState(StrEnum):
+    """How a database's schema stands to this code's."""
+
+    EMPTY = "empty"
+    CURRENT = "current"
+    BEHIND = "behind"
+    UNKNOWN = "unknown"
+    """Of a revision this code has never heard of: made by a newer outspool, or by another program."""
+    UNVERSIONED = "unversioned"
+    """There are tables of an outbox, and nothing says of which revision."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """How a database answers: after `seconds` (None: there is none yet), with its `clock` (UTC; None: it has none)."""
+
+    schema: SchemaState
+    revision: str | None = None
+    seconds: float | None = None
+    clock: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """How many emails are `due`, the oldest since `oldest_due`; how many wait `later`; how many are `in_doubt`.
+
+    `elsewhere` counts those that wait for an outspool that sends as somebody else; the sandbox's do not count.
+    """
+
+    due: int
+    oldest_due: datetime | None
+    later: int
+    in_doubt: int
+    elsewhere: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskState:
+    """Whether files can be kept in a `folder`: `trouble` says in words why not; `free_bytes` are left."""
+
+    folder: str
+    free_bytes: int
+    trouble: str = ""
+
+
+class DatabaseProbe(Protocol):
+    """Looks at a database and changes nothing. Raises like `EmailStore`."""
+
+    @property
+    def address(self) -> str:
+        """What and where it is, for a person; no secret in it."""
+        ...
+
+    async def vitals(self) -> Vitals:
+        """Return how it answers, be it empty, old or new."""
+        ...
+
+    async def backlog(self, *, now: datetime) -> Backlog:
+        """Return what waits; the schema must be current."""
+        ...
