@@ -40,18 +40,22 @@ def _ours(*, deferred_too: bool) -> sa.ColumnElement[bool]:
 
 
 def _claim(*, deferred_too: bool) -> ReturningUpdate[Any]:
-    """Return the claim: the first of each priority, and what is out of time; of those the first by turn.
+    """Return the claim: the first of each priority, and the first that are out of time; of those the first by turn.
 
     Of one priority what is due is a range of the index, and its order the index's; of all together it would be
-    neither. The CTEs are fences: each is evaluated once, and what it returns is locked. No email is in two of them.
+    neither. So it is with what is out of time of one status. The CTEs are fences: each is evaluated once, and what it
+    returns is locked. What is in two of them is one row of the union.
     """
     ours = _ours(deferred_too=deferred_too)
-    first = [
-        _first(emails.c.due_at, late, ours, emails.c.rank == rank).cte(f"first_{rank}") for rank, late in _LATE.items()
-    ]
+    first = [_first(emails.c.due_at, ours, emails.c.rank == rank).cte(f"first_{rank}") for rank in _LATE]
     # Whose own outspool never comes must still end some day, so what is out of time is anybody's to end.
-    out_of_time = _first(emails.c.expires_at, 0, ~ours, emails.c.expires_at <= _NOW).cte("out_of_time")
-    due = sa.union_all(*(sa.select(cte) for cte in (*first, out_of_time))).subquery()
+    late = [
+        _first(
+            emails.c.expires_at, emails.c.status == sa.literal_column(f"'{status}'"), emails.c.expires_at <= _NOW
+        ).cte(f"late_{status}")
+        for status in sorted(CLAIMABLE)
+    ]
+    due = sa.union(*(sa.select(cte) for cte in (*first, *late))).subquery()
     return (
         emails.update()
         .where(emails.c.id.in_(sa.select(due.c.id).order_by(due.c.turn, due.c.due_at, due.c.id).limit(_MOST)))
@@ -67,11 +71,12 @@ def _claim(*, deferred_too: bool) -> ReturningUpdate[Any]:
 
 
 def _first(
-    order: sa.ColumnElement[datetime], late: float, *which: sa.ColumnElement[bool]
+    order: sa.ColumnElement[datetime], *which: sa.ColumnElement[bool]
 ) -> sa.Select[tuple[UUID, datetime, float]]:
-    """Return the first of `which` that are due; their turn comes `late` seconds after what they are ordered by."""
+    """Return the first of `which` that are due, with their turn."""
+    turn = sa.extract("epoch", emails.c.due_at) + sa.case(_LATE, value=emails.c.rank)
     return (
-        sa.select(emails.c.id, emails.c.due_at, (sa.extract("epoch", order) + late).label("turn"))
+        sa.select(emails.c.id, emails.c.due_at, turn.label("turn"))
         .where(_WAITING, *which, emails.c.due_at <= _NOW)
         .order_by(order, emails.c.id)
         .limit(_MOST)

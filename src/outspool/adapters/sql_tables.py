@@ -83,7 +83,7 @@ emails = sa.Table(
 _waiting = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAIMABLE)])
 _leased = emails.c.status == sa.literal_column(f"'{EmailStatus.SENDING}'")
 sa.Index(
-    "emails_due",
+    "emails_in_lane",
     emails.c.lane,
     emails.c.rank,
     emails.c.due_at,
@@ -95,6 +95,7 @@ sa.Index(
     "emails_expiring",
     emails.c.status,
     emails.c.expires_at,
+    emails.c.id,
     postgresql_where=_waiting,
     sqlite_where=_waiting,
 )
