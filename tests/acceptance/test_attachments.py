@@ -142,10 +142,29 @@ def test_send_attaches_files_by_the_names_they_are_given_by(stdio: Stage, tmp_pa
         "latest.pdf": b"far",
         "a.csv": b"x,y\n1,2\n",
     }
-    refused = outspool(stdio, tmp_path, *message, "--attach", "missing.pdf")
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("error: attachment_refused: ")
     assert len(stdio.received()) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--attach", "missing.pdf"], "attachment_refused: There is no file "),
+        (["--attach", "."], "attachment_refused: "),
+        (["--cc", "nobody"], "invalid_address: "),
+        (["--at", "yesterday"], "invalid_schedule: "),
+    ],
+)
+def test_send_that_is_refused_stores_none_of_its_files(
+    stdio: Stage, tmp_path: Path, more: list[str], said: str
+) -> None:
+    (tmp_path / "a.csv").write_text(stdio.topic)
+    message = ["send", "--to", "ada@example.com", "--body", "Good day.", "--attach", "a.csv", *more]
+    refused = outspool(stdio, tmp_path, *message, OUTSPOOL_DATA_DIR=str(tmp_path / "mine"))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(f"error: {said}"), refused.stderr
+    assert not [
+        path for path in (tmp_path / "mine").rglob("*") if path.is_file() and stdio.topic in path.read_text("latin-1")
+    ]
 
 
 def test_the_operator_may_store_what_a_link_leads_to(stdio: Stage, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def attaching(
 ) -> OpenOutspool:
     """Return what runs an outspool that keeps attachments in a folder beside SQLite, in a bucket beside Postgres.
 
-    Database and place know nothing of each other, so there are no more than these two.
+    The place knows of the database only whether others share it, which has tests of its own.
     """
     place: dict[str, str] = {}
     if not database_url.startswith("sqlite"):

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from outspool.adapters.rooted_files import RootedFiles
+from outspool.adapters.operator_files import OperatorFiles
 from outspool.adapters.sandbox import SANDBOX_HOST, sandbox_server
 from outspool.adapters.smtp import Security, SmtpAccount, SmtpTransport
 from outspool.adapters.sql_account import SqlAccount
@@ -74,7 +74,7 @@ class Outspool:
         self.terms = configuration.terms(settings, self.smtp)
         self.blobs = storage.blob_store(settings)
         self.ledger = SqlBlobLedger(self.database)
-        self.outbox = self._outbox()
+        self.outbox = self._outbox(storage.files(settings))
         self.occurrences = Occurrences(
             self.store,
             self.series,
@@ -102,16 +102,19 @@ class Outspool:
 
         Raises as `Attachments.keep` does.
         """
-        place = Path(await asyncio.to_thread(os.path.realpath, file))
-        return await self._attachments(RootedFiles([place.parent])).keep(place.name)
+        return await self._attachments(OperatorFiles()).keep(str(file))
 
-    def _outbox(self) -> Outbox:
+    def operators_outbox(self) -> Outbox:
+        """Return the outbox for whoever types a command: their emails take any file that they name."""
+        return self._outbox(OperatorFiles())
+
+    def _outbox(self, files: Files) -> Outbox:
         settings = self.settings
         return Outbox(
             self.store,
             self.account,
             self.changes,
-            attachments=self._attachments(storage.files(settings)),
+            attachments=self._attachments(files),
             templates=Templates([TemplateFolder(settings.templates_dir), TemplateFolder(SHIPPED)]),
             terms=self.terms,
             new_id=new_id,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,6 +65,7 @@ def send(
     served.
     """
     from outspool.domain.schedule import When
+    from outspool.services.attachment_drafts import AttachmentDraft
     from outspool.services.intake import Draft
 
     configure_logging(working=False)
@@ -80,10 +79,11 @@ def send(
         html=_text("html", html, html_file),
         template=template,
         variables=_object(variables),
+        attachments=[AttachmentDraft(path=str(file), filename=file.name) for file in attach or ()],
         tags=tags or (),
     )
     when = When(scheduled_at=at, timezone=timezone, delay=delay, recurrence=recurrence, until=until, count=count)
-    email = run(_send(draft, attach or (), None if when == When() else when, key, wait=wait, sandbox=sandbox))
+    email = run(_send(draft, None if when == When() else when, key, wait=wait, sandbox=sandbox))
     from outspool.cli import printing
 
     printing.print_email(email, as_json=as_json)
@@ -91,16 +91,12 @@ def send(
         raise typer.Exit(_NOT_SERVED)
 
 
-async def _send(
-    draft: Draft, attach: Sequence[Path], when: When | None, key: str | None, *, wait: float, sandbox: bool
-) -> EmailResult:
+async def _send(draft: Draft, when: When | None, key: str | None, *, wait: float, sandbox: bool) -> EmailResult:
     from outspool.domain.status import UNSETTLED
-    from outspool.services.attachment_drafts import AttachmentDraft
     from outspool.tools.results.email import email_result
 
     async with opened(sandbox=sandbox) as outspool:
-        files = [AttachmentDraft(blob=await outspool.attach(file), filename=file.name) for file in attach]
-        email = await outspool.outbox.accept(replace(draft, attachments=files), when=when, idempotency_key=key)
+        email = await outspool.operators_outbox().accept(draft, when=when, idempotency_key=key)
     async with outspool.running(worker=wait > 0 and email.status in UNSETTLED):
         try:
             email = await outspool.outbox.settle(email, within=wait)
