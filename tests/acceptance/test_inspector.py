@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +35,20 @@ def node_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
 @pytest.fixture(scope="session")
 def inspector() -> Path:
     """Return the inspector, installed into the project's own folder of tools; skip if npm cannot install it."""
-    if not INSPECTOR.exists():
-        TOOLS.mkdir(parents=True, exist_ok=True)
-        npm = Path(sys.executable).with_name("npm")
-        command = [str(npm), "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(TOOLS), PACKAGE]
-        installed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        if installed.returncode:
-            pytest.skip(f"npm cannot install {PACKAGE}: {installed.stderr.strip()[-500:]}")
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(TOOLS / "lock", timeout=300, isolation_level=None)) as lock:
+        lock.execute("BEGIN EXCLUSIVE")  # one process installs, the others wait; it ends with its process everywhere
+        if not INSPECTOR.exists():
+            _install()
     return INSPECTOR
+
+
+def _install() -> None:
+    npm = Path(sys.executable).with_name("npm")
+    command = [str(npm), "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(TOOLS), PACKAGE]
+    installed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if installed.returncode:
+        pytest.skip(f"npm cannot install {PACKAGE}: {installed.stderr.strip()[-500:]}")
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -91,7 +99,6 @@ def test_the_inspector_lists_the_tools_without_a_complaint(inspecting: Inspector
     assert len(json.loads(listed.stdout)["result"]["tools"]) == 9
 
 
-@pytest.mark.long
 def test_the_inspector_sends_an_email_and_sees_a_refusal(inspecting: Inspector, stage: Stage) -> None:
     sent = inspecting.call("send_email", **stage.message())
     assert sent.returncode == 0, sent.stderr
