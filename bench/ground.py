@@ -17,8 +17,8 @@ from support.postgres import PostgresServer, fresh_database
 from bench.history import write_history
 from bench.sink import Sink, running_sink
 from outspool.app.runtime import Outspool
+from outspool.app.settings import Settings
 from outspool.cli.runs import spare_what_is_loaded
-from outspool.settings import Settings
 
 BODY = f"{'A line of text. ' * 4}.\n" * 57
 """4 KB on the wire, headers and all."""

@@ -14,10 +14,10 @@ from uuid import UUID
 import asyncpg
 import sqlalchemy as sa
 
-from outspool.adapters.sql_tables import emails, events, recipients
+from outspool.adapters.sql.tables import emails, events, recipients
 from outspool.app.runtime import Outspool
 from outspool.domain.schedule import When
-from outspool.services.intake import Draft
+from outspool.services.acceptance.validation import EmailRequest
 
 SPAN_DAYS = 90
 TAGS, RECIPIENTS = 40, 50_000
@@ -63,7 +63,9 @@ _OWN: Mapping[sa.Table, Mapping[str, str]] = {
 
 async def write_history(outspool: Outspool, rows: int, *, until: datetime) -> None:
     """Fill an empty database with `rows` emails of the time before `until`, and let Postgres take stock of them."""
-    email = await outspool.outbox.accept(Draft(to=["ada@example.com"], subject="x", body="x"), when=When(delay="P300D"))
+    email = await outspool.outbox.accept(
+        EmailRequest(to=["ada@example.com"], subject="x", body="x"), when=When(delay="P300D")
+    )
     created = _CREATED.format(end=until.isoformat(), days=SPAN_DAYS, rows=rows)
     numbers = _NUMBERS.format(created=created, rows=rows)
     copies = [_copy(table, numbers, end=until.isoformat(), template=email.id) for table in (emails, recipients, events)]

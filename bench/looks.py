@@ -15,7 +15,7 @@ import asyncpg
 from bench.history import SPAN_DAYS
 from bench.table import Figures
 from outspool.app.runtime import Outspool
-from outspool.services.listing import write_cursor
+from outspool.services.acceptance.listing import write_cursor
 
 Look = Callable[[Outspool], Awaitable[Any]]
 

@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
 
 from bench.history import execute
-from outspool.adapters.sql_tables import attachments, emails, events, recipients, tags
+from outspool.adapters.sql.tables import attachments, emails, events, recipients, tags
 from outspool.adapters.uuid7 import least_id
 
 SCHEMA = "monthly"

@@ -11,10 +11,10 @@ from uuid import UUID
 import asyncpg
 import sqlalchemy as sa
 
-from outspool.adapters.sql_tables import emails, events, recipients
+from outspool.adapters.sql.tables import emails, events, recipients
 from outspool.app.runtime import Outspool
 from outspool.domain.schedule import When
-from outspool.services.intake import Draft
+from outspool.services.acceptance.validation import EmailRequest
 
 _NUMBERS = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {copies})"
 # The template's own id, with the copy's number at its end: UUIDv7 all the same, in the order of the numbers.
@@ -62,7 +62,7 @@ class Stock:
             _on_sqlite(self.outspool, *statements)
 
 
-async def stock(outspool: Outspool, draft: Draft, count: int) -> Stock:
+async def stock(outspool: Outspool, draft: EmailRequest, count: int) -> Stock:
     """Put `count` emails into the queue, all but the first as copies of it; none is due before `release`."""
     email = await outspool.outbox.accept(draft, when=When(delay="PT1H"))
     if count > 1 and outspool.database.is_postgres:

@@ -1,10 +1,10 @@
-"""Runs the migrations on the connection that `outspool.adapters.sql_schema` hands over, in its transaction."""
+"""Runs the migrations on the connection that `outspool.adapters.sql.schema` hands over, in its transaction."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from outspool.adapters.sql_tables import metadata
+from outspool.adapters.sql.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

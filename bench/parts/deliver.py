@@ -16,7 +16,7 @@ from bench.table import Figures, Table, take_turns
 from outspool.app.runtime import Outspool
 from outspool.domain.status import EmailStatus
 from outspool.ports.emails import MOST_COUNTED
-from outspool.services.intake import Draft
+from outspool.services.acceptance.validation import EmailRequest
 
 _PATIENCE = 300.0
 _USUAL = 4
@@ -58,7 +58,7 @@ async def empty_a_queue(
     """Stock a database, have workers ready, make all due at once; return what the sink counted."""
     with ground.database(kind) as url, ExitStack() as stack:
         async with ground.outspool(url) as outspool:
-            stocked = await stock(outspool, Draft(to=EMAIL["to"], subject="A figure", body=body), emails)
+            stocked = await stock(outspool, EmailRequest(to=EMAIL["to"], subject="A figure", body=body), emails)
             await ground.sink.clear()
             variables = ground.variables(url, SMTP_CONNECTIONS=connections)
             pids = [

@@ -15,7 +15,7 @@ from bench.servers import over_stdio
 from bench.sink import Taken
 from bench.stock import stock
 from bench.table import Figures, Table, latencies, take_turns
-from outspool.services.intake import Draft
+from outspool.services.acceptance.validation import EmailRequest
 
 _PATIENCE = 120.0
 
@@ -58,7 +58,7 @@ async def _scheduled(ground: Ground, kind: str, number: int, seconds: float) -> 
     ):
         async with ground.outspool(url) as outspool:
             await ground.sink.clear()
-            stocked = await stock(outspool, Draft(to=EMAIL["to"], subject="A figure", body=BODY), number)
+            stocked = await stock(outspool, EmailRequest(to=EMAIL["to"], subject="A figure", body=BODY), number)
             first = datetime.now(UTC) + timedelta(seconds=ground.scale.lead)
             await stocked.schedule(first, over=timedelta(seconds=seconds))
             taken = await ground.sink.wait_for(number, within=_PATIENCE + seconds)

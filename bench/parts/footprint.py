@@ -13,7 +13,7 @@ from bench.ground import EMAIL, POSTGRES, Ground
 from bench.history import execute
 from bench.parts.queue import drain_due
 from bench.table import Figures, Table, take_turns
-from outspool.services.intake import Draft
+from outspool.services.acceptance.validation import EmailRequest
 
 _BATCH = 50
 _CHARACTERS = 4000
@@ -38,7 +38,7 @@ async def _weigh(ground: Ground) -> Figures:
                 await outspool.outbox.find()  # the tables are there
                 began = await _log_written(connection)
                 for _ in range(emails // _BATCH):
-                    drafts = [Draft(to=EMAIL["to"], subject="A figure", body=_text()) for _ in range(_BATCH)]
+                    drafts = [EmailRequest(to=EMAIL["to"], subject="A figure", body=_text()) for _ in range(_BATCH)]
                     await asyncio.gather(*map(outspool.outbox.accept, drafts))
                 accepted = await _log_written(connection)
                 await drain_due(outspool, emails, _BATCH)

@@ -20,7 +20,7 @@ from bench.parts.queue import drain
 from bench.table import Figures, Table, take_turns
 from outspool.app.runtime import Outspool
 from outspool.domain.schedule import When
-from outspool.services.intake import Draft
+from outspool.services.acceptance.validation import EmailRequest
 
 _MOST_DELETED = 100_000
 """Emails that DELETE has to take: a month of millions would take it as long in proportion."""
@@ -55,7 +55,7 @@ async def partitions(ground: Ground) -> Sequence[Table]:
 
 
 async def _accept(outspool: Outspool) -> None:
-    draft = Draft(to=EMAIL["to"], subject="A figure", body=BODY)
+    draft = EmailRequest(to=EMAIL["to"], subject="A figure", body=BODY)
     await outspool.outbox.accept(draft, when=When(delay="P30D"), idempotency_key=uuid4().hex)
 
 

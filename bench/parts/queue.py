@@ -21,7 +21,7 @@ from outspool.domain.email import Email, Reply
 from outspool.domain.status import RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.ports.queue import Lease
-from outspool.services.intake import Draft
+from outspool.services.acceptance.validation import EmailRequest
 
 _LEASE = timedelta(minutes=10)
 _OK = Reply(code=250, enhanced_code="2.0.0", text="Ok")
@@ -67,7 +67,7 @@ async def drain(outspool: Outspool, emails: int, batch: int) -> Figures:
 
 
 async def _make_due(outspool: Outspool, emails: int) -> None:
-    stocked = await stock(outspool, Draft(to=EMAIL["to"], subject="A figure", body=BODY), emails)
+    stocked = await stock(outspool, EmailRequest(to=EMAIL["to"], subject="A figure", body=BODY), emails)
     await stocked.release()
 
 

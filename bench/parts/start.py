@@ -19,7 +19,7 @@ from bench.table import Figures, Table, take_turns
 MODULES = (
     "mcp.server.mcpserver",
     "outspool.cli",
-    "outspool.tools.server",
+    "outspool.mcp.server",
     "outspool.app.runtime",
     "sqlalchemy",
     "aiosmtplib",

@@ -18,8 +18,8 @@ from outspool.domain.email import Email
 from outspool.domain.schedule import When
 from outspool.errors import OutspoolError, StoreUnavailable
 from outspool.ports.clock import Clock
-from outspool.services.intake import Draft
-from outspool.services.outbox import Outbox
+from outspool.services.acceptance.outbox import Outbox
+from outspool.services.acceptance.validation import EmailRequest
 
 _AGAIN_SECONDS = 0.15
 _TRIES = 40
@@ -112,7 +112,7 @@ class Caller:
     async def _ask(self, step: Mapping[str, Any]) -> Email | None:
         when = When(delay=step["delay"]) if step["delay"] else None
         if step["do"] == "accept":
-            return await self._outbox.accept(Draft(**step["draft"]), when=when, idempotency_key=step["key"])
+            return await self._outbox.accept(EmailRequest(**step["draft"]), when=when, idempotency_key=step["key"])
         email_id = await self._meant(step)
         if email_id is None:
             return None

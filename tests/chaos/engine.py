@@ -8,15 +8,15 @@ from chaos.scenario import BEAT_SECONDS, GRACE_SECONDS, LEASE_SECONDS
 from chaos.tempo import Tempo
 
 from outspool.app.runtime import Outspool
+from outspool.app.settings import Settings
 from outspool.ports.clock import Clock
-from outspool.services.pace import Pace
-from outspool.settings import Settings
+from outspool.services.delivery.timings import Timings
 
 
 def outspool(clock: Clock, tempo: Tempo) -> Outspool:
     """Return the outspool that the environment describes."""
     real = tempo.stretch
-    pace = Pace(
+    timings = Timings(
         lease=timedelta(seconds=LEASE_SECONDS),
         probe=timedelta(seconds=LEASE_SECONDS),
         beat_seconds=BEAT_SECONDS * real,
@@ -26,4 +26,4 @@ def outspool(clock: Clock, tempo: Tempo) -> Outspool:
         last_claim_seconds=0.5 * real,
         last_words_seconds=1.0 * real,
     )
-    return Outspool(Settings.load(), clock=clock, pace=pace)
+    return Outspool(Settings.load(), clock=clock, timings=timings)

@@ -19,8 +19,8 @@ import trustme
 from support.postgres import PostgresServer
 from support.zygote import Zygote
 
-from outspool.adapters.sql_database import Database
-from outspool.adapters.sql_schema import migrate
+from outspool.adapters.sql.database import Database
+from outspool.adapters.sql.schema import migrate
 
 _TEMPLATE = "migrated"
 

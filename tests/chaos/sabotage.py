@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from outspool.adapters import sql_meter
-from outspool.adapters.sql_queue import SqlQueue
-from outspool.adapters.sql_store import SqlEmailStore
-from outspool.adapters.sql_tables import emails
+from outspool.adapters.sql import meter as sql_meter
+from outspool.adapters.sql.queue import SqlQueue
+from outspool.adapters.sql.store import SqlEmailStore
+from outspool.adapters.sql.tables import emails
 
 
 def sabotage(kind: str | None) -> None:

@@ -19,10 +19,10 @@ from support.smtp_sink import SmtpSink
 from support.workers import Worker, environment
 
 from outspool.app.runtime import Outspool
+from outspool.app.settings import Settings
 from outspool.domain.email import Email
 from outspool.domain.status import EmailStatus
-from outspool.services.intake import Draft
-from outspool.settings import Settings
+from outspool.services.acceptance.validation import EmailRequest
 
 S = EmailStatus
 CONNECTIONS = 4
@@ -37,7 +37,7 @@ async def client(variables: dict[str, str]) -> AsyncIterator[Outspool]:
 
 
 async def accept(app: Outspool, count: int) -> list[Email]:
-    return [await app.outbox.accept(Draft(to=[f"r{n}@example.com"], body="x")) for n in range(count)]
+    return [await app.outbox.accept(EmailRequest(to=[f"r{n}@example.com"], body="x")) for n in range(count)]
 
 
 async def settled(app: Outspool, *, within: float) -> dict[EmailStatus, int]:

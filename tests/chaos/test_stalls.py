@@ -18,17 +18,17 @@ from support.smtp_sink import SmtpSink
 from support.workers import environment
 
 from outspool.app.runtime import Outspool
+from outspool.app.settings import Settings
 from outspool.domain.email import Email
 from outspool.domain.status import EmailStatus
-from outspool.services.intake import Draft
-from outspool.settings import Settings
+from outspool.services.acceptance.validation import EmailRequest
 
 S = EmailStatus
 
 
 @asynccontextmanager
 async def outspool(variables: Mapping[str, str], *, worker: bool) -> AsyncIterator[Outspool]:
-    app = Outspool(Settings.load(variables), pace=replace(stalling_worker.PACE, beat_seconds=0.3))
+    app = Outspool(Settings.load(variables), timings=replace(stalling_worker.PACE, beat_seconds=0.3))
     async with app.running(worker=worker):
         yield app
 
@@ -80,7 +80,7 @@ async def test_what_a_worker_held_unmarked_is_sent_by_another_and_not_by_it_when
     with SmtpSink(tmp_path) as sink:
         variables = environment(sink, database_url, tmp_path)
         async with outspool(variables, worker=False) as client:
-            email = await client.outbox.accept(Draft(to=["ann@example.com"], body="x"))
+            email = await client.outbox.accept(EmailRequest(to=["ann@example.com"], body="x"))
             with sleeper(point, variables, tmp_path) as process:
                 await until_stopped(process)
                 async with outspool(variables, worker=True):
@@ -99,7 +99,7 @@ async def test_what_it_had_marked_and_a_person_had_sent_again_it_does_not_send_w
     with SmtpSink(tmp_path) as sink:
         variables = environment(sink, database_url, tmp_path)
         async with outspool(variables, worker=False) as client:
-            email = await client.outbox.accept(Draft(to=["ann@example.com"], body="x"))
+            email = await client.outbox.accept(EmailRequest(to=["ann@example.com"], body="x"))
             with sleeper("marked", variables, tmp_path) as process:
                 await until_stopped(process)
                 async with outspool(variables, worker=True):
@@ -119,7 +119,7 @@ async def test_a_doubt_that_only_the_sleeper_can_solve_is_solved_when_it_wakes(
     with SmtpSink(tmp_path) as sink:
         variables = environment(sink, database_url, tmp_path)
         async with outspool(variables, worker=False) as client:
-            email = await client.outbox.accept(Draft(to=["ann@example.com"], body="x"))
+            email = await client.outbox.accept(EmailRequest(to=["ann@example.com"], body="x"))
             with sleeper("marked", variables, tmp_path) as process:
                 await until_stopped(process)
                 async with outspool(variables, worker=True):
@@ -143,7 +143,7 @@ async def test_a_worker_that_alone_held_it_sends_it_anew_when_it_wakes(tmp_path:
     with SmtpSink(tmp_path) as sink:
         variables = environment(sink, database_url, tmp_path)
         async with outspool(variables, worker=False) as client:
-            email = await client.outbox.accept(Draft(to=["ann@example.com"], body="x"))
+            email = await client.outbox.accept(EmailRequest(to=["ann@example.com"], body="x"))
             with sleeper("marked", variables, tmp_path) as process:
                 await until_stopped(process)
                 await asyncio.sleep(stalling_worker.PACE.lease.total_seconds())

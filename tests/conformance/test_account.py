@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from support.outbox_samples import NOW, Outlet
 
-from outspool.adapters.sql_account import SqlAccount
+from outspool.adapters.sql.account import SqlAccount
 from outspool.ports.account import LONGEST_PAUSE, AccountState
 
 WELL = AccountState()

@@ -12,15 +12,15 @@ import sqlalchemy as sa
 from support.blobs import digest_of, keep, read
 from support.outbox_samples import NOW, Outlet, an_email
 
-from outspool.adapters.local_blobs import LocalBlobs
-from outspool.adapters.sql_attachments import SqlBlobLedger
-from outspool.adapters.sql_tables import blobs as blobs_table
+from outspool.adapters.blobs.local import LocalBlobs
+from outspool.adapters.sql.attachments import SqlBlobLedger
+from outspool.adapters.sql.tables import blobs as blobs_table
 from outspool.domain.attachment import Attachment
 from outspool.domain.email import Event
 from outspool.domain.status import EmailStatus
 from outspool.errors import StoreUnavailable
 from outspool.ports.emails import Search
-from outspool.services.leftovers import Leftovers
+from outspool.services.delivery.blob_collector import BlobCollector
 
 KEPT = timedelta(days=1)
 LATER = NOW + KEPT + timedelta(seconds=1)
@@ -173,7 +173,7 @@ async def test_a_sweep_removes_leftovers_alone(box: Outlet, tmp_path: Path) -> N
         await keep(blobs, content)
     await box.accept(an_email(attachments=(attached(b"of an email"),)))
     await note(box, b"asked for again", at=LATER)
-    await Leftovers(blobs, SqlBlobLedger(box.database), clock=_Stopped(LATER)).sweep()
+    await BlobCollector(blobs, SqlBlobLedger(box.database), clock=_Stopped(LATER)).sweep()
     assert await blobs.size(digest_of(b"left over")) is None
     assert await read(blobs, b"of an email") == b"of an email"
     assert await read(blobs, b"asked for again") == b"asked for again"
@@ -183,5 +183,5 @@ async def test_a_sweep_removes_leftovers_alone(box: Outlet, tmp_path: Path) -> N
 async def test_a_sweep_removes_any_number_of_leftovers(box: Outlet, tmp_path: Path) -> None:
     contents = [str(n).encode() for n in range(250)]
     await note(box, *contents)
-    await Leftovers(LocalBlobs(tmp_path), SqlBlobLedger(box.database), clock=_Stopped(LATER)).sweep()
+    await BlobCollector(LocalBlobs(tmp_path), SqlBlobLedger(box.database), clock=_Stopped(LATER)).sweep()
     assert await noted(box) == set()

@@ -11,8 +11,8 @@ import pytest
 from support.blobs import chunked, digest_of, read
 from support.s3 import BUCKET, place
 
-from outspool.adapters.local_blobs import LocalBlobs
-from outspool.adapters.s3_blobs import S3Blobs
+from outspool.adapters.blobs.local import LocalBlobs
+from outspool.adapters.blobs.s3 import S3Blobs
 from outspool.errors import AttachmentLost, AttachmentRefused
 from outspool.ports.files import BlobStore
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.outbox_samples import NOW, a_lease, an_email, outlet
 
-from outspool.adapters import sql_meter
-from outspool.adapters.sql_tables import UtcDateTime, metadata, readings
+from outspool.adapters.sql import meter as sql_meter
+from outspool.adapters.sql.tables import UtcDateTime, metadata, readings
 from outspool.domain.cap import DAY, HOUR, Cap
 from outspool.errors import QuotaReached, RateLimited
 

@@ -12,15 +12,15 @@ import pytest
 import sqlalchemy as sa
 from support.outbox_samples import NOW, Outlet, an_email, outlet
 
-from outspool.adapters.sql_line import T, Work
-from outspool.adapters.sql_tables import emails
+from outspool.adapters.sql.backend import T, Work
+from outspool.adapters.sql.tables import emails
 from outspool.adapters.uuid7 import new_id
 from outspool.domain.email import Email, Event, Mailbox, Problem
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.status import EmailStatus
 from outspool.domain.transition import Transition
 from outspool.ports.emails import Search
-from outspool.services import series as series_of
+from outspool.services.acceptance import series as series_of
 
 S = EmailStatus
 DAILY = Recurrence(cron="0 13 * * *", timezone="Europe/Berlin", count=3, until=NOW + timedelta(days=90), start=NOW)

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from support.outbox_samples import NOW, OK, Outlet, a_lease, an_email, as_sent, outlet
 
-from outspool.adapters import sql_search
+from outspool.adapters.sql import search as sql_search
 from outspool.domain.email import Event, Mailbox, Priority, Problem
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition

@@ -10,9 +10,9 @@ import pytest
 from support.smtp_sink import SmtpSink
 
 from outspool.app.runtime import Outspool
+from outspool.app.settings import Settings
 from outspool.ports.clock import Clock
-from outspool.services.pace import Pace
-from outspool.settings import Settings
+from outspool.services.delivery.timings import Timings
 
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
 
@@ -32,7 +32,7 @@ def outspool(sink: SmtpSink, database_url: str, tmp_path: Path) -> OpenOutspool:
 
     @asynccontextmanager
     async def run(
-        *, worker: bool = True, clock: Clock | None = None, pace: Pace | None = None, **variables: object
+        *, worker: bool = True, clock: Clock | None = None, timings: Timings | None = None, **variables: object
     ) -> AsyncIterator[Outspool]:
         settings = Settings.load(
             {
@@ -46,7 +46,7 @@ def outspool(sink: SmtpSink, database_url: str, tmp_path: Path) -> OpenOutspool:
                 **variables,
             }
         )
-        app = Outspool(settings, clock=clock, pace=pace)
+        app = Outspool(settings, clock=clock, timings=timings)
         async with app.running(worker=worker):
             yield app
 

@@ -22,9 +22,10 @@ from support.s3 import BUCKET, S3Server
 from support.smtp_sink import SmtpSink
 from support.tcp_proxy import TcpProxy
 
-from outspool.adapters.sql_tables import attachments, blobs
+from outspool.adapters.sql.tables import attachments, blobs
 from outspool.adapters.system_clock import SystemClock
 from outspool.app.runtime import Outspool
+from outspool.app.settings import Settings
 from outspool.domain.attachment import MAX_ATTACHMENTS
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
@@ -38,35 +39,34 @@ from outspool.errors import (
     StoreUnavailable,
     TooLarge,
 )
-from outspool.services.attachment_drafts import AttachmentDraft
-from outspool.services.intake import Draft
-from outspool.services.leftovers import Leftovers
-from outspool.settings import Settings
+from outspool.services.acceptance.attachment_requests import AttachmentRequest
+from outspool.services.acceptance.validation import EmailRequest
+from outspool.services.delivery.blob_collector import BlobCollector
 
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
 
-def text(content: str, filename: str = "a.txt", **more: Any) -> AttachmentDraft:
-    return AttachmentDraft(text=content, filename=filename, **more)
+def text(content: str, filename: str = "a.txt", **more: Any) -> AttachmentRequest:
+    return AttachmentRequest(text=content, filename=filename, **more)
 
 
-def content(raw: bytes, filename: str = "a.bin", **more: Any) -> AttachmentDraft:
-    return AttachmentDraft(content=base64.b64encode(raw).decode(), filename=filename, **more)
+def content(raw: bytes, filename: str = "a.bin", **more: Any) -> AttachmentRequest:
+    return AttachmentRequest(content=base64.b64encode(raw).decode(), filename=filename, **more)
 
 
-def path(where: object, **more: Any) -> AttachmentDraft:
-    return AttachmentDraft(path=str(where), **more)
+def path(where: object, **more: Any) -> AttachmentRequest:
+    return AttachmentRequest(path=str(where), **more)
 
 
-def draft(*files: AttachmentDraft, **more: Any) -> Draft:
-    return Draft(
+def draft(*files: AttachmentRequest, **more: Any) -> EmailRequest:
+    return EmailRequest(
         **{"to": ["ann@example.com"], "subject": "Files", "body": "See there.\n", "attachments": files, **more}
     )
 
 
-async def sent(app: Outspool, *files: AttachmentDraft, **more: Any) -> Email:
+async def sent(app: Outspool, *files: AttachmentRequest, **more: Any) -> Email:
     email = await app.outbox.settle(await app.outbox.accept(draft(*files, **more)), within=30)
     assert email.status is S.SENT, email.problem
     return email
@@ -139,7 +139,7 @@ async def test_a_file_of_each_kind_arrives_whole(
             text("name,größe\nA,1\n", "maße.csv"),
             path(root / "report.pdf"),
             content(PNG, "logo.png", content_id="logo"),
-            AttachmentDraft(blob=handle, filename="stored.bin"),
+            AttachmentRequest(blob=handle, filename="stored.bin"),
             html='<p>Look: <img src="cid:logo"></p>',
         )
     [mail] = sink.messages()
@@ -252,11 +252,11 @@ BAD_TYPES = {
 BAD_IDS = ["a b", "a>\r\nBcc: x@example.com", "\0", "x" * 300]
 
 
-def refused() -> Iterator[tuple[AttachmentDraft, str]]:
+def refused() -> Iterator[tuple[AttachmentRequest, str]]:
     """Yield what is no file, and the words that say why."""
-    yield from ((AttachmentDraft(**bad), words) for bad, words in NOT_ONE_FILE)
-    yield from ((AttachmentDraft(content=bad, filename="a"), "not base64") for bad in BAD_BASE64)
-    yield from ((AttachmentDraft(blob=bad, filename="a"), "no handle") for bad in BAD_HANDLES)
+    yield from ((AttachmentRequest(**bad), words) for bad, words in NOT_ONE_FILE)
+    yield from ((AttachmentRequest(content=bad, filename="a"), "not base64") for bad in BAD_BASE64)
+    yield from ((AttachmentRequest(blob=bad, filename="a"), "no handle") for bad in BAD_HANDLES)
     yield from ((text("a", bad), words) for words, names in BAD_NAMES.items() for bad in names)
     yield from ((path(bad), words) for words, paths in BAD_PATHS.items() for bad in paths)
     yield from ((text("a", content_type=bad), words) for words, types in BAD_TYPES.items() for bad in types)
@@ -377,7 +377,7 @@ async def test_an_outage_of_the_bucket_at_acceptance_is_said_and_nothing_is_stor
                 await app.outbox.accept(draft(text("a")))
             assert "store_unavailable" in str(said.value)
             assert (await app.outbox.find()).emails == ()
-            await app.outbox.accept(Draft(to=["ann@example.com"], subject="No files", body="go on\n"))
+            await app.outbox.accept(EmailRequest(to=["ann@example.com"], subject="No files", body="go on\n"))
             await proxy.listen()
             await app.outbox.accept(draft(text("a")))
 
@@ -399,7 +399,7 @@ async def test_an_outage_of_the_bucket_at_delivery_defers_and_burns_no_attempt(
             assert waiting.attempts == 0
             assert waiting.due_at - waiting.events[-1].at == timedelta(minutes=1)
             assert (await app.outbox.account()).failures == 0
-            other = await app.outbox.accept(Draft(to=["ann@example.com"], subject="No files", body="go on\n"))
+            other = await app.outbox.accept(EmailRequest(to=["ann@example.com"], subject="No files", body="go on\n"))
             await until(app, other, S.SENT)
             await proxy.listen()
             await app.outbox.retry(str(email.id))
@@ -466,15 +466,15 @@ async def test_a_handle_is_good_for_a_month_and_as_long_as_an_email_has_it(
         (tmp_path / f"{name}.bin").write_bytes(os.urandom(100))
     async with attaching(worker=False) as app:
         used, unused = [await app.attach(tmp_path / f"{name}.bin") for name in ("used", "unused")]
-        await app.outbox.accept(draft(AttachmentDraft(blob=used, filename="a.bin")))
+        await app.outbox.accept(draft(AttachmentRequest(blob=used, filename="a.bin")))
         for days, is_there in ((29, True), (31, False)):
             clock = _Later(timedelta(days=days))
-            await Leftovers(app.blobs, app.ledger, clock=clock).sweep()
+            await BlobCollector(app.blobs, app.ledger, clock=clock).sweep()
             size = await app.blobs.size(unused.removeprefix("blob:"))
             assert (size is not None) is is_there
-        await app.outbox.accept(draft(AttachmentDraft(blob=used, filename="b.bin")))
+        await app.outbox.accept(draft(AttachmentRequest(blob=used, filename="b.bin")))
         with pytest.raises(AttachmentRefused, match="no stored file"):
-            await app.outbox.accept(draft(AttachmentDraft(blob=unused, filename="a.bin")))
+            await app.outbox.accept(draft(AttachmentRequest(blob=unused, filename="a.bin")))
 
 
 async def test_emails_are_accepted_while_files_are_swept_away_and_none_loses_one(attaching: OpenOutspool) -> None:
@@ -483,7 +483,7 @@ async def test_emails_are_accepted_while_files_are_swept_away_and_none_loses_one
     digests = [digest_of(raw) for raw in raws]
     outcomes = set()
     async with attaching(worker=False) as app:
-        sweeper = Leftovers(app.blobs, app.ledger, clock=app.clock)
+        sweeper = BlobCollector(app.blobs, app.ledger, clock=app.clock)
         for _ in range(10):
             sweeping = asyncio.create_task(sweeper.sweep())
             asked = [app.outbox.accept(draft(content(raw))) for raw in raws]
@@ -551,7 +551,7 @@ _WORDS = st.text(max_size=12) | st.sampled_from(
 @given(
     files=st.lists(
         st.builds(
-            AttachmentDraft,
+            AttachmentRequest,
             text=st.none() | _WORDS,
             content=st.none() | st.binary(max_size=40).map(lambda raw: base64.b64encode(raw).decode()) | _WORDS,
             path=st.none() | st.none() | _WORDS,
@@ -564,7 +564,7 @@ _WORDS = st.text(max_size=12) | st.sampled_from(
     )
 )
 def test_what_arrives_is_what_was_asked_for_every_input_that_is_taken(
-    files: list[AttachmentDraft], tmp_path_factory: pytest.TempPathFactory, fuzzed: Any
+    files: list[AttachmentRequest], tmp_path_factory: pytest.TempPathFactory, fuzzed: Any
 ) -> None:
     fuzzed(files)
 
@@ -591,7 +591,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Any:
         running = app.running(worker=True)
         runner.run(running.__aenter__())
 
-        async def send(files: list[AttachmentDraft]) -> None:
+        async def send(files: list[AttachmentRequest]) -> None:
             try:
                 email = await app.outbox.settle(await app.outbox.accept(draft(*files)), within=20)
             except Refusal as refusal:

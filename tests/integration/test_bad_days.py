@@ -15,15 +15,15 @@ from support.postgres import PostgresServer
 from support.smtp_sink import SmtpSink
 from support.tcp_proxy import TcpProxy
 
-from outspool.adapters.sql_postgres import PostgresLine
-from outspool.adapters.sql_sqlite import SqliteLine
+from outspool.adapters.sql.postgres import PostgresBackend
+from outspool.adapters.sql.sqlite import SqliteBackend
 from outspool.app.runtime import Outspool
+from outspool.app.settings import Settings
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
 from outspool.domain.status import EmailStatus
 from outspool.errors import StoreUnavailable
-from outspool.services.intake import Draft
-from outspool.settings import Settings
+from outspool.services.acceptance.validation import EmailRequest
 
 S = EmailStatus
 
@@ -45,7 +45,7 @@ async def running(sink: SmtpSink, url: str, folder: Path, *, worker: bool = True
 
 
 async def accept(app: Outspool, to: str = "ann@example.com", body: str = "Hi.", **when: Any) -> Email:
-    return await app.outbox.accept(Draft(to=[to], body=body), when=When(**when) if when else None)
+    return await app.outbox.accept(EmailRequest(to=[to], body=body), when=When(**when) if when else None)
 
 
 async def until(app: Outspool, email: Email, status: EmailStatus, *, within: float = 30) -> Email:
@@ -131,7 +131,7 @@ async def test_after_a_silence_no_connection_is_used_again(own_postgres: Postgre
 
     async with TcpProxy(address.port or 5432) as proxy:
         url = address.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
-        line = PostgresLine(url, statement_seconds=1)
+        line = PostgresBackend(url, statement_seconds=1)
         before = await asyncio.gather(*(line.read(backend) for _ in range(3)))
         assert set(await asyncio.gather(*(line.read(backend) for _ in range(3)))) == set(before)
         proxy.is_black_hole = True
@@ -176,7 +176,7 @@ async def test_a_full_disk_is_said_in_words_and_nothing_is_half_stored(
 
 def _limit_pages(app: Outspool, *, more: int) -> Any:
     """Let SQLite's own limit stand for a disk with no room but for so many pages; return what lifts it."""
-    assert isinstance(app.database.line, SqliteLine)
+    assert isinstance(app.database.line, SqliteBackend)
     engine = app.database.line.engine
     limits = {"pages": more}
 

@@ -15,13 +15,13 @@ from support.set_clock import SetClock
 from outspool.domain.retry import account_pause
 from outspool.errors import AccountTrouble, TroubleKind
 from outspool.ports.account import AccountState
-from outspool.services.breaker import Breaker
-from outspool.services.pace import Pace
+from outspool.services.delivery.breaker import Breaker
+from outspool.services.delivery.timings import Timings
 
 DOWN = AccountTrouble(TroubleKind.NETWORK, "The server is down.", "Wait.")
 WRONG_PASSWORD = AccountTrouble(TroubleKind.LOGIN, "The password is wrong.", "Mend it.")
 TOO_FAST = AccountTrouble(TroubleKind.THROTTLED, "Too fast.")
-PACE = Pace()
+PACE = Timings()
 
 
 @asynccontextmanager
@@ -34,7 +34,7 @@ async def breakers(url: str, clock: SetClock, *credentials: str) -> AsyncIterato
                 clock=clock,
                 pause=lambda kind, failures: account_pause(kind, failures, lambda: 0.5),
                 credential=lambda credential=credential: credential,  # type: ignore[misc]
-                pace=PACE,
+                timings=PACE,
                 connections=4,
             )
             for box, credential in zip((first, second, third), credentials, strict=False)

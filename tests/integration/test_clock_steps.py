@@ -19,18 +19,18 @@ from outspool.app.runtime import Outspool
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
 from outspool.domain.status import EmailStatus
-from outspool.services.findings import Level
-from outspool.services.intake import Draft
-from outspool.services.pace import Pace
+from outspool.services.acceptance.validation import EmailRequest
+from outspool.services.delivery.timings import Timings
+from outspool.services.doctor.findings import Level
 
 S = EmailStatus
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
-QUICK = Pace(beat_seconds=0.1, poll_seconds=0.1)
+QUICK = Timings(beat_seconds=0.1, poll_seconds=0.1)
 HOURS = timedelta(hours=3)
 
 
 async def accept(app: Outspool, to: str = "ann@example.com", *, delay: str | None = None) -> Email:
-    return await app.outbox.accept(Draft(to=[to], body="x"), when=When(delay=delay) if delay else None)
+    return await app.outbox.accept(EmailRequest(to=[to], body="x"), when=When(delay=delay) if delay else None)
 
 
 async def until(app: Outspool, email: Email, *statuses: EmailStatus) -> Email:
@@ -52,7 +52,7 @@ async def test_a_clock_set_back_stops_neither_heartbeats_nor_sending_and_hurries
     outspool: OpenOutspool, sink: SmtpSink
 ) -> None:
     clock = SetClock()
-    async with outspool(clock=clock, pace=QUICK) as app:
+    async with outspool(clock=clock, timings=QUICK) as app:
         later = await accept(app, "later@example.com", delay="PT1H")
         await until_seen(app, clock)
         clock.step(-HOURS)
@@ -68,7 +68,7 @@ async def test_what_comes_due_by_a_clock_set_forward_leaves_by_the_next_poll(
     outspool: OpenOutspool, sink: SmtpSink
 ) -> None:
     clock = SetClock()
-    async with outspool(clock=clock, pace=QUICK) as app:
+    async with outspool(clock=clock, timings=QUICK) as app:
         email = await accept(app, delay="PT1H")
         await until_seen(app, clock)
         clock.step(HOURS)
@@ -86,11 +86,11 @@ async def test_a_process_whose_clock_is_hours_off_takes_work_from_the_living_and
     addresses = ["slow-ann@example.com", *(f"r{n}@example.com" for n in range(12))]
     async with outspool(worker=False) as client:
         emails = [await accept(client, to) for to in addresses]
-        async with outspool(pace=QUICK, SMTP_CONNECTIONS=1) as right:
+        async with outspool(timings=QUICK, SMTP_CONNECTIONS=1) as right:
             await until(client, emails[0], S.SENDING)
             await asyncio.sleep(0.3)  # it is marked, and on the wire for two seconds
             # A right clock behind a wrong one sees leases that seem to be over, and so does a wrong one ahead.
-            async with outspool(clock=wrong, pace=replace(QUICK, beat_seconds=0.05), SMTP_CONNECTIONS=1):
+            async with outspool(clock=wrong, timings=replace(QUICK, beat_seconds=0.05), SMTP_CONNECTIONS=1):
                 for email in emails:
                     await until(client, email, S.SENT)
             del right
@@ -106,7 +106,7 @@ async def test_a_worker_whose_clock_differs_from_the_databases_is_named_and_says
     caplog.set_level(logging.INFO, logger="outspool")
     clock = SetClock()
     clock.step(timedelta(seconds=12))
-    async with outspool(worker=False) as person, outspool(clock=clock, pace=QUICK) as app:
+    async with outspool(worker=False) as person, outspool(clock=clock, timings=QUICK) as app:
         await until_seen(app, clock)
         findings = [finding async for finding in doctor_for(person, offline=True).examine()]
         clock.step(timedelta(seconds=-12))

@@ -21,8 +21,8 @@ from outspool.errors import InvalidArgument, InvalidSchedule, WrongState
 from outspool.ports.account import AccountState
 from outspool.ports.files import BlobStore
 from outspool.ports.transport import Stream
-from outspool.services.intake import Draft
-from outspool.services.outgoing import outgoing
+from outspool.services.acceptance.validation import EmailRequest
+from outspool.services.delivery.outgoing import outgoing
 
 S, R = EmailStatus, RecipientStatus
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
@@ -33,8 +33,8 @@ class AnHourLater(SystemClock):
         return datetime.now(UTC) + timedelta(hours=1)
 
 
-def draft(*to: str, **more: object) -> Draft:
-    return Draft(to=to or ("ann@example.com",), subject="Hello", body="Hi.\n", **more)  # type: ignore[arg-type]
+def draft(*to: str, **more: object) -> EmailRequest:
+    return EmailRequest(to=to or ("ann@example.com",), subject="Hello", body="Hi.\n", **more)  # type: ignore[arg-type]
 
 
 async def send(app: Outspool, *to: str, within: float = 20, **more: object) -> Email:
@@ -194,7 +194,7 @@ async def test_a_fault_of_ours_in_composing_costs_an_attempt_and_not_the_worker(
 
     monkeypatch.setattr("outspool.app.runtime.outgoing", broken)
     async with outspool() as app:
-        bad = await app.outbox.accept(Draft(to=["ann@example.com"], subject="broken", body="x"))
+        bad = await app.outbox.accept(EmailRequest(to=["ann@example.com"], subject="broken", body="x"))
         assert (await until(app, bad, S.DEFERRED)).attempts == 1
         assert (await send(app)).status is S.SENT
 

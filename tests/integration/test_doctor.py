@@ -14,24 +14,24 @@ import pytest
 import sqlalchemy as sa
 from support.smtp_sink import SmtpSink
 
-from outspool.adapters.disk_check import disk_state
-from outspool.adapters.sql_database import Database
-from outspool.adapters.sql_tables import emails
+from outspool.adapters.files.disk_check import disk_state
+from outspool.adapters.sql.database import Database
+from outspool.adapters.sql.tables import emails
 from outspool.adapters.system_clock import SystemClock
 from outspool.app.examination import doctor_for
 from outspool.app.runtime import Outspool
 from outspool.domain.schedule import When
 from outspool.errors import TroubleKind
 from outspool.ports.account import AccountState
-from outspool.ports.database import DiskState, SchemaState, Vitals
-from outspool.services.findings import Finding, Level
-from outspool.services.intake import Draft
-from outspool.services.queue_checks import check_database, check_disk
+from outspool.ports.database import DatabaseHealth, DiskState, SchemaState
+from outspool.services.acceptance.validation import EmailRequest
+from outspool.services.doctor.findings import Finding, Level
+from outspool.services.doctor.queue_checks import check_database, check_disk
 
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
 
 SECRET = "hunter2-hunter2"
-ADA = Draft(to=["ada@example.com"], subject="s", body="b")
+ADA = EmailRequest(to=["ada@example.com"], subject="s", body="b")
 
 
 class TenSecondsAhead(SystemClock):
@@ -157,7 +157,7 @@ async def test_a_schema_that_this_outspool_does_not_know_fails(outspool: OpenOut
 
 
 def test_a_schema_that_is_behind_is_cured_by_migrate() -> None:
-    behind = Vitals(schema=SchemaState.BEHIND, revision="0000", seconds=0.001)
+    behind = DatabaseHealth(schema=SchemaState.BEHIND, revision="0000", seconds=0.001)
     [_, migrations] = check_database("SQLite, here", behind, now=datetime.now(UTC))
     assert migrations.level is Level.WARN
     assert "outspool migrate" in migrations.cure
@@ -184,7 +184,7 @@ async def test_due_emails_that_nobody_sends_fail(outspool: OpenOutspool) -> None
 
 async def test_emails_due_for_long_and_emails_in_doubt_are_told(outspool: OpenOutspool, database_url: str) -> None:
     async with outspool() as app:
-        doubtful = await app.outbox.accept(Draft(to=["takedrop-ada@example.com"], subject="s", body="b"))
+        doubtful = await app.outbox.accept(EmailRequest(to=["takedrop-ada@example.com"], subject="s", body="b"))
         assert (await app.outbox.settle(doubtful, within=10)).status == "unknown"
     async with outspool(worker=False) as app:
         await app.outbox.accept(ADA)

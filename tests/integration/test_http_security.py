@@ -18,8 +18,8 @@ import pytest
 from outspool.errors import MisconfiguredError
 from outspool.http.asgi import build_app
 from outspool.http.serve import check_bind, serve
-from outspool.services.outbox import Outbox
-from outspool.tools.server import build_server
+from outspool.mcp.server import build_server
+from outspool.services.acceptance.outbox import Outbox
 
 NO_OUTBOX = cast(Outbox, None)
 ROUTES = [("GET", "/sse"), ("POST", "/messages/?session_id=1"), ("POST", "/mcp"), ("GET", "/mcp"), ("GET", "/nowhere")]
@@ -37,7 +37,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from outspool.http.asgi import build_app
 from outspool.http.serve import serve
-from outspool.tools.server import build_server
+from outspool.mcp.server import build_server
 
 @asynccontextmanager
 async def runtime():

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from support.blobs import chunked, digest_of, keep, read
 
-from outspool.adapters import local_blobs
-from outspool.adapters.local_blobs import LocalBlobs
+from outspool.adapters.blobs import local as local_blobs
+from outspool.adapters.blobs.local import LocalBlobs
 from outspool.errors import BlobsUnavailable
 
 CONTENT = b"for one reader"

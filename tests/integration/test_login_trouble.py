@@ -15,7 +15,7 @@ from support.smtp_sink import SmtpSink
 
 from outspool.app.runtime import Outspool
 from outspool.domain.status import EmailStatus
-from outspool.services.intake import Draft
+from outspool.services.acceptance.validation import EmailRequest
 
 S = EmailStatus
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
@@ -35,7 +35,7 @@ async def test_a_refused_login_is_not_tried_by_every_start_but_a_mended_one_is(
 ) -> None:
     for _ in range(4):
         async with outspool(SMTP_USERNAME="ada", SMTP_PASSWORD="wrong") as app:
-            email = await app.outbox.accept(Draft(to=["ann@example.com"], body="x"))
+            email = await app.outbox.accept(EmailRequest(to=["ann@example.com"], body="x"))
             async with asyncio.timeout(60):
                 while email.status is not S.DEFERRED:
                     email = await app.outbox.settle(email, within=20)
@@ -43,7 +43,9 @@ async def test_a_refused_login_is_not_tried_by_every_start_but_a_mended_one_is(
             assert "wrong" not in str(email.problem)
     assert sink.connections() == 1
     async with outspool(SMTP_USERNAME="ada", SMTP_PASSWORD="right") as app:
-        email = await app.outbox.settle(await app.outbox.accept(Draft(to=["ann@example.com"], body="x")), within=20)
+        email = await app.outbox.settle(
+            await app.outbox.accept(EmailRequest(to=["ann@example.com"], body="x")), within=20
+        )
         await sink.wait_for(5)
     assert len(sink.messages()) == 5
 
@@ -64,7 +66,7 @@ async def test_three_processes_and_their_restarts_try_a_wrong_password_a_handful
                     for _ in range(3)
                 ]
                 for app in apps * 4:
-                    await app.outbox.accept(Draft(to=["ann@example.com"], body="x"))
+                    await app.outbox.accept(EmailRequest(to=["ann@example.com"], body="x"))
                     clock.pass_by(timedelta(minutes=20) / 12)
                     for other in apps:
                         other.changes.announce(due=True)

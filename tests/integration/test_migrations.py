@@ -14,9 +14,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from support.outbox_samples import an_email, outlet
 
-from outspool.adapters.sql_database import Database
-from outspool.adapters.sql_schema import VERSION_TABLE, migrate, migrations_folder, schema_version
-from outspool.adapters.sql_tables import SCHEMA_VERSION, metadata
+from outspool.adapters.sql.database import Database
+from outspool.adapters.sql.schema import VERSION_TABLE, migrate, migrations_folder, schema_version
+from outspool.adapters.sql.tables import SCHEMA_VERSION, metadata
 from outspool.errors import MisconfiguredError
 
 

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from support.set_clock import SetClock
 from support.smtp_sink import SmtpSink
 
-from outspool.adapters.sql_tables import emails, events
+from outspool.adapters.sql.tables import emails, events
 from outspool.app.runtime import Outspool
 from outspool.domain.status import EmailStatus
-from outspool.services.intake import Draft
+from outspool.services.acceptance.validation import EmailRequest
 
 S = EmailStatus
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
@@ -27,7 +27,8 @@ WAITING = 1000
 
 async def accept(app: Outspool, count: int) -> None:
     drafts = [
-        Draft(to=[f"r{n}@example.com"], body="x", priority=("low", "normal", "high")[n % 3]) for n in range(count)
+        EmailRequest(to=[f"r{n}@example.com"], body="x", priority=("low", "normal", "high")[n % 3])
+        for n in range(count)
     ]
     await asyncio.gather(*(app.outbox.accept(draft) for draft in drafts))
 

@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy as sa
 from support.outbox_samples import NOW, Outlet, a_lease, an_email, as_sent, outlet
 
-from outspool.adapters.sql_rows import email_values, event_values, recipient_values
-from outspool.adapters.sql_tables import emails, events, recipients, tags
+from outspool.adapters.sql.rows import email_values, event_values, recipient_values
+from outspool.adapters.sql.tables import emails, events, recipients, tags
 from outspool.domain.email import Email, Event, Mailbox
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.status import EmailStatus

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from support.outbox_samples import NOW, Outlet, an_email, outlet
 from support.racer import race
 
-from outspool.adapters.sql_tables import emails as table
+from outspool.adapters.sql.tables import emails as table
 from outspool.domain.transition import Transition
 
 

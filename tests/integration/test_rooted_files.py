@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from outspool.adapters import rooted_files
-from outspool.adapters.rooted_files import RootedFiles
+from outspool.adapters.files import rooted_files
+from outspool.adapters.files.rooted_files import RootedFiles
 from outspool.errors import AttachmentRefused
 
 SECRET = b"the secret of somebody else"

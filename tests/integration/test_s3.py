@@ -16,8 +16,9 @@ from support.liar import Liar, reply
 from support.s3 import BUCKET, OTHER_BUCKET, Keys, S3Server, place
 from support.tcp_proxy import TcpProxy
 
-from outspool.adapters import s3_blobs, s3_session
-from outspool.adapters.s3_blobs import S3Blobs, S3Place
+from outspool.adapters.blobs import s3 as s3_blobs
+from outspool.adapters.blobs import s3_session
+from outspool.adapters.blobs.s3 import S3Blobs, S3Place
 from outspool.errors import AttachmentLost, BlobsUnavailable, StoreUnavailable
 
 CONTENT = os.urandom(1000)

@@ -17,9 +17,10 @@ import pytest
 from support.smtp_sink import SmtpSink
 from support.zygote import Zygote
 
-from outspool.adapters.sql_tables import emails as rows
+from outspool.adapters.sql.tables import emails as rows
 from outspool.adapters.system_clock import SystemClock
 from outspool.app.runtime import Outspool
+from outspool.app.settings import Settings
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
 from outspool.domain.status import EmailStatus
@@ -30,10 +31,9 @@ from outspool.errors import (
     RecipientRefused,
     WrongState,
 )
-from outspool.services.attachment_drafts import AttachmentDraft
-from outspool.services.intake import Draft
-from outspool.services.leftovers import Leftovers
-from outspool.settings import Settings
+from outspool.services.acceptance.attachment_requests import AttachmentRequest
+from outspool.services.acceptance.validation import EmailRequest
+from outspool.services.delivery.blob_collector import BlobCollector
 
 S = EmailStatus
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
@@ -67,8 +67,8 @@ class Later(SystemClock):
         return datetime.now(UTC) + self._ahead
 
 
-def draft(*to: str, **more: Any) -> Draft:
-    return Draft(to=to or ("ann@example.com",), **{"subject": "Report", "body": "Hi.\n", **more})
+def draft(*to: str, **more: Any) -> EmailRequest:
+    return EmailRequest(to=to or ("ann@example.com",), **{"subject": "Report", "body": "Hi.\n", **more})
 
 
 @pytest.fixture
@@ -182,10 +182,10 @@ async def test_a_change_of_content_holds_for_what_is_to_come(app: Outspool) -> N
 
 
 async def test_each_email_of_a_series_carries_the_files_it_was_given_however_late(app: Outspool, dial: Dial) -> None:
-    files = [AttachmentDraft(text="x,y\n", filename="a.csv")]
+    files = [AttachmentRequest(text="x,y\n", filename="a.csv")]
     series = await app.outbox.accept(draft(attachments=files), when=WEEKLY)
     dial.time = MONDAY + 5 * WEEK
-    await Leftovers(app.blobs, app.ledger, clock=dial).sweep()
+    await BlobCollector(app.blobs, app.ledger, clock=dial).sweep()
     await app.occurrences.make_due(now=dial.time)
     (email,) = await made(app, series)
     assert email.content.attachments == series.content.attachments
@@ -197,7 +197,7 @@ async def test_each_email_of_a_series_carries_the_files_it_was_given_however_lat
 
 async def test_a_series_says_what_its_template_said_when_it_was_accepted(app: Outspool) -> None:
     written = {"title": "Monday", "message": "Good morning."}
-    asked = Draft(to=["ann@example.com"], template="notification", variables=written)
+    asked = EmailRequest(to=["ann@example.com"], template="notification", variables=written)
     series = await app.outbox.accept(asked, when=WEEKLY, idempotency_key="monday")
     await app.occurrences.make_due(now=MONDAY)
     (email,) = await made(app, series)

@@ -12,8 +12,8 @@ from support.smtp_delivery import MESSAGE, account, deliver, verdicts
 from support.smtp_sink import SmtpSink
 from support.tcp_proxy import TcpProxy
 
-from outspool.adapters.smtp import SmtpTransport, Timeouts
-from outspool.adapters.smtp_transaction import pack
+from outspool.adapters.smtp.transaction import pack
+from outspool.adapters.smtp.transport import SmtpTransport, Timeouts
 from outspool.domain.delivery import Verdict
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from support.smtp_delivery import MESSAGE, account, deliver, nothing, verdicts
 from support.smtp_sink import SmtpSink
 from support.tcp_proxy import TcpProxy
 
-from outspool.adapters.smtp import Security, SmtpAccount, SmtpTransport, Timeouts
+from outspool.adapters.smtp.transport import Security, SmtpAccount, SmtpTransport, Timeouts
 from outspool.domain.delivery import Verdict
 from outspool.errors import AccountTrouble, TroubleKind
 

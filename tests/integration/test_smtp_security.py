@@ -11,8 +11,8 @@ import pytest
 from support.smtp_delivery import deliver, verdicts
 from support.smtp_sink import SmtpSink
 
-from outspool.adapters.smtp import Security, SmtpAccount, SmtpTransport, Timeouts
-from outspool.adapters.smtp_trouble import refused
+from outspool.adapters.smtp.errors import refused
+from outspool.adapters.smtp.transport import Security, SmtpAccount, SmtpTransport, Timeouts
 from outspool.domain.delivery import Phase, Verdict, parse_reply
 from outspool.errors import AccountTrouble, TroubleKind
 
@@ -202,7 +202,7 @@ async def test_a_password_is_tried_again_only_where_the_mechanism_was_refused(
     refusal: str, attempts: list[str]
 ) -> None:
     heard: list[str] = []
-    hung_up = asyncio.Event()
+    find_silent_drop = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 ready\r\n")
@@ -212,14 +212,14 @@ async def test_a_password_is_tried_again_only_where_the_mechanism_was_refused(
             writer.write(b"250-here\r\n250 AUTH LOGIN PLAIN\r\n" if greets else f"{refusal}\r\n".encode())
         writer.close()
         await writer.wait_closed()
-        hung_up.set()
+        find_silent_drop.set()
 
     async with await asyncio.start_server(serve, "127.0.0.1") as server:
         port = server.sockets[0].getsockname()[1]
         account = SmtpAccount(host="127.0.0.1", port=port, security=Security.NONE, username=USER, password=PASSWORD)
         with pytest.raises(AccountTrouble, match="refused the login"):
             await SmtpTransport(account).check()
-        await hung_up.wait()
+        await find_silent_drop.wait()
     assert heard[1:] == attempts
 
 

@@ -14,13 +14,13 @@ from support.smtp_delivery import account, deliver, nothing, verdicts
 from support.smtp_sink import SmtpSink
 from support.tcp_proxy import TcpProxy
 
-from outspool.adapters.smtp import Security, SmtpAccount, SmtpTransport, Timeouts
-from outspool.adapters.smtp_stream import Stuffing
-from outspool.adapters.smtp_transaction import pack
+from outspool.adapters.smtp.stream import Stuffing
+from outspool.adapters.smtp.transaction import pack
+from outspool.adapters.smtp.transport import Security, SmtpAccount, SmtpTransport, Timeouts
 from outspool.domain.delivery import Delivery, Verdict
 from outspool.errors import AttachmentLost
+from outspool.message.transfer_encoding import BYTES_PER_LINE, base64_lines
 from outspool.ports.transport import Stream
-from outspool.services.transfer_encoding import BYTES_PER_LINE, base64_lines
 
 HEAD = b"Subject: large\r\nMessage-ID: <large@example.com>\r\n\r\n"
 LINES = [HEAD, *(base64_lines(os.urandom(256 * BYTES_PER_LINE)) for _ in range(300))]

@@ -6,13 +6,13 @@ import asyncio
 from pathlib import Path
 
 from outspool.app.runtime import Outspool
-from outspool.services.intake import Draft
-from outspool.settings import Settings
+from outspool.app.settings import Settings
+from outspool.services.acceptance.validation import EmailRequest
 
 
 def test_a_stop_at_any_moment_of_the_start_leaves_no_email_claimed(tmp_path: Path) -> None:
     settings = Settings.load({"OUTSPOOL_SANDBOX": True, "OUTSPOOL_DATA_DIR": tmp_path})
-    draft = Draft(to=["ada@example.com"], subject="s", body="b")
+    draft = EmailRequest(to=["ada@example.com"], subject="s", body="b")
 
     async def start_and_stop(milliseconds: float) -> str:
         app = Outspool(settings)
@@ -32,7 +32,7 @@ async def test_what_the_sandbox_keeps_is_for_its_owners_eyes_alone(tmp_path: Pat
     settings = Settings.load({"OUTSPOOL_SANDBOX": True, "OUTSPOOL_DATA_DIR": tmp_path})
     app = Outspool(settings)
     async with app.running(worker=True):
-        email = await app.outbox.accept(Draft(to=["ada@example.com"], body="x"))
+        email = await app.outbox.accept(EmailRequest(to=["ada@example.com"], body="x"))
         await app.outbox.settle(email, within=20)
     assert list(settings.sandbox_dir.glob("*.eml"))
     assert settings.sandbox_dir.stat().st_mode & 0o077 == 0

@@ -12,12 +12,12 @@ from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
 from outspool.app.runtime import Outspool
-from outspool.services.intake import Draft
-from outspool.settings import Settings
-from outspool.tools import subscriptions
-from outspool.tools.server import build_server
+from outspool.app.settings import Settings
+from outspool.mcp import subscriptions
+from outspool.mcp.server import build_server
+from outspool.services.acceptance.validation import EmailRequest
 
-EMAIL = Draft(to=["ada@example.com"], subject="Hello", body="Hi")
+EMAIL = EmailRequest(to=["ada@example.com"], subject="Hello", body="Hi")
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outspool.adapters.template_folder import MAX_FILE_BYTES, SHIPPED, TemplateFolder
+from outspool.adapters.files.template_folder import MAX_FILE_BYTES, SHIPPED, TemplateFolder
 from outspool.errors import InvalidArgument, TemplateError
-from outspool.services.intake import Draft
+from outspool.services.acceptance.validation import EmailRequest
 from outspool.services.templates.catalog import MAX_VARIABLES, TemplateCard, Templates
 from outspool.services.templates.limits import MAX_OUTPUT
 from outspool.services.templates.style_inlining import MAX_ELEMENTS
@@ -36,8 +36,8 @@ class Folder:
         file.parent.mkdir(exist_ok=True)
         file.write_text(text, encoding="utf-8")
 
-    async def written(self, template: str = "t", **variables: Any) -> Draft:
-        return await self.templates.written(Draft(template=template, variables=variables, subject="S"))
+    async def written(self, template: str = "t", **variables: Any) -> EmailRequest:
+        return await self.templates.written(EmailRequest(template=template, variables=variables, subject="S"))
 
     async def refused(self, template: str = "t", **variables: Any) -> str:
         """Fill in, expect a refusal, and return it as the caller sees it."""
@@ -75,7 +75,9 @@ async def test_a_pair_with_front_matter_becomes_subject_text_and_html(folder: Fo
     folder.put("order.html", FRONT + "<p>{{ number }}: {{ note }}</p>\n")
     folder.put("order.txt", "{% for line in lines %}\n{{ line.what }}\n{% endfor %}\n{{ number }}, {{ note }}\n")
     draft = await folder.templates.written(
-        Draft(to=["a@x.com"], template="order", variables={"number": 7, "lines": [{"what": "Ink"}, {"what": "Pen"}]})
+        EmailRequest(
+            to=["a@x.com"], template="order", variables={"number": 7, "lines": [{"what": "Ink"}, {"what": "Pen"}]}
+        )
     )
     assert draft.subject == "Order 7"
     assert draft.body == "Ink\nPen\n7, none\n"
@@ -86,7 +88,9 @@ async def test_a_pair_with_front_matter_becomes_subject_text_and_html(folder: Fo
 
 async def test_a_subject_of_the_caller_stays_and_is_never_read_as_a_template(folder: Folder) -> None:
     folder.put("order.txt", FRONT + "x")
-    draft = await folder.templates.written(Draft(template="order", variables={"number": 7}, subject="{{ number }}"))
+    draft = await folder.templates.written(
+        EmailRequest(template="order", variables={"number": 7}, subject="{{ number }}")
+    )
     assert draft.subject == "{{ number }}"
 
 
@@ -248,17 +252,21 @@ async def test_an_unknown_template_is_refused_with_the_nearest(folder: Folder, n
 
 
 async def test_a_template_excludes_a_body_and_variables_need_a_template(folder: Folder) -> None:
-    for draft in (Draft(template="report", body="x"), Draft(template="report", html=""), Draft(variables={"a": 1})):
+    for draft in (
+        EmailRequest(template="report", body="x"),
+        EmailRequest(template="report", html=""),
+        EmailRequest(variables={"a": 1}),
+    ):
         with pytest.raises(InvalidArgument):
             await folder.templates.written(draft)
-    plain = Draft(body="x")
+    plain = EmailRequest(body="x")
     assert await folder.templates.written(plain) is plain
 
 
 async def test_a_template_without_a_subject_asks_for_one(folder: Folder) -> None:
     folder.put("t.txt", "x")
     with pytest.raises(TemplateError, match=r'The template "t" has no subject\. Give `subject`'):
-        await folder.templates.written(Draft(template="t"))
+        await folder.templates.written(EmailRequest(template="t"))
 
 
 @pytest.mark.parametrize(
@@ -474,7 +482,7 @@ async def test_a_link_within_the_folder_and_a_folder_that_is_a_link_are_fine(fol
     assert (await folder.written("same")).body == "Hi"
     (tmp_path / "link").symlink_to(folder.path)
     through = Templates([TemplateFolder(tmp_path / "link")])
-    assert (await through.written(Draft(template="t", subject="S"))).body == "Hi"
+    assert (await through.written(EmailRequest(template="t", subject="S"))).body == "Hi"
 
 
 async def test_what_is_no_text_file_is_no_template(folder: Folder) -> None:
@@ -499,7 +507,7 @@ async def test_what_is_no_text_file_is_no_template(folder: Folder) -> None:
 
 async def test_a_byte_order_mark_and_crlf_are_no_matter(folder: Folder) -> None:
     (folder.path / "t.txt").write_bytes(b"\xef\xbb\xbf+++\r\nsubject = 'S'\r\n+++\r\nHi\r\n")
-    draft = await folder.templates.written(Draft(template="t"))
+    draft = await folder.templates.written(EmailRequest(template="t"))
     assert (draft.subject, draft.body) == ("S", "Hi\n")
 
 
@@ -541,7 +549,7 @@ NOTIFICATION: Mapping[str, Any] = {
 async def test_a_shipped_template_is_whole_and_safe_html(
     folder: Folder, name: str, variables: Mapping[str, Any]
 ) -> None:
-    draft = await folder.templates.written(Draft(template=name, variables=variables))
+    draft = await folder.templates.written(EmailRequest(template=name, variables=variables))
     html, text = draft.html or "", draft.body or ""
     assert html.startswith("<!DOCTYPE html>")
     assert "@media (max-width: 620px)" in html
@@ -558,7 +566,7 @@ async def test_a_shipped_template_is_whole_and_safe_html(
 
 
 async def test_the_shipped_report_shows_everything_in_both_parts(folder: Folder) -> None:
-    draft = await folder.templates.written(Draft(template="report", variables=REPORT))
+    draft = await folder.templates.written(EmailRequest(template="report", variables=REPORT))
     for shown in ("Week 47", "second line", "Orders", "+8 %", "North", "58 %", "Without VAT.", "Open", "The desk"):
         assert shown in str(draft.html)
         assert shown in str(draft.body)
@@ -575,7 +583,7 @@ async def test_a_button_leads_to_the_web_or_nowhere(folder: Folder, url: Any) ->
 
 async def test_a_subject_made_of_a_hostile_variable_is_still_only_text(folder: Folder) -> None:
     draft = await folder.templates.written(
-        Draft(template="notification", variables={"title": "Hi\r\nBcc: eve@example.com", "message": "M"})
+        EmailRequest(template="notification", variables={"title": "Hi\r\nBcc: eve@example.com", "message": "M"})
     )
     assert draft.subject == "Hi\r\nBcc: eve@example.com"  # which the intake refuses, as every subject
 
@@ -599,7 +607,7 @@ def test_whatever_the_variables_are_the_shipped_templates_are_filled_in_or_refus
     templates = Templates([TemplateFolder(SHIPPED)])
     variables = {**({"title": "T", "summary": "S", "message": "M"} if is_whole else {}), **given_}
     try:
-        draft = asyncio.run(templates.written(Draft(template=name, variables=variables)))
+        draft = asyncio.run(templates.written(EmailRequest(template=name, variables=variables)))
     except (TemplateError, InvalidArgument) as refusal:
         assert str(refusal).isprintable()
         assert len(str(refusal)) < 500

@@ -15,14 +15,14 @@ from outspool.app.runtime import Outspool
 from outspool.domain.email import Email, Priority
 from outspool.domain.status import EmailStatus
 from outspool.ports.account import AccountState
-from outspool.services.intake import Draft
+from outspool.services.acceptance.validation import EmailRequest
 
 S = EmailStatus
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
 
 
 async def accept(app: Outspool, *to: str, priority: str = "normal") -> list[Email]:
-    return [await app.outbox.accept(Draft(to=[one], body="x", priority=priority)) for one in to]
+    return [await app.outbox.accept(EmailRequest(to=[one], body="x", priority=priority)) for one in to]
 
 
 def others(count: int) -> list[str]:

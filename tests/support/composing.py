@@ -13,7 +13,7 @@ from uuid import UUID
 
 from outspool.domain.email import Content, Email, Mailbox
 from outspool.domain.status import EmailStatus
-from outspool.services.composer import draw_up, new_message_id
+from outspool.message.compose import compose, new_message_id
 
 AT = datetime(2026, 11, 22, 9, 30, 15, 999_999, tzinfo=UTC)
 ID = UUID("0191e3a2-7c00-7000-8000-0123456789ab")
@@ -37,9 +37,9 @@ def an_email(**content: object) -> Email:
     )
 
 
-def compose(email: Email) -> bytes:
+def compose_bytes(email: Email) -> bytes:
     """Return the message of an email without attachments."""
-    return draw_up(email).octets()
+    return compose(email).octets()
 
 
 def parsed(raw: bytes) -> EmailMessage:

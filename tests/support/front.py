@@ -22,11 +22,11 @@ import sqlalchemy as sa
 from mcp.server.mcpserver import MCPServer
 from mcp_types import CallToolResult, TextContent
 
-from outspool.adapters.sql_tables import attachments, blobs, emails, recipients
+from outspool.adapters.sql.tables import attachments, blobs, emails, recipients
 from outspool.app.runtime import Outspool
+from outspool.app.settings import Settings
 from outspool.errors import Refusal
-from outspool.settings import Settings
-from outspool.tools.server import build_server
+from outspool.mcp.server import build_server
 from support.composing import assert_wire_safe
 from support.smtp_sink import Received, SmtpSink
 

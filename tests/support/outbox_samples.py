@@ -10,13 +10,13 @@ from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
-from outspool.adapters.sql_account import SqlAccount
-from outspool.adapters.sql_journal import SqlJournal
-from outspool.adapters.sql_queue import SqlQueue
-from outspool.adapters.sql_schema import MigratedDatabase
-from outspool.adapters.sql_series import SqlSeries
-from outspool.adapters.sql_store import SqlEmailStore
-from outspool.adapters.sql_watch import ChangeWatch
+from outspool.adapters.sql.account import SqlAccount
+from outspool.adapters.sql.queue import SqlQueue
+from outspool.adapters.sql.schema import MigratedDatabase
+from outspool.adapters.sql.series import SqlSeries
+from outspool.adapters.sql.status_writer import StatusWriter
+from outspool.adapters.sql.store import SqlEmailStore
+from outspool.adapters.sql.watch import ChangeWatch
 from outspool.adapters.uuid7 import least_id
 from outspool.domain.cap import HOUR, Cap
 from outspool.domain.email import Content, Email, Event, Mailbox, Recipient, Reply
@@ -69,7 +69,7 @@ async def outlet(
     """Open a database as one more process would."""
     database = MigratedDatabase(url)
     changes = ChangeWatch(database)
-    journal = SqlJournal(database, changes, meter="handed over test", quota=quota)
+    journal = StatusWriter(database, changes, meter="handed over test", quota=quota)
     try:
         yield Outlet(
             database=database,

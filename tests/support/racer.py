@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from outspool.app.runtime import Outspool
+from outspool.app.settings import Settings
 from outspool.errors import OutspoolError
-from outspool.services.intake import Draft
-from outspool.settings import Settings
+from outspool.services.acceptance.validation import EmailRequest
 
 
 async def _ask(outspool: Outspool, key: str | None) -> str:
     try:
-        email = await outspool.outbox.accept(Draft(to=["ann@example.com"], body="x"), idempotency_key=key)
+        email = await outspool.outbox.accept(EmailRequest(to=["ann@example.com"], body="x"), idempotency_key=key)
     except OutspoolError as error:
         return error.code
     return str(email.id)

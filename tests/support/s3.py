@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from outspool.adapters.s3_blobs import S3Place
+from outspool.adapters.blobs.s3 import S3Place
 
 BUCKET = "outspool-test"
 OTHER_BUCKET = "somebody-elses"

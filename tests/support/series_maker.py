@@ -16,7 +16,7 @@ import apscheduler.triggers.cron  # noqa: F401 - this at the first recurrence
 import asyncpg  # noqa: F401 - and this at the first connection
 
 from outspool.app.runtime import Outspool
-from outspool.settings import Settings
+from outspool.app.settings import Settings
 from support.zygote import Role
 
 

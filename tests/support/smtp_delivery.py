@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outspool.adapters.smtp import Security, SmtpAccount
+from outspool.adapters.smtp.transport import Security, SmtpAccount
 
 if TYPE_CHECKING:
-    from outspool.adapters.smtp import SmtpTransport
+    from outspool.adapters.smtp.transport import SmtpTransport
     from outspool.domain.delivery import Delivery, Verdict
     from support.smtp_sink import SmtpSink
 

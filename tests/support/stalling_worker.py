@@ -18,11 +18,11 @@ from datetime import timedelta
 from typing import Any
 
 from outspool.app.runtime import Outspool
+from outspool.app.settings import Settings
 from outspool.cli.runs import configure_logging, stop_on_signals
-from outspool.services.pace import Pace
-from outspool.settings import Settings
+from outspool.services.delivery.timings import Timings
 
-PACE = Pace(lease=timedelta(seconds=2), beat_seconds=30, poll_seconds=0.2)
+PACE = Timings(lease=timedelta(seconds=2), beat_seconds=30, poll_seconds=0.2)
 """No heartbeat comes while the test runs: on SQLite a worker stopped within one would stop everybody."""
 
 
@@ -65,7 +65,7 @@ def plant(app: Outspool, point: str) -> None:
 async def main(point: str) -> None:
     """Work until told to stop."""
     stop = stop_on_signals()
-    app = Outspool(Settings.load(), pace=PACE)
+    app = Outspool(Settings.load(), timings=PACE)
     plant(app, point)
     async with app.running(worker=True):
         await stop.wait()

@@ -7,15 +7,22 @@ from itertools import product
 import pytest
 from support.outbox_samples import OK, an_email
 
-from outspool.domain.blame import SUSPECTED, Blame, blame, hung_up, is_crowded, may_be_provoked
 from outspool.domain.delivery import Delivery, Outcome, Phase, Verdict
 from outspool.domain.email import Email, Problem, Reply
+from outspool.domain.fault import (
+    SUSPECTED,
+    Fault,
+    attribute_fault,
+    find_silent_drop,
+    is_connection_limit,
+    is_message_triggered,
+)
 from outspool.errors import AccountTrouble, TroubleKind
 
 FRESH = an_email()
 SUSPECT = an_email(problem=Problem(code=SUSPECTED, message="421"))
 RESTING = an_email(problem=Problem(code="account_trouble", message="421"))
-K, B = TroubleKind, Blame
+K, B = TroubleKind, Fault
 
 
 def trouble(kind: TroubleKind, phase: Phase, code: int | None) -> AccountTrouble:
@@ -65,22 +72,22 @@ DAYS_LIMIT = trouble(K.THROTTLED, Phase.DATA, 550)
     ],
 )
 def test_whose_fault_it_is(
-    met: AccountTrouble, email: Email, others_pass: bool, account_is_well: bool, whose: Blame
+    met: AccountTrouble, email: Email, others_pass: bool, account_is_well: bool, whose: Fault
 ) -> None:
-    assert blame(met, email, others_pass=others_pass, account_is_well=account_is_well) is whose
+    assert attribute_fault(met, email, others_pass=others_pass, account_is_well=account_is_well) is whose
 
 
 @pytest.mark.parametrize(("phase", "code"), list(product(Phase, (None, 421, 454, 535, 550))))
 def test_only_a_refusal_for_now_while_it_is_on_offer_can_be_an_emails_doing(phase: Phase, code: int | None) -> None:
     on_offer = phase in (Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.MESSAGE)
     met = trouble(K.THROTTLED, phase, code)
-    assert may_be_provoked(met) is (on_offer and code in (None, 421, 454))
-    assert is_crowded(met) is (phase in (Phase.CONNECT, Phase.LOGIN) and code in (421, 454))
+    assert is_message_triggered(met) is (on_offer and code in (None, 421, 454))
+    assert is_connection_limit(met) is (phase in (Phase.CONNECT, Phase.LOGIN) and code in (421, 454))
 
 
 def test_a_trouble_that_nobody_met_is_nobodys() -> None:
-    assert not may_be_provoked(AccountTrouble(K.NETWORK, "no"))
-    assert not is_crowded(AccountTrouble(K.NETWORK, "no"))
+    assert not is_message_triggered(AccountTrouble(K.NETWORK, "no"))
+    assert not is_connection_limit(AccountTrouble(K.NETWORK, "no"))
 
 
 SILENT = Outcome(verdict=Verdict.RETRY, why="At RCPT: the connection was lost.", phase=Phase.RCPT)
@@ -104,10 +111,10 @@ DOUBTFUL = Outcome(verdict=Verdict.IN_DOUBT, why="After the message: the connect
 def test_a_line_that_fell_silent_before_anything_was_decided_is_trouble(
     outcomes: list[Outcome], is_trouble: bool
 ) -> None:
-    found = hung_up(Delivery(outcomes={f"r{n}@example.com": outcome for n, outcome in enumerate(outcomes)}))
+    found = find_silent_drop(Delivery(outcomes={f"r{n}@example.com": outcome for n, outcome in enumerate(outcomes)}))
     assert (found is not None) is is_trouble
     if found is not None:
         assert found.kind is K.NETWORK
         assert "RCPT" in found.message
         assert found.phase is Phase.RCPT
-        assert may_be_provoked(found)
+        assert is_message_triggered(found)

@@ -19,7 +19,7 @@ from support.composing import (
     an_email,
     as_received,
     assert_wire_safe,
-    compose,
+    compose_bytes,
     mailboxes_in,
     parsed,
     text_of,
@@ -27,8 +27,8 @@ from support.composing import (
 
 from outspool.domain.email import Content, Mailbox, Priority
 from outspool.errors import InvalidAddress, InvalidArgument
-from outspool.services.composer import new_message_id
-from outspool.services.header_fields import check_names
+from outspool.message.compose import new_message_id
+from outspool.message.header_fields import check_names
 
 ATTACK = "=?utf-8?q?x=0D=0ABcc=3Aevil=40example.net?="
 
@@ -150,9 +150,9 @@ def intended_names(content: Content) -> list[str]:
 def test_what_is_parsed_is_what_was_asked(fields: dict[str, object]) -> None:
     asked = an_email(**fields)
     content = asked.content
-    raw = compose(asked)
+    raw = compose_bytes(asked)
     assert_wire_safe(raw)
-    assert compose(dataclasses.replace(asked, attempts=3, version=7)) == raw
+    assert compose_bytes(dataclasses.replace(asked, attempts=3, version=7)) == raw
     message = parsed(as_received(raw))
 
     assert [n for n in message if n != "Content-Transfer-Encoding"] == intended_names(content)
@@ -210,7 +210,7 @@ def assert_mailboxes(raw: bytes, message: EmailMessage, content: Content) -> Non
     ],
 )
 def test_a_display_name_comes_out_as_it_went_in(name: str) -> None:
-    raw = compose(an_email(to=(Mailbox(address="ann@example.com", name=name), SENDER)))
+    raw = compose_bytes(an_email(to=(Mailbox(address="ann@example.com", name=name), SENDER)))
     assert mailboxes_in(raw, "To") == [(name, "ann@example.com"), ("Me", "me@example.org")]
     modern = [(a.display_name, a.addr_spec) for a in parsed(raw)["To"].addresses]
     assert modern == [(name, "ann@example.com"), ("Me", "me@example.org")]
@@ -221,7 +221,7 @@ def test_a_display_name_comes_out_as_it_went_in(name: str) -> None:
     "name", [" leading", "trailing ", "two  spaces", "\ttab", '" "', "ünïcode " * 20 + "end", "x" * 200, '"  x" ' * 40]
 )
 def test_white_space_and_length_of_a_display_name_are_kept(name: str) -> None:
-    raw = compose(an_email(to=(Mailbox(address="ann@example.com", name=name),)))
+    raw = compose_bytes(an_email(to=(Mailbox(address="ann@example.com", name=name),)))
     assert mailboxes_in(raw, "To") == [(name, "ann@example.com")]
 
 
@@ -248,7 +248,7 @@ def test_white_space_and_length_of_a_display_name_are_kept(name: str) -> None:
     ],
 )
 def test_a_subject_comes_out_as_it_went_in(subject: str) -> None:
-    raw = compose(an_email(subject=subject))
+    raw = compose_bytes(an_email(subject=subject))
     assert_wire_safe(raw)
     assert parsed(raw)["Subject"] == subject
     old_parser = re.sub(r"\r\n(?=[ \t])", "", email.message_from_bytes(raw)["Subject"])
@@ -261,7 +261,7 @@ def test_a_subject_comes_out_as_it_went_in(subject: str) -> None:
 )
 @pytest.mark.parametrize("html", [None, "<p>x"])
 def test_a_last_line_end_is_neither_added_nor_lost(body: str, html: str | None) -> None:
-    raw = as_received(compose(an_email(body=body, html=html)))
+    raw = as_received(compose_bytes(an_email(body=body, html=html)))
     if body or not html:
         assert text_of(parsed(raw), "plain") == body
 
@@ -273,7 +273,7 @@ def test_a_last_line_end_is_neither_added_nor_lost(body: str, html: str | None) 
 @example("x" * 72 + "=y")
 @settings(max_examples=300, deadline=None)
 def test_a_body_near_the_width_of_a_line_keeps_its_end(body: str) -> None:
-    raw = as_received(compose(an_email(body=body)))
+    raw = as_received(compose_bytes(an_email(body=body)))
     assert text_of(parsed(raw), "plain") == body
     assert max(map(len, raw.split(b"\r\n"))) <= 76
 
@@ -290,49 +290,49 @@ def test_a_body_near_the_width_of_a_line_keeps_its_end(body: str) -> None:
     ],
 )
 def test_the_encoding_suits_the_text(body: str, encoding: str) -> None:
-    message = parsed(compose(an_email(body=body)))
+    message = parsed(compose_bytes(an_email(body=body)))
     assert message["Content-Transfer-Encoding"] == encoding
     assert message["Content-Type"] == 'text/plain; charset="utf-8"'
 
 
 def test_encoded_text_has_the_line_ends_of_mail() -> None:
     """A line break in a text is CRLF also before it is encoded (RFC 2046 §4.1.1)."""
-    assert parsed(compose(an_email(body="日\n本\n"))).get_payload(decode=True) == "日\r\n本\r\n".encode()
+    assert parsed(compose_bytes(an_email(body="日\n本\n"))).get_payload(decode=True) == "日\r\n本\r\n".encode()
 
 
 def test_plain_and_html_are_alternatives_and_plain_comes_first() -> None:
-    message = parsed(compose(an_email(body="Hi", html="<p>Hi</p>")))
+    message = parsed(compose_bytes(an_email(body="Hi", html="<p>Hi</p>")))
     assert message.get_content_type() == "multipart/alternative"
     assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
 
 
 def test_html_alone_gets_a_text_alternative() -> None:
-    message = parsed(compose(an_email(body=None, html='<p>See <a href="https://example.org/x">this</a></p>')))
+    message = parsed(compose_bytes(an_email(body=None, html='<p>See <a href="https://example.org/x">this</a></p>')))
     assert text_of(message, "plain") == "See [this](https://example.org/x)\n"
     assert text_of(message, "html") == '<p>See <a href="https://example.org/x">this</a></p>'
 
 
 def test_html_with_nothing_to_read_stays_alone() -> None:
-    message = parsed(compose(an_email(body=None, html='<img src="cid:x">\n')))
+    message = parsed(compose_bytes(an_email(body=None, html='<img src="cid:x">\n')))
     assert message.get_content_type() == "text/html"
     assert message.get_content() == '<img src="cid:x">\r\n'
 
 
 def test_bcc_is_in_no_header() -> None:
-    raw = compose(an_email(to=(), bcc=(Mailbox(address="hidden@example.net", name="Hidden"),)))
+    raw = compose_bytes(an_email(to=(), bcc=(Mailbox(address="hidden@example.net", name="Hidden"),)))
     assert b"hidden" not in raw.lower()
     assert b"\r\nTo: undisclosed-recipients:;\r\n" in raw
     assert parsed(raw)["To"].addresses == ()
 
 
 def test_cc_alone_needs_no_to() -> None:
-    message = parsed(compose(an_email(to=(), cc=(ANN,))))
+    message = parsed(compose_bytes(an_email(to=(), cc=(ANN,))))
     assert message["To"] is None
     assert message["Cc"] == "ann@example.com"
 
 
 def test_the_date_is_that_of_acceptance() -> None:
-    assert parsed(compose(an_email()))["Date"] == "Sun, 22 Nov 2026 09:30:15 +0000"
+    assert parsed(compose_bytes(an_email()))["Date"] == "Sun, 22 Nov 2026 09:30:15 +0000"
 
 
 @pytest.mark.parametrize(
@@ -340,18 +340,18 @@ def test_the_date_is_that_of_acceptance() -> None:
     [(Priority.HIGH, "1", "high"), (Priority.NORMAL, None, None), (Priority.LOW, "5", "low")],
 )
 def test_priority_is_told_to_mail_programs(priority: Priority, x_priority: str | None, importance: str | None) -> None:
-    message = parsed(compose(an_email(priority=priority)))
+    message = parsed(compose_bytes(an_email(priority=priority)))
     assert (message["X-Priority"], message["Importance"]) == (x_priority, importance)
 
 
 def test_a_long_url_in_a_header_of_the_callers_own_stays_whole() -> None:
     url = f"<https://example.org/{'u' * 900}>"
-    assert f"List-Unsubscribe: {url}\r\n".encode() in compose(an_email(headers={"List-Unsubscribe": url}))
+    assert f"List-Unsubscribe: {url}\r\n".encode() in compose_bytes(an_email(headers={"List-Unsubscribe": url}))
 
 
 def test_message_ids_are_folded_between_and_never_within() -> None:
     ids = tuple(f"<{i}{'x' * 240}@example.org>" for i in range(50))
-    raw = compose(an_email(references=ids, in_reply_to=f"<{'x' * 993}@y>"))
+    raw = compose_bytes(an_email(references=ids, in_reply_to=f"<{'x' * 993}@y>"))
     assert all(id_.encode() in raw for id_ in ids)
     assert_wire_safe(raw)
     assert parsed(raw)["In-Reply-To"].strip() == f"<{'x' * 993}@y>"
@@ -377,13 +377,13 @@ UNSAFE = ["\r\nBcc: evil@example.net", "\n", "\r", "\0", "\x0b", "\x1b", "\x7f",
 )
 def test_what_could_end_a_header_is_refused(place: Callable[[str], dict[str, object]], unsafe: str) -> None:
     with pytest.raises(InvalidArgument):
-        compose(an_email(**place(unsafe)))
+        compose_bytes(an_email(**place(unsafe)))
 
 
 @pytest.mark.parametrize("field", ["body", "html"])
 def test_half_a_character_in_a_body_is_refused(field: str) -> None:
     with pytest.raises(InvalidArgument, match="half a character"):
-        compose(an_email(**{field: "x\ud83d"}))
+        compose_bytes(an_email(**{field: "x\ud83d"}))
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def test_half_a_character_in_a_body_is_refused(field: str) -> None:
 )
 def test_what_is_not_one_ascii_mailbox_is_refused(address: str) -> None:
     with pytest.raises(InvalidAddress):
-        compose(an_email(to=(Mailbox(address=address, name="Ann"),)))
+        compose_bytes(an_email(to=(Mailbox(address=address, name="Ann"),)))
 
 
 @pytest.mark.parametrize(
@@ -415,7 +415,7 @@ def test_what_is_not_one_ascii_mailbox_is_refused(address: str) -> None:
 )
 def test_what_is_not_one_message_id_is_refused(message_id: str) -> None:
     with pytest.raises(InvalidArgument, match="message id looks like"):
-        compose(an_email(in_reply_to=message_id))
+        compose_bytes(an_email(in_reply_to=message_id))
 
 
 @pytest.mark.parametrize(
@@ -423,13 +423,13 @@ def test_what_is_not_one_message_id_is_refused(message_id: str) -> None:
 )
 def test_a_header_that_outspool_writes_cannot_be_given(name: str) -> None:
     with pytest.raises(InvalidArgument, match="written by outspool"):
-        compose(an_email(headers={name: "x"}))
+        compose_bytes(an_email(headers={name: "x"}))
 
 
 @pytest.mark.parametrize("name", ["", "X A", "X:A", "Bcc: x", "X-Ä", "X" * 77, "X-A "])
 def test_what_is_not_a_header_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidArgument, match="cannot be the name"):
-        compose(an_email(headers={name: "x"}))
+        compose_bytes(an_email(headers={name: "x"}))
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.blobs import chunked, digest_of, keep
-from support.composing import ID, an_email, as_received, assert_wire_safe, compose, parsed, text_of
+from support.composing import ID, an_email, as_received, assert_wire_safe, compose_bytes, parsed, text_of
 
-from outspool.adapters.local_blobs import LocalBlobs
+from outspool.adapters.blobs.local import LocalBlobs
 from outspool.domain.attachment import Attachment, safe_filename
 from outspool.domain.email import Email
 from outspool.errors import AttachmentLost, AttachmentRefused, InvalidArgument
-from outspool.services.composer import draw_up
-from outspool.services.transfer_encoding import base64_lines, base64_stream
+from outspool.message.compose import compose
+from outspool.message.transfer_encoding import base64_lines, base64_stream
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
@@ -42,7 +42,7 @@ def described(
 async def chunks_of(asked: Email, blobs: LocalBlobs, *, into: list[bytes] | None = None) -> list[bytes]:
     """Return the message as it leaves; `into` has what left before a failure."""
     left = [] if into is None else into
-    async with draw_up(asked).opened(blobs) as chunks:
+    async with compose(asked).opened(blobs) as chunks:
         async for chunk in chunks:
             left.append(chunk)
     return left
@@ -115,7 +115,7 @@ def test_a_file_arrives_with_its_bytes_its_name_and_its_type(
     assert len(parts) == len(files)
     assert text_of(message, "html" if html else "plain") == (html or body or "")
     raw = b"".join(asyncio.run(chunks_of(asked, blobs)))
-    assert draw_up(asked).size == len(raw)
+    assert compose(asked).size == len(raw)
     assert all(not part.defects for part in message.walk())
 
 
@@ -174,7 +174,7 @@ async def test_a_text_alone_stays_a_plain_text_beside_a_file(blobs: LocalBlobs) 
 )
 def test_old_and_new_programs_read_the_same_file_name(filename: str) -> None:
     """One name, written once: two could differ, and a scanner would look at another one than the person sees."""
-    message = draw_up(an_email(attachments=(described(b"x", filename, "application/pdf"),)))
+    message = compose(an_email(attachments=(described(b"x", filename, "application/pdf"),)))
     raw = b"".join(piece for piece in message.pieces if isinstance(piece, bytes))
     old = list(email.message_from_bytes(as_received(raw)).walk())[-1]
     new = list(parsed(as_received(raw)).walk())[-1]
@@ -187,26 +187,26 @@ def test_old_and_new_programs_read_the_same_file_name(filename: str) -> None:
 @pytest.mark.parametrize("unsafe", ["\r\nBcc: evil@example.net", "\n", "\0", "\x7f", "\x85", "\u2028", "\ud83d"])
 def test_a_file_name_that_could_end_a_header_is_refused(unsafe: str) -> None:
     with pytest.raises(InvalidArgument):
-        draw_up(an_email(attachments=(described(b"x", f"a{unsafe}b"),)))
+        compose(an_email(attachments=(described(b"x", f"a{unsafe}b"),)))
 
 
 @pytest.mark.parametrize("content_type", ["a/b\r\nBcc: evil@example.net", "a/b\nX: y", "a/\u00e9", "a/b\0", "a/\ud83d"])
 def test_a_type_that_could_end_a_header_is_refused(content_type: str) -> None:
     with pytest.raises(InvalidArgument):
-        draw_up(an_email(attachments=(described(b"x", "a", content_type),)))
+        compose(an_email(attachments=(described(b"x", "a", content_type),)))
 
 
 def test_a_message_with_files_is_measured_but_not_composed_without_them() -> None:
     asked = an_email(attachments=(described(bytes(25_000_000), "a.bin"),))
-    assert 34_000_000 < draw_up(asked).size < 34_300_000
+    assert 34_000_000 < compose(asked).size < 34_300_000
     with pytest.raises(ValueError, match="has to be opened"):
-        compose(asked)
+        compose_bytes(asked)
 
 
 async def test_a_message_without_files_needs_no_place_for_them(tmp_path: Path) -> None:
     asked = an_email(body="é" * 500, html="<p>x")
-    assert b"".join(await chunks_of(asked, LocalBlobs(tmp_path / "none"))) == compose(asked)
-    assert draw_up(asked).size == len(compose(asked))
+    assert b"".join(await chunks_of(asked, LocalBlobs(tmp_path / "none"))) == compose_bytes(asked)
+    assert compose(asked).size == len(compose_bytes(asked))
 
 
 async def test_a_file_that_is_gone_is_noticed_before_the_first_octet_leaves(tmp_path: Path) -> None:
@@ -252,11 +252,11 @@ def test_base64_of_a_stream_does_not_depend_on_how_it_is_cut(content: bytes, siz
 _TWENTY_AT_ONCE = """
 import asyncio, json, resource, sys
 from pathlib import Path
-from outspool.adapters.local_blobs import LocalBlobs
+from outspool.adapters.blobs.local import LocalBlobs
 from support.blobs import digest_of, keep
 from support.composing import an_email
 from outspool.domain.attachment import Attachment
-from outspool.services.composer import drawn_up
+from outspool.message.compose import drawn_up
 
 async def leave(blobs, asked):
     size = 0

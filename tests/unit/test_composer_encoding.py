@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from outspool.services.transfer_encoding import BYTES_PER_LINE, base64_lines, base64_size, encoded_text
+from outspool.message.transfer_encoding import BYTES_PER_LINE, base64_lines, base64_size, encoded_text
 
 BLOCK = 256 * BYTES_PER_LINE
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.composing import an_email, assert_wire_safe, compose, parsed
+from support.composing import an_email, assert_wire_safe, compose_bytes, parsed
 
 from outspool.errors import InvalidArgument
 
@@ -22,7 +22,7 @@ def line(raw: bytes, name: str) -> str:
 
 
 def written(**headers: str) -> bytes:
-    raw = compose(an_email(headers={name.replace("_", "-"): value for name, value in headers.items()}))
+    raw = compose_bytes(an_email(headers={name.replace("_", "-"): value for name, value in headers.items()}))
     assert_wire_safe(raw)
     return raw
 
@@ -41,14 +41,14 @@ def written(**headers: str) -> bytes:
 def test_a_reply_names_its_parent_and_a_thread_that_ends_with_it(
     parent: str | None, references: tuple[str, ...], in_reply_to: str | None, thread: list[str]
 ) -> None:
-    message = parsed(compose(an_email(in_reply_to=parent, references=references)))
+    message = parsed(compose_bytes(an_email(in_reply_to=parent, references=references)))
     assert message["In-Reply-To"] == in_reply_to
     assert (message["References"] or "").split() == thread
 
 
 def test_a_subject_that_continues_a_thread_is_left_as_it_is() -> None:
     """Gmail compares subjects without their "Re:"; which prefix a language uses is the caller's to know."""
-    assert parsed(compose(an_email(subject="AW: Offer", in_reply_to="<a@x>")))["Subject"] == "AW: Offer"
+    assert parsed(compose_bytes(an_email(subject="AW: Offer", in_reply_to="<a@x>")))["Subject"] == "AW: Offer"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ VALUE = st.lists(
 @settings(max_examples=200, deadline=None)
 def test_whatever_is_given_becomes_one_field_or_is_refused(name: str, value: str) -> None:
     try:
-        raw = compose(an_email(headers={name: value}))
+        raw = compose_bytes(an_email(headers={name: value}))
     except InvalidArgument:
         return
     assert_wire_safe(raw)

@@ -10,11 +10,11 @@ from email.utils import format_datetime
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support.composing import an_email, as_received, compose, parsed
+from support.composing import an_email, as_received, compose_bytes, parsed
 
 from outspool.domain.email import Email, Mailbox
 from outspool.errors import InvalidArgument
-from outspool.services.header_fields import check_names
+from outspool.message.header_fields import check_names
 
 WORD = st.text(st.sampled_from("abcXYZ019.,;:!?()'éßñжя日本😀-+/&%"), min_size=1, max_size=8)
 PHRASE = st.lists(WORD, min_size=1, max_size=4).map(" ".join)
@@ -79,7 +79,7 @@ def test_an_ordinary_email_says_what_the_standard_librarys_says(fields: dict[str
     asked = an_email(**fields)
     # An empty text gets an alternative here, and none there.
     assume(asked.content.body != "\n" or asked.content.html is None)
-    assert said_in(compose(asked)) == said_in(by_the_standard_library(asked))
+    assert said_in(compose_bytes(asked)) == said_in(by_the_standard_library(asked))
 
 
 LINES = st.lists(

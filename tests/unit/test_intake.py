@@ -15,20 +15,26 @@ from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Mailbox, Priority
 from outspool.domain.policy import Policy
 from outspool.errors import InvalidArgument, InvalidSchedule, NotConfigured, RecipientRefused, Refusal, TooLarge
-from outspool.services.intake import Draft, check_idempotency_key, fingerprint, read_draft, revise_content
+from outspool.services.acceptance.validation import (
+    EmailRequest,
+    check_idempotency_key,
+    fingerprint,
+    revise_content,
+    validate_request,
+)
 
 _ME = Mailbox(address="me@example.com", name="Me")
 POLICY = Policy(sender=_ME)
-SMALL = Draft(to=["a@x.com"], subject="Hello", body="Hi")
+SMALL = EmailRequest(to=["a@x.com"], subject="Hello", body="Hi")
 
 
 def _content(**changes: Any) -> Content:
-    return read_draft(replace(SMALL, **changes), POLICY)
+    return validate_request(replace(SMALL, **changes), POLICY)
 
 
 def test_a_whole_draft_is_read() -> None:
-    content = read_draft(
-        Draft(
+    content = validate_request(
+        EmailRequest(
             to=["Doe, John <j@x.com>", "k@x.com"],
             cc=["c@x.com"],
             bcc=["b@münchen.de"],
@@ -67,7 +73,7 @@ def test_a_small_draft_gets_the_configured_sender_and_the_defaults() -> None:
 
 
 def test_every_field_of_a_draft_is_a_field_of_the_content_or_of_a_template() -> None:
-    assert {f.name for f in fields(Draft)} - _OF_TEMPLATES == {f.name for f in fields(Content)}
+    assert {f.name for f in fields(EmailRequest)} - _OF_TEMPLATES == {f.name for f in fields(Content)}
 
 
 @pytest.mark.parametrize(
@@ -113,12 +119,12 @@ def test_each_mistake_gets_one_clear_sentence(changes: Mapping[str, Any], error:
 
 def test_nothing_at_all_is_refused() -> None:
     with pytest.raises(InvalidArgument):
-        read_draft(Draft(), POLICY)
+        validate_request(EmailRequest(), POLICY)
 
 
 def test_an_unconfigured_sender_is_asked_for() -> None:
     with pytest.raises(NotConfigured, match="EMAIL_FROM"):
-        read_draft(SMALL, Policy())
+        validate_request(SMALL, Policy())
 
 
 def test_an_email_may_have_no_subject_or_say_everything_in_it() -> None:
@@ -158,7 +164,7 @@ def test_the_operators_word_counts_for_every_kind_of_recipient() -> None:
     eve = ["e@evil.com"]
     for draft in (replace(SMALL, to=eve), replace(SMALL, cc=eve), replace(SMALL, bcc=eve)):
         with pytest.raises(RecipientRefused):
-            read_draft(draft, policy)
+            validate_request(draft, policy)
 
 
 def test_only_what_is_named_changes() -> None:
@@ -191,7 +197,7 @@ def test_an_unknown_change_is_refused() -> None:
 
 def test_a_new_half_counts_together_with_the_old_one() -> None:
     policy = Policy(sender=_ME, max_message_bytes=1000)
-    before = read_draft(replace(SMALL, body="x" * 600), policy)
+    before = validate_request(replace(SMALL, body="x" * 600), policy)
     with pytest.raises(TooLarge):
         revise_content(before, {"html": "y" * 600}, policy)
     assert revise_content(before, {"html": "y" * 600, "body": None}, policy).html == "y" * 600
@@ -258,7 +264,7 @@ _OTHERS: Mapping[str, Any] = {
 
 
 def test_every_field_counts_in_the_fingerprint() -> None:
-    assert _OTHERS.keys() | {"attachments"} == {f.name for f in fields(Draft)} - _OF_TEMPLATES
+    assert _OTHERS.keys() | {"attachments"} == {f.name for f in fields(EmailRequest)} - _OF_TEMPLATES
     prints = {fingerprint(_content(**{name: value})) for name, value in _OTHERS.items()}
     assert len(prints | {fingerprint(_content())}) == len(_OTHERS) + 1
 
@@ -298,7 +304,7 @@ def test_a_fingerprint_of_today_is_one_of_tomorrow() -> None:
 
 _ANY = st.text(st.characters(), max_size=20)
 _DRAFTS = st.builds(
-    Draft,
+    EmailRequest,
     to=st.lists(_ANY | st.just("a@x.com"), max_size=3),
     cc=st.lists(_ANY | st.just("Ä <a@x.com>"), max_size=2),
     sender=st.none() | _ANY,
@@ -314,9 +320,9 @@ _DRAFTS = st.builds(
 
 
 @given(_DRAFTS)
-def test_any_draft_is_read_or_refused_in_one_printable_line(draft: Draft) -> None:
+def test_any_draft_is_read_or_refused_in_one_printable_line(draft: EmailRequest) -> None:
     try:
-        content = read_draft(draft, POLICY)
+        content = validate_request(draft, POLICY)
     except Refusal as refusal:
         assert str(refusal).isprintable()
         assert len(str(refusal)) < 400

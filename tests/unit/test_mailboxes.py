@@ -13,8 +13,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from outspool.domain.address import parse_mailbox, parse_mailboxes
 from outspool.domain.email import Mailbox
-from outspool.domain.mailbox_parser import parse_mailbox, parse_mailboxes
 from outspool.errors import InvalidAddress
 
 
@@ -254,5 +254,5 @@ def test_whatever_is_accepted_is_one_plain_address(text: str) -> None:
 
 
 def test_the_validator_is_not_imported_before_the_first_address() -> None:
-    program = "import sys, outspool.services.intake; sys.exit('email_validator' in sys.modules)"
+    program = "import sys, outspool.services.acceptance.validation; sys.exit('email_validator' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from outspool.domain.address import parse_mailbox
 from outspool.domain.email import Mailbox
-from outspool.domain.mailbox_parser import parse_mailbox
 from outspool.domain.policy import Policy, parse_pattern
 from outspool.errors import InvalidArgument, MisconfiguredError, NotConfigured, RecipientRefused
 

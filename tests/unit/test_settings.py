@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from outspool.app.settings import Settings
 from outspool.errors import MisconfiguredError
-from outspool.settings import Settings
 
 
 @pytest.fixture(autouse=True)

@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from outspool.services.slots import Slots
+from outspool.services.delivery.concurrency import ConcurrencyLimiter
 
 
 class Crowd:
     """So many who want a turn; `going` are those who got one, in order."""
 
-    def __init__(self, slots: Slots, count: int) -> None:
+    def __init__(self, slots: ConcurrencyLimiter, count: int) -> None:
         self.slots = slots
         self.going: list[int] = []
         self.turns: dict[int, int | None] = {}
@@ -42,7 +42,7 @@ async def ended(crowd: Crowd) -> None:
 
 
 async def test_one_goes_first_and_each_that_is_served_makes_room_for_another() -> None:
-    slots = Slots(3, elapsed=Time())
+    slots = ConcurrencyLimiter(3, elapsed=Time())
     crowd = Crowd(slots, 10)
     assert await crowd.settle() == [0]
     slots.widen()
@@ -55,7 +55,7 @@ async def test_one_goes_first_and_each_that_is_served_makes_room_for_another() -
 
 
 async def test_turns_come_in_the_order_in_which_they_were_asked_for_and_the_canceled_are_skipped() -> None:
-    slots = Slots(1, elapsed=Time())
+    slots = ConcurrencyLimiter(1, elapsed=Time())
     crowd = Crowd(slots, 5)
     await crowd.settle()
     crowd.tasks[1].cancel()
@@ -66,7 +66,7 @@ async def test_turns_come_in_the_order_in_which_they_were_asked_for_and_the_canc
 
 
 async def test_a_turn_granted_to_whoever_was_just_canceled_goes_to_the_next() -> None:
-    slots = Slots(1, elapsed=Time())
+    slots = ConcurrencyLimiter(1, elapsed=Time())
     crowd = Crowd(slots, 3)
     await crowd.settle()
     slots.give_back(0)  # to the second, who has not run yet
@@ -76,7 +76,7 @@ async def test_a_turn_granted_to_whoever_was_just_canceled_goes_to_the_next() ->
 
 
 async def test_after_trouble_one_goes_although_others_still_hang() -> None:
-    slots = Slots(4, elapsed=Time())
+    slots = ConcurrencyLimiter(4, elapsed=Time())
     for _ in range(3):
         slots.widen()
     crowd = Crowd(slots, 8)
@@ -91,7 +91,7 @@ async def test_after_trouble_one_goes_although_others_still_hang() -> None:
 
 async def test_what_the_server_has_no_room_for_is_asked_for_again_one_by_one_after_half_an_hour() -> None:
     time = Time()
-    slots = Slots(8, elapsed=time)
+    slots = ConcurrencyLimiter(8, elapsed=time)
     slots.narrow(2)
     for _ in range(20):
         slots.widen()
@@ -106,7 +106,7 @@ async def test_what_the_server_has_no_room_for_is_asked_for_again_one_by_one_aft
 
 async def test_one_connection_too_many_is_not_tried_again_for_a_while_once_others_are_served() -> None:
     time = Time()
-    slots = Slots(4, elapsed=time)
+    slots = ConcurrencyLimiter(4, elapsed=time)
     for _ in range(3):
         slots.widen()
     crowd = Crowd(slots, 9)
@@ -125,7 +125,7 @@ async def test_one_connection_too_many_is_not_tried_again_for_a_while_once_other
 
 
 async def test_the_last_to_be_turned_away_means_that_all_are() -> None:
-    slots = Slots(3, elapsed=Time())
+    slots = ConcurrencyLimiter(3, elapsed=Time())
     for _ in range(2):
         slots.widen()
     crowd = Crowd(slots, 9)
@@ -138,7 +138,7 @@ async def test_the_last_to_be_turned_away_means_that_all_are() -> None:
 
 
 async def test_a_close_sends_everybody_home() -> None:
-    slots = Slots(1, elapsed=Time())
+    slots = ConcurrencyLimiter(1, elapsed=Time())
     crowd = Crowd(slots, 4)
     await crowd.settle()
     slots.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outspool.services.text_alternative import text_alternative
+from outspool.message.text_alternative import text_alternative
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from mcp.client import Client
 from mcp_types import TextContent, Tool
 from pydantic import BaseModel, Field
 
-from outspool.services.outbox import Outbox
-from outspool.tools.schema import input_schema
-from outspool.tools.server import INSTRUCTIONS, build_server
+from outspool.api.schema import input_schema
+from outspool.mcp.server import INSTRUCTIONS, build_server
+from outspool.services.acceptance.outbox import Outbox
 
 NO_OUTBOX = cast(Outbox, None)
 """Refused calls never touch the outbox; one that does crashes, which is a test of its own below."""

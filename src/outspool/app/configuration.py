@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 
-from outspool.adapters.smtp import Security, SmtpAccount
+from outspool.adapters.smtp.transport import Security, SmtpAccount
+from outspool.app.settings import GMAIL_HOST, Settings
+from outspool.domain.address import parse_mailbox
 from outspool.domain.cap import DAY, HOUR, Cap
 from outspool.domain.email import Mailbox
-from outspool.domain.mailbox_parser import parse_mailbox
 from outspool.domain.policy import Policy
 from outspool.domain.retry import RetryPolicy
 from outspool.errors import InvalidAddress, MisconfiguredError, NotConfigured
-from outspool.services.submission import Acceptance
-from outspool.settings import GMAIL_HOST, Settings
+from outspool.services.acceptance.submission import Acceptance
 
 _TLS_PORT = 465
 """Where TLS begins with the first byte (RFC 8314 §3.3), so that it need not be said twice."""

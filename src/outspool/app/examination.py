@@ -9,16 +9,16 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from outspool.adapters.disk_check import disk_state
-from outspool.adapters.smtp import SmtpTransport, Timeouts
-from outspool.adapters.sql_checks import SqlProbe
+from outspool.adapters.files.disk_check import disk_state
+from outspool.adapters.smtp.transport import SmtpTransport, Timeouts
+from outspool.adapters.sql.probe import SqlProbe
 from outspool.app import configuration
 from outspool.app.runtime import Outspool
-from outspool.services.configuration_checks import Setup
-from outspool.services.doctor import Doctor
-from outspool.services.findings import Finding
-from outspool.services.templates.checks import check_templates
-from outspool.settings import Settings, dotenv_files, unknown_names
+from outspool.app.settings import Settings, dotenv_files, unknown_names
+from outspool.services.doctor.configuration_checks import Setup
+from outspool.services.doctor.doctor import Doctor
+from outspool.services.doctor.findings import Finding
+from outspool.services.doctor.template_checks import check_templates
 
 _IMPATIENT = Timeouts(connect=10, command=20)
 """For a person who watches."""
@@ -40,7 +40,7 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
         log_in=None if offline or account is None else SmtpTransport(account, timeouts=_IMPATIENT).check,
         look_at_templates=partial(_templates, outspool),
         clock=outspool.clock,
-        pace=outspool.pace,
+        timings=outspool.timings,
     )
 
 

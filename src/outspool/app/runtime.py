@@ -12,39 +12,39 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from outspool.adapters.operator_files import OperatorFiles
+from outspool.adapters.files.operator_files import OperatorFiles
+from outspool.adapters.files.template_folder import SHIPPED, TemplateFolder
 from outspool.adapters.sandbox import SANDBOX_HOST, sandbox_server
-from outspool.adapters.smtp import Security, SmtpAccount, SmtpTransport
-from outspool.adapters.sql_account import SqlAccount
-from outspool.adapters.sql_attachments import SqlBlobLedger
-from outspool.adapters.sql_database import Database
-from outspool.adapters.sql_journal import SqlJournal
-from outspool.adapters.sql_queue import SqlQueue
-from outspool.adapters.sql_schema import MigratedDatabase, migrate
-from outspool.adapters.sql_series import SqlSeries
-from outspool.adapters.sql_store import SqlEmailStore
-from outspool.adapters.sql_watch import ChangeWatch
+from outspool.adapters.smtp.transport import Security, SmtpAccount, SmtpTransport
+from outspool.adapters.sql.account import SqlAccount
+from outspool.adapters.sql.attachments import SqlBlobLedger
+from outspool.adapters.sql.database import Database
+from outspool.adapters.sql.queue import SqlQueue
+from outspool.adapters.sql.schema import MigratedDatabase, migrate
+from outspool.adapters.sql.series import SqlSeries
+from outspool.adapters.sql.status_writer import StatusWriter
+from outspool.adapters.sql.store import SqlEmailStore
+from outspool.adapters.sql.watch import ChangeWatch
 from outspool.adapters.system_clock import SystemClock
-from outspool.adapters.template_folder import SHIPPED, TemplateFolder
 from outspool.adapters.ticker import Ticker
 from outspool.adapters.uuid7 import new_id
 from outspool.app import configuration, storage
+from outspool.app.settings import Settings
 from outspool.domain.retry import account_pause
 from outspool.ports.clock import Clock
 from outspool.ports.files import Files
 from outspool.ports.transport import Transport
-from outspool.services.attachments import Attachments
-from outspool.services.breaker import Breaker
-from outspool.services.delivery_agent import DeliveryAgent
-from outspool.services.dispatcher import Dispatcher, Limits
-from outspool.services.leftovers import SWEEP_SECONDS, Leftovers
-from outspool.services.occurrences import Occurrences
-from outspool.services.outbox import Outbox
-from outspool.services.outgoing import outgoing
-from outspool.services.pace import Pace
-from outspool.services.recorder import Recorder
+from outspool.services.acceptance.attachments import Attachments
+from outspool.services.acceptance.outbox import Outbox
+from outspool.services.delivery.blob_collector import SWEEP_SECONDS, BlobCollector
+from outspool.services.delivery.breaker import Breaker
+from outspool.services.delivery.delivery_agent import DeliveryAgent
+from outspool.services.delivery.dispatcher import Dispatcher, Limits
+from outspool.services.delivery.occurrences import Occurrences
+from outspool.services.delivery.outgoing import outgoing
+from outspool.services.delivery.recorder import Recorder
+from outspool.services.delivery.timings import Timings
 from outspool.services.templates.catalog import Templates
-from outspool.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -52,21 +52,21 @@ logger = logging.getLogger(__name__)
 class Outspool:
     """Everything of one process, built and not yet started: `outbox` for the faces, `running` for the runtime."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None, pace: Pace | None = None) -> None:
-        """Build it; nothing is opened. `clock` is the machine's unless given, `pace` the usual.
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, timings: Timings | None = None) -> None:
+        """Build it; nothing is opened. `clock` is the machine's unless given, `timings` the usual.
 
         Raises `MisconfiguredError` when the settings contradict themselves.
         """
         self.settings = settings
         self.smtp = None if settings.sandbox else configuration.smtp_account(settings)
         self.clock = clock or SystemClock()
-        self.pace = pace or Pace()
+        self.timings = timings or Timings()
         self.database = MigratedDatabase(settings.store_url)
         self.changes = ChangeWatch(self.database)
         self.lane = configuration.lane(settings, self.smtp)
         rate = configuration.rate(settings)
         account, quota = configuration.account_name(self.smtp), configuration.daily_quota(settings, self.smtp)
-        journal = SqlJournal(self.database, self.changes, meter=f"handed over {account}", quota=quota)
+        journal = StatusWriter(self.database, self.changes, meter=f"handed over {account}", quota=quota)
         self.store = SqlEmailStore(self.database, self.changes, journal, lane=self.lane, rate=rate)
         self.queue = SqlQueue(self.database, self.changes, journal, lane=self.lane)
         self.account = SqlAccount(self.database, self.changes, name=account)
@@ -151,9 +151,9 @@ class Outspool:
     async def _dispatching(self, transport: Transport) -> AsyncIterator[None]:
         dispatcher = self._dispatcher(transport, self.breaker())
         ticker = Ticker(dispatcher.wake, clock=self.clock)
-        ticker.every(self.pace.beat_seconds, dispatcher.keeper.pulse)
-        ticker.every(self.pace.poll_seconds, dispatcher.poll)
-        ticker.every(SWEEP_SECONDS, Leftovers(self.blobs, self.ledger, clock=self.clock).sweep)
+        ticker.every(self.timings.beat_seconds, dispatcher.keeper.pulse)
+        ticker.every(self.timings.poll_seconds, dispatcher.poll)
+        ticker.every(SWEEP_SECONDS, BlobCollector(self.blobs, self.ledger, clock=self.clock).sweep)
         async with self.changes.watch(dispatcher.wake, due_only=True):
             ticker.start()
             loop = asyncio.create_task(dispatcher.run(ticker), name="dispatcher")
@@ -162,7 +162,7 @@ class Outspool:
             finally:
                 await dispatcher.stop()
                 # It ends by itself. Canceled within a claim it would leave emails behind that nobody carries.
-                await asyncio.wait({loop}, timeout=self.pace.last_claim_seconds)
+                await asyncio.wait({loop}, timeout=self.timings.last_claim_seconds)
                 loop.cancel()
                 await asyncio.gather(loop, return_exceptions=True)
                 await dispatcher.stop()  # for what that last claim began
@@ -176,7 +176,7 @@ class Outspool:
             clock=self.clock,
             pause=partial(account_pause, random=random.random),
             credential=partial(configuration.credential, self.smtp),
-            pace=self.pace,
+            timings=self.timings,
             connections=self.settings.smtp_connections,
         )
 
@@ -185,7 +185,7 @@ class Outspool:
         retries = configuration.retry_policy(settings)
         resend = settings.on_unknown == "resend"
         agent = DeliveryAgent(
-            Recorder(self.store, pace=self.pace),
+            Recorder(self.store, timings=self.timings),
             self.queue,
             transport,
             breaker,
@@ -193,7 +193,7 @@ class Outspool:
             next_delay=partial(retries.next_delay, random=random.random),
             resend_doubtful=resend,
             clock=self.clock,
-            pace=self.pace,
+            timings=self.timings,
         )
         limits = Limits(batch=settings.batch_size, connections=settings.smtp_connections)
         name = f"{socket.gethostname()}:{os.getpid()}"
@@ -206,7 +206,7 @@ class Outspool:
             limits=limits,
             resend_doubtful=resend,
             clock=self.clock,
-            pace=self.pace,
+            timings=self.timings,
         )
 
     async def _transport(self, stack: AsyncExitStack) -> Transport:

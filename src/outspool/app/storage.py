@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from outspool.adapters.local_blobs import LocalBlobs
-from outspool.adapters.rooted_files import RootedFiles
-from outspool.adapters.s3_blobs import S3Blobs, S3Place
+from outspool.adapters.blobs.local import LocalBlobs
+from outspool.adapters.blobs.s3 import S3Blobs, S3Place
+from outspool.adapters.files.rooted_files import RootedFiles
+from outspool.app.settings import Settings
 from outspool.errors import MisconfiguredError, brief
 from outspool.ports.files import BlobStore
-from outspool.settings import Settings
 
 
 def blob_store(settings: Settings) -> BlobStore:

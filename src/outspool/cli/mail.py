@@ -9,9 +9,9 @@ import typer
 from outspool.cli.runs import AsJson, configure_logging, opened, run
 
 if TYPE_CHECKING:
-    from outspool.tools.results.email import EmailResult, StatusResult
-    from outspool.tools.results.listing import ListResult
-    from outspool.tools.results.templates import TemplatesResult
+    from outspool.api.results.email import EmailResult, StatusResult
+    from outspool.api.results.listing import ListResult
+    from outspool.api.results.templates import TemplatesResult
 
 _MOST = 100
 
@@ -57,7 +57,7 @@ def show(email_id: Id, *, as_json: AsJson = False) -> None:
     if as_json:
         printing.print_json(story)
     else:
-        printing.print_story(story)
+        printing.print_details(story)
 
 
 def cancel(email_id: Id, *, as_json: AsJson = False) -> None:
@@ -104,14 +104,14 @@ def _do(verb: str, email_id: str, *, as_json: bool) -> None:
 
 
 async def _templates() -> TemplatesResult:
-    from outspool.tools.results.templates import templates_result
+    from outspool.api.results.templates import templates_result
 
     async with opened() as outspool:
         return templates_result(await outspool.outbox.list_templates())
 
 
 async def _list(filters: dict[str, Any]) -> ListResult:
-    from outspool.tools.results.listing import list_result
+    from outspool.api.results.listing import list_result
 
     async with opened() as outspool:
         outbox = outspool.outbox
@@ -122,7 +122,7 @@ async def _list(filters: dict[str, Any]) -> ListResult:
 
 
 async def _show(email_id: str) -> StatusResult:
-    from outspool.tools.results.email import status_result
+    from outspool.api.results.email import status_result
 
     async with opened() as outspool:
         outbox = outspool.outbox
@@ -131,7 +131,7 @@ async def _show(email_id: str) -> StatusResult:
 
 
 async def _change(verb: str, email_id: str) -> EmailResult:
-    from outspool.tools.results.email import email_result
+    from outspool.api.results.email import email_result
 
     async with opened() as outspool:
         outbox = outspool.outbox

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from outspool.tools.results.base import Result
-    from outspool.tools.results.email import EmailResult, StatusResult
-    from outspool.tools.results.listing import ListResult
-    from outspool.tools.results.templates import TemplatesResult
+    from outspool.api.results.base import Result
+    from outspool.api.results.email import EmailResult, StatusResult
+    from outspool.api.results.listing import ListResult
+    from outspool.api.results.templates import TemplatesResult
 
 _WIDTH = 120
 """Columns when the output is no terminal."""
@@ -59,7 +59,7 @@ def print_templates(found: TemplatesResult) -> None:
     out.print(table)
 
 
-def print_story(email: StatusResult) -> None:
+def print_details(email: StatusResult) -> None:
     """Print everything that is known of one email."""
     out = console()
     out.print(email.summary, soft_wrap=True)
@@ -76,7 +76,7 @@ def print_story(email: StatusResult) -> None:
 
 def print_list(page: ListResult) -> None:
     """Print one page of emails, and the counts of all."""
-    from outspool.tools.results.listing import counted
+    from outspool.api.results.listing import counted
 
     out = console()
     if page.emails:

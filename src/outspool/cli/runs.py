@@ -17,7 +17,7 @@ import typer
 
 if TYPE_CHECKING:
     from outspool.app.runtime import Outspool
-    from outspool.settings import Settings
+    from outspool.app.settings import Settings
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def load_settings(*, sandbox: bool = False, by_client: bool = False) -> Settings
 
     `by_client`: an MCP client started us, in a folder of its choice, whose `.env` is therefore not ours to read.
     """
-    from outspool.settings import Settings
+    from outspool.app.settings import Settings
 
     folder = None if by_client else Path.cwd()
     return Settings.load({"OUTSPOOL_SANDBOX": True} if sandbox else None, folder=folder)
@@ -47,7 +47,7 @@ def load_settings(*, sandbox: bool = False, by_client: bool = False) -> Settings
 
 def warn_of_unknown_names() -> None:
     """Log each variable that looks like a setting and is none: a misspelt limit would silently not hold."""
-    from outspool.settings import unknown_names
+    from outspool.app.settings import unknown_names
 
     for name in unknown_names():
         logger.warning("%s is no setting of outspool, so it does nothing; `outspool doctor` says more.", name)

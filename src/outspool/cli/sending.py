@@ -14,9 +14,9 @@ from outspool.cli.runs import AsJson, Sandbox, configure_logging, opened, run
 from outspool.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from outspool.api.results.email import EmailResult
     from outspool.domain.schedule import When
-    from outspool.services.intake import Draft
-    from outspool.tools.results.email import EmailResult
+    from outspool.services.acceptance.validation import EmailRequest
 
 _LONGEST_WAIT = 600
 _NOT_SERVED = 3
@@ -65,11 +65,11 @@ def send(
     served.
     """
     from outspool.domain.schedule import When
-    from outspool.services.attachment_drafts import AttachmentDraft
-    from outspool.services.intake import Draft
+    from outspool.services.acceptance.attachment_requests import AttachmentRequest
+    from outspool.services.acceptance.validation import EmailRequest
 
     configure_logging(working=False)
-    draft = Draft(
+    draft = EmailRequest(
         to=to or (),
         cc=cc or (),
         bcc=bcc or (),
@@ -79,7 +79,7 @@ def send(
         html=_text("html", html, html_file),
         template=template,
         variables=_object(variables),
-        attachments=[AttachmentDraft(path=str(file), filename=file.name) for file in attach or ()],
+        attachments=[AttachmentRequest(path=str(file), filename=file.name) for file in attach or ()],
         tags=tags or (),
     )
     when = When(scheduled_at=at, timezone=timezone, delay=delay, recurrence=recurrence, until=until, count=count)
@@ -91,9 +91,9 @@ def send(
         raise typer.Exit(_NOT_SERVED)
 
 
-async def _send(draft: Draft, when: When | None, key: str | None, *, wait: float, sandbox: bool) -> EmailResult:
+async def _send(draft: EmailRequest, when: When | None, key: str | None, *, wait: float, sandbox: bool) -> EmailResult:
+    from outspool.api.results.email import email_result
     from outspool.domain.status import UNSETTLED
-    from outspool.tools.results.email import email_result
 
     async with opened(sandbox=sandbox) as outspool:
         email = await outspool.operators_outbox().accept(draft, when=when, idempotency_key=key)

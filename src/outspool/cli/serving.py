@@ -19,7 +19,7 @@ from outspool.cli.runs import (
 )
 
 if TYPE_CHECKING:
-    from outspool.settings import Settings
+    from outspool.app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> N
     from outspool.app.runtime import Outspool
     from outspool.http.asgi import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, build_app
     from outspool.http.serve import serve as serve_http
-    from outspool.tools.server import build_server
+    from outspool.mcp.server import build_server
 
     outspool = Outspool(settings)
     app = build_app(

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from outspool.cli.runs import spare_what_is_loaded, stop_on_signals
 from outspool.errors import OutspoolError
-from outspool.tools.server import build_server
+from outspool.mcp.server import build_server
 
 if TYPE_CHECKING:
-    from outspool.services.outbox import Outbox
-    from outspool.settings import Settings
+    from outspool.app.settings import Settings
+    from outspool.services.acceptance.outbox import Outbox
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from outspool.cli.runs import configure_logging, load_settings, run
 from outspool.errors import OutspoolError
 
 if TYPE_CHECKING:
-    from outspool.services.findings import Finding
+    from outspool.services.doctor.findings import Finding
 
 
 def register(cli: typer.Typer) -> None:
@@ -47,7 +47,7 @@ def migrate() -> None:
 
 async def _examine(*, offline: bool) -> bool:
     """Print each finding as it comes; True when none is a failure."""
-    from outspool.services.findings import Level, fail
+    from outspool.services.doctor.findings import Level, fail
 
     try:
         from outspool.app.examination import doctor_for

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from outspool.domain.address import parse_mailbox
 from outspool.domain.email import Mailbox
-from outspool.domain.mailbox_parser import parse_mailbox
 from outspool.errors import (
     InvalidAddress,
     InvalidArgument,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from outspool.domain.blame import SUSPECTED, is_suspected, may_be_provoked
 from outspool.domain.delivery import Delivery, Outcome, Verdict
 from outspool.domain.email import Email, Problem, Recipient
+from outspool.domain.fault import SUSPECTED, is_message_triggered, is_suspected
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.errors import AccountTrouble, BlobsUnavailable, QuotaReached
@@ -81,9 +81,9 @@ def account_resting(
     """Return the deferral of an email whose account is in trouble: no attempt is burnt, its turn is kept.
 
     Whoever found it comes again at `due_at`, behind the others: should it be the cause, they get past it. If it may
-    be, that is kept on record (`outspool.domain.blame`).
+    be, that is kept on record (`outspool.domain.fault`).
     """
-    suspected = is_suspected(email) or (due_at is not None and may_be_provoked(trouble))
+    suspected = is_suspected(email) or (due_at is not None and is_message_triggered(trouble))
     problem = Problem(code=SUSPECTED if suspected else trouble.code, message=trouble.message, hint=trouble.hint)
     return Transition.deferred(
         at=now, recipients=email.recipients, attempts=email.attempts, due_at=due_at or email.due_at, problem=problem

@@ -21,7 +21,7 @@ class SchemaState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vitals:
+class DatabaseHealth:
     """How a database answers: after `seconds` (None: there is none yet), with its `clock` (UTC; None: it has none)."""
 
     schema: SchemaState
@@ -61,7 +61,7 @@ class DatabaseProbe(Protocol):
         """What and where it is, for a person; no secret in it."""
         ...
 
-    async def vitals(self) -> Vitals:
+    async def health(self) -> DatabaseHealth:
         """Return how it answers, be it empty, old or new."""
         ...
 

@@ -33,7 +33,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSighting:
+class WorkerHeartbeat:
     """A dispatcher that reported itself: who it is and when it was last alive (UTC).
 
     `skew` is how far its clock was ahead of the database's, None where both are one.
@@ -91,6 +91,6 @@ class Queue(Protocol):
         """Return the earliest due time later than `after` of an email that could be claimed then, or None."""
         ...
 
-    async def workers(self, *, since: datetime) -> Sequence[WorkerSighting]:
+    async def workers(self, *, since: datetime) -> Sequence[WorkerHeartbeat]:
         """Return the dispatchers seen alive since then."""
         ...

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from outspool.errors import InvalidArgument, TemplateError, brief
 from outspool.ports.files import TemplateSource
-from outspool.services.intake import Draft
+from outspool.services.acceptance.validation import EmailRequest
 from outspool.services.templates.files import TemplateFiles, TemplateShelf
 from outspool.services.templates.style_inlining import STACK_BYTES, inlined
 
@@ -56,7 +56,7 @@ class Templates:
         """Return the card of one template, and the text of its files by their names."""
         return await self._in_thread(lambda: (self._read_card(self._shelf.template(name)), self._shelf.sources(name)))
 
-    async def written(self, draft: Draft) -> Draft:
+    async def written(self, draft: EmailRequest) -> EmailRequest:
         """Return `draft` with the subject, text and HTML of the template it names; one that names none as it is.
 
         A subject in the draft stays. Raises `InvalidArgument` for a template beside a body, and for variables
@@ -91,7 +91,7 @@ class Templates:
             defaults={**dict.fromkeys(sorted(names.optional)), **files.front.defaults},
         )
 
-    def _fill(self, name: str, draft: Draft) -> Draft:
+    def _fill(self, name: str, draft: EmailRequest) -> EmailRequest:
         from outspool.services.templates.rendering import Rendering
 
         files = self._shelf.template(name)

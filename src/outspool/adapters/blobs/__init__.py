@@ -1,0 +1,1 @@
+"""Where attachments are kept: a folder of this machine, or an S3 bucket."""

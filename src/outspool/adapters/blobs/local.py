@@ -1,0 +1,183 @@
+"""Attachments in a folder of this machine: one file per content, named by its SHA-256.
+
+::
+
+    FOLDER/incoming/tmp…         being written
+    FOLDER/ab/cd/abcd…           complete, on the disk, never changed again
+
+Nothing that a caller wrote is part of a path. A file is written aside, flushed, and renamed into its place, so that
+what stands there is whole whatever dies meanwhile. Only this user may read it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from outspool.adapters.blobs.integrity import (
+    CHUNK,
+    changed,
+    checked_digest,
+    damaged,
+    elsewhere,
+    gone,
+    in_thread,
+    verified,
+)
+from outspool.errors import BlobsUnavailable
+
+_ABANDONED_SECONDS = 24 * 3600
+"""After this long a file being written is one that a dead process left behind."""
+_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+T = TypeVar("T")
+
+
+class LocalBlobs:
+    """`outspool.ports.files.BlobStore` in `folder`, which is made when the first file comes."""
+
+    def __init__(self, folder: Path, *, is_shared: bool = False) -> None:
+        """Touch nothing yet. `is_shared`: other machines send the same emails, and have files of their own."""
+        self._folder = folder
+        self._is_shared = is_shared
+        self._incoming = folder / "incoming"
+
+    def __str__(self) -> str:
+        """Return where it is, for a person."""
+        return f"{self._folder}, on this machine alone" if self._is_shared else str(self._folder)
+
+    async def put(self, digest: str, size: int, chunks: AsyncIterable[bytes]) -> None:
+        """Commit a file; see `BlobStore.put`."""
+        place = self._place(digest)
+        if await self.size(digest) == size:
+            return
+        descriptor, draft = await self._in_thread(self._draft)
+        try:
+            try:
+                async for chunk in verified(chunks, digest, size, changed()):
+                    await self._in_thread(_write, descriptor, chunk)
+                await self._in_thread(os.fsync, descriptor)
+            finally:
+                os.close(descriptor)
+            await self._in_thread(_publish, draft, place, self._folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
+
+    @asynccontextmanager
+    async def open(self, digest: str, size: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Return the bytes in chunks; see `BlobStore.open`."""
+        place = self._place(digest)
+        try:
+            descriptor = await self._in_thread(os.open, place, _READ)
+        except FileNotFoundError:
+            raise (elsewhere() if self._is_shared else gone()) from None
+        try:
+            if os.fstat(descriptor).st_size != size:
+                raise damaged()
+            yield verified(self._chunks(descriptor), digest, size, damaged())
+        finally:
+            os.close(descriptor)
+
+    async def size(self, digest: str) -> int | None:
+        """Return how large the file is; see `BlobStore.size`."""
+        try:
+            return (await self._in_thread(os.lstat, self._place(digest))).st_size
+        except FileNotFoundError:
+            return None
+
+    async def delete(self, digest: str) -> None:
+        """Remove the file; see `BlobStore.delete`."""
+        with contextlib.suppress(FileNotFoundError):
+            await self._in_thread(os.unlink, self._place(digest))
+
+    async def check(self) -> None:
+        """Write, read and remove a file; see `BlobStore.check`."""
+        await self._in_thread(self._try_out)
+
+    async def close(self) -> None:
+        """Nothing is open between calls."""
+
+    def _place(self, digest: str) -> Path:
+        name = checked_digest(digest)
+        return self._folder / name[:2] / name[2:4] / name
+
+    def _draft(self) -> tuple[int, Path]:
+        """Open a new file nobody else can read, on the same disk as its later place."""
+        if not self._incoming.is_dir():
+            self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._folder.chmod(0o700)
+        self._sweep()
+        descriptor, name = tempfile.mkstemp(dir=self._incoming)
+        return descriptor, Path(name)
+
+    def _sweep(self) -> None:
+        """Remove what dead processes were writing."""
+        for draft in self._incoming.iterdir():
+            with contextlib.suppress(OSError):
+                if time.time() - draft.stat().st_mtime > _ABANDONED_SECONDS:
+                    draft.unlink()
+
+    def _try_out(self) -> None:
+        descriptor, draft = self._draft()
+        try:
+            _write(descriptor, b"outspool")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+            draft.unlink()
+
+    async def _chunks(self, descriptor: int) -> AsyncIterator[bytes]:
+        while chunk := await self._in_thread(os.read, descriptor, CHUNK):
+            yield chunk
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        with _as_unavailable(self._folder):
+            return await in_thread(work, *arguments)
+
+
+@contextmanager
+def _as_unavailable(folder: Path) -> Iterator[None]:
+    """Turn what the disk says into our own words; only that a file is not there is left as it is."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        why = (error.strerror or type(error).__name__).lower()
+        raise BlobsUnavailable(
+            f"Attachments cannot be kept in {folder}: {why}.", "The operator must mend that; then try again."
+        ) from None
+
+
+def _write(descriptor: int, chunk: bytes) -> None:
+    left = memoryview(chunk)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _publish(draft: Path, place: Path, top: Path) -> None:
+    """Move a complete file into its place, and see to it that the disk knows the place."""
+    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft.replace(place)
+    for folder in place.parents:
+        _flush_folder(folder)
+        if folder == top.parent:
+            break
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened there, nor need it be
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

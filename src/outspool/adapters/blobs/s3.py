@@ -1,0 +1,261 @@
+"""Attachments in a bucket of S3, or of anything that speaks its language.
+
+An object's key is a fixed prefix and the digest, so nothing that a caller wrote is part of it, and one content is
+stored once. Every upload carries SHA-256 checksums that the server holds the bytes against. A file is brought to this
+machine whole, and checked, before anything is made of it: an outage then never strikes in the middle of a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from base64 import b64encode
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+from outspool.adapters.blobs.integrity import CHUNK, changed, checked_digest, damaged, gone, in_thread, verified
+from outspool.adapters.blobs.s3_errors import as_unavailable, is_absent, malformed
+
+Client = Any
+"""aiobotocore makes its classes while it runs; they have no types."""
+
+PREFIX = "outspool/attachments/"
+"""Where in the bucket everything is; the rest of a key is a digest."""
+
+_CHECK_KEY = "outspool/check"
+_PART = 5 * 2**20
+"""Bytes of each part of a large upload, and most of a single one: the least that S3 takes for a part."""
+_AT_ONCE = 4
+"""Uploads and downloads under way; more would cost memory and gain little."""
+_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 3, 10, 2
+"""Short: a caller waits. An email that is due is tried again for days."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Place:
+    """A bucket and how to get at it.
+
+    Without keys those are used that the machine has (an instance's role, ``~/.aws``); without an `endpoint_url`
+    Amazon's.
+    """
+
+    bucket: str
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    region: str | None = None
+    endpoint_url: str | None = None
+
+    def __str__(self) -> str:
+        """Return the bucket, and whose it is, for a person."""
+        return f"bucket {self.bucket} at {self.endpoint_url or 'Amazon S3'}"
+
+
+class S3Blobs:
+    """`outspool.ports.files.BlobStore` in a bucket. Belongs to one event loop; `close` it."""
+
+    def __init__(self, place: S3Place, *, scratch: Path) -> None:
+        """Connect to nothing yet. In `scratch`, a folder, files are kept for as long as they are read."""
+        self._place = place
+        self._scratch = scratch
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._opening = asyncio.Lock()
+        self._stack = AsyncExitStack()
+        self._client: Client | None = None
+
+    def __str__(self) -> str:
+        """Return where it is, for a person."""
+        return f"the {self._place}"
+
+    async def put(self, digest: str, size: int, chunks: AsyncIterable[bytes]) -> None:
+        """Commit a file; see `BlobStore.put`."""
+        key = _key(digest)
+        async with self._slots:
+            with as_unavailable(self._place.bucket):
+                client = await self._connected()
+                if await self._is_there(client, key, size):
+                    return
+                parts = _parts(verified(chunks, digest, size, changed()))
+                if size <= _PART:
+                    body = b"".join([part async for part in parts])
+                    await client.put_object(Bucket=self._place.bucket, Key=key, **_body(body))
+                else:
+                    await self._upload(client, key, parts)
+
+    @asynccontextmanager
+    async def open(self, digest: str, size: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Return the bytes in chunks; see `BlobStore.open`."""
+        key = _key(digest)
+        with as_unavailable(self._place.bucket):
+            spool = await in_thread(self._spool)
+        try:
+            async with self._slots:
+                with as_unavailable(self._place.bucket):
+                    body = self._download(await self._connected(), key, size)
+                    async for chunk in verified(body, digest, size, damaged()):
+                        await in_thread(spool.write, chunk)
+                    await in_thread(spool.seek, 0)
+            yield _read(spool)
+        finally:
+            spool.close()
+
+    async def size(self, digest: str) -> int | None:
+        """Return how large the file is; see `BlobStore.size`."""
+        key = _key(digest)
+        with as_unavailable(self._place.bucket):
+            client = await self._connected()
+            try:
+                found = await client.head_object(Bucket=self._place.bucket, Key=key)
+            except client.exceptions.ClientError as error:
+                if is_absent(error):
+                    return None
+                raise
+            length: int = found["ContentLength"]
+            return length
+
+    async def delete(self, digest: str) -> None:
+        """Remove the file; see `BlobStore.delete`."""
+        key = _key(digest)
+        with as_unavailable(self._place.bucket):
+            client = await self._connected()
+            await client.delete_object(Bucket=self._place.bucket, Key=key)
+
+    async def check(self) -> None:
+        """Write, read and remove an object; see `BlobStore.check`."""
+        bucket = self._place.bucket
+        with as_unavailable(bucket):
+            client = await self._connected()
+            await client.put_object(Bucket=bucket, Key=_CHECK_KEY, **_body(b"outspool"))
+            found = await client.get_object(Bucket=bucket, Key=_CHECK_KEY)
+            body = found["Body"]
+            async with body:
+                await body.read()
+            await client.delete_object(Bucket=bucket, Key=_CHECK_KEY)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._client = None
+        await self._stack.aclose()
+
+    async def _connected(self) -> Client:
+        async with self._opening:
+            if self._client is None:
+                try:
+                    client = await self._stack.enter_async_context(await in_thread(self._new_client))
+                except ValueError:
+                    raise malformed(self._place.bucket) from None
+                if self._place.endpoint_url:
+                    client.meta.events.register_last("before-parameter-build.s3", _stay)
+                self._client = client
+            return self._client
+
+    def _new_client(self) -> Any:
+        """Prepare a client; this takes a third of a second, most of it reading descriptions of S3 from the disk."""
+        import aioboto3
+        from aiobotocore.config import AioConfig
+
+        from outspool.adapters.blobs.s3_session import SteadySession
+
+        session = aioboto3.Session(
+            aws_access_key_id=self._place.access_key_id,
+            aws_secret_access_key=self._place.secret_access_key,
+            region_name=self._place.region or "us-east-1",
+        )
+        # What most servers other than Amazon's do not know is left out; our own digests hold everything together.
+        config = AioConfig(
+            http_session_cls=SteadySession,
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if self._place.endpoint_url else "auto"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        return session.client("s3", endpoint_url=self._place.endpoint_url, config=config)
+
+    async def _is_there(self, client: Client, key: str, size: int) -> bool:
+        """Return whether the object is known to be there; if not even that can be seen, the upload will say why."""
+        try:
+            found = await client.head_object(Bucket=self._place.bucket, Key=key)
+        except client.exceptions.ClientError:
+            return False
+        return bool(found["ContentLength"] == size)
+
+    async def _upload(self, client: Client, key: str, parts: AsyncIterable[bytes]) -> None:
+        """Store a large object part by part: it is there when all are, and not before."""
+        where = {"Bucket": self._place.bucket, "Key": key}
+        begun = await client.create_multipart_upload(**where, ChecksumAlgorithm="SHA256")
+        upload = where | {"UploadId": begun["UploadId"]}
+        done: list[dict[str, Any]] = []
+        try:
+            async for body in parts:
+                number, sent = len(done) + 1, _body(body)
+                part = await client.upload_part(**upload, PartNumber=number, **sent)
+                checksum = sent["ChecksumSHA256"]
+                done.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumSHA256": checksum})
+            await client.complete_multipart_upload(**upload, MultipartUpload={"Parts": done})
+        except BaseException:
+            with contextlib.suppress(Exception):
+                await asyncio.shield(client.abort_multipart_upload(**upload))
+            raise
+
+    async def _download(self, client: Client, key: str, size: int) -> AsyncIterator[bytes]:
+        try:
+            found = await client.get_object(Bucket=self._place.bucket, Key=key)
+        except client.exceptions.NoSuchKey:
+            raise gone() from None
+        body = found["Body"]
+        async with body:
+            if found["ContentLength"] != size:
+                raise damaged()
+            while chunk := await body.read(CHUNK):
+                yield chunk
+
+    def _spool(self) -> IO[bytes]:
+        """Open a file without a name: whatever happens, nothing is left of it."""
+        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return tempfile.TemporaryFile(dir=self._scratch)
+
+
+def _stay(context: dict[str, Any], **_: object) -> None:
+    """Tell botocore that it has followed a redirection already.
+
+    It asks the one place there is for the region of the bucket; where that redirects too, it asks again without end.
+    """
+    context.get("s3_redirect", {})["redirected"] = True
+
+
+def _key(digest: str) -> str:
+    return PREFIX + checked_digest(digest)
+
+
+def _body(content: bytes) -> dict[str, Any]:
+    """Return what is sent, and the checksum that the server holds it against."""
+    # A file is sent piece by piece; bytes would be copied whole into the socket's buffer.
+    return {"Body": BytesIO(content), "ChecksumSHA256": b64encode(sha256(content).digest()).decode()}
+
+
+async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Gather `chunks` into parts as S3 wants them: all but the last of one size."""
+    gathered: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        gathered.append(chunk)
+        size += len(chunk)
+        while size >= _PART:
+            joined = b"".join(gathered)
+            gathered, size = [joined[_PART:]], size - _PART
+            yield joined[:_PART]
+    if size:
+        yield b"".join(gathered)
+
+
+async def _read(spool: IO[bytes]) -> AsyncIterator[bytes]:
+    while chunk := await in_thread(spool.read, CHUNK):
+        yield chunk

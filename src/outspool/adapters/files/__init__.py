@@ -1,0 +1,1 @@
+"""Files of this machine: attachments by path, templates, and the check of the disk."""

@@ -1,0 +1,27 @@
+"""Files that whoever types a command names: any that they may read, wherever it is and links lead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from outspool.adapters.blobs.integrity import in_thread
+from outspool.adapters.files.rooted_files import RootedFiles
+from outspool.ports.files import SourceFile
+
+
+class OperatorFiles:
+    """`outspool.ports.files.Files` of the whole machine, for a person and no model; no hidden files either."""
+
+    @asynccontextmanager
+    async def open(self, path: str) -> AsyncIterator[SourceFile]:
+        """Yield the file, open; see `Files.open`."""
+        place = await in_thread(_place, path)
+        async with RootedFiles([place.parent]).open(str(place)) as source:
+            yield source
+
+
+def _place(path: str) -> Path:
+    return Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111 - Path's raises for a user without a home

@@ -1,0 +1,194 @@
+"""Files of this machine that may be sent: those below the operator's folders, and no others.
+
+A path is a stranger's word, and what it names can change between two looks. So it is resolved first, every symbolic
+link in it; what comes out must lie below a folder that is allowed. From that folder it is opened step by step, no link
+followed any more: whatever is put in its place meanwhile, what was opened lies below. All that is read after that is
+read from the one open descriptor.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from outspool.adapters.blobs.integrity import CHUNK, changed, in_thread
+from outspool.errors import AttachmentRefused, brief
+from outspool.ports.files import SourceFile
+
+_LONGEST_PATH = 4096
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""A scheme has two letters at least; one is a drive of Windows."""
+_CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
+_FOLLOW_NOTHING = getattr(os, "O_NOFOLLOW", 0) | _CLOSE_ON_EXEC
+_OPEN_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _FOLLOW_NOTHING
+# Neither a pipe that nobody writes to nor a terminal may hold us up.
+_OPEN_FILE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | _FOLLOW_NOTHING
+_OPEN_FILE |= getattr(os, "O_BINARY", 0)
+
+
+class RootedFiles:
+    """`outspool.ports.files.Files` below `roots`; what lies in `private`, our own folder, stays there."""
+
+    def __init__(self, roots: Sequence[Path], *, private: Path | None = None) -> None:
+        """Take absolute folders; they need not exist yet, and may be links."""
+        self._roots = tuple(roots)
+        self._private = private
+
+    @asynccontextmanager
+    async def open(self, path: str) -> AsyncIterator[SourceFile]:
+        """Yield the file, open; see `Files.open`."""
+        descriptor = await in_thread(self._opened, path)
+        try:
+            yield _Descriptor(descriptor, name=re.split(r"[/\\]" if os.name == "nt" else "/", path)[-1])
+        finally:
+            os.close(descriptor)
+
+    def _opened(self, path: str) -> int:
+        _check_words(path)
+        if not self._roots:
+            raise AttachmentRefused(
+                "This server sends no files by path.",
+                "Give `text` or `content`; or the operator sets EMAIL_ATTACHMENT_ROOTS, or stores the file with "
+                "`outspool attach`, and you give its `blob`.",
+            )
+        try:
+            root, steps = self._resolved(path)
+            return _walk(root, steps, path)
+        except OSError as error:
+            raise _unreadable(path, error) from None
+
+    def _resolved(self, path: str) -> tuple[str, tuple[str, ...]]:
+        """Return the allowed folder that `path` really lies in, and the steps from there; no link is left in either."""
+        roots = {str(root): os.path.realpath(root) for root in self._roots}
+        for candidate in self._candidates(path, roots):
+            try:
+                real = os.path.realpath(candidate, strict=True)
+            except FileNotFoundError:
+                continue
+            for root in roots.values():
+                if _is_below(real, root):
+                    steps = Path(real).relative_to(root).parts
+                    self._check_privacy(real, root, steps, path)
+                    return root, steps
+            raise self._outside(path)
+        raise AttachmentRefused(f"There is no file {_named(path)}.", "Check the path, or give `text` or `content`.")
+
+    def _candidates(self, path: str, roots: dict[str, str]) -> Iterator[str]:
+        """Yield where `path` may be; of what lies outside not even the existence is looked at."""
+        if not Path(path).is_absolute():
+            yield from (f"{root}{os.sep}{path}" for root in roots.values())
+        elif any(_is_below(path, root) for pair in roots.items() for root in pair):
+            yield path
+        else:
+            raise self._outside(path)
+
+    def _check_privacy(self, real: str, root: str, steps: Sequence[str], path: str) -> None:
+        """Refuse hidden files, which hold keys and passwords, and our own, unless the operator names their folder."""
+        private = os.path.realpath(self._private) if self._private else None
+        is_ours = private is not None and _is_below(real, private) and not _is_below(root, private)
+        if is_ours or any(step.startswith(".") for step in steps):
+            raise AttachmentRefused(
+                f"{_named(path)} is a hidden file, or outspool's own.", "Copy what shall be sent to another name."
+            )
+
+    def _outside(self, path: str) -> AttachmentRefused:
+        allowed = ", ".join(str(root) for root in self._roots)
+        return AttachmentRefused(
+            f"{_named(path)} is not in a folder that files may be sent from.", f"Those are: {allowed}."
+        )
+
+
+class _Descriptor:
+    """`outspool.ports.files.SourceFile` over an open descriptor of a regular file."""
+
+    def __init__(self, descriptor: int, *, name: str) -> None:
+        self._descriptor = descriptor
+        self.name = name
+        self.size = os.fstat(descriptor).st_size
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the bytes from the beginning; see `SourceFile.chunks`."""
+        position = 0
+        while chunk := await in_thread(self._read, position):
+            position += len(chunk)
+            if position > self.size:
+                break
+            yield chunk
+        # Of a file that somebody writes to, and of those of /proc, more or less comes than was announced.
+        if position != self.size:
+            raise changed()
+
+    def _read(self, position: int) -> bytes:
+        try:
+            if hasattr(os, "pread"):
+                return os.pread(self._descriptor, CHUNK, position)
+            os.lseek(self._descriptor, position, os.SEEK_SET)
+            return os.read(self._descriptor, CHUNK)
+        except OSError as error:
+            raise _unreadable(self.name, error) from None
+
+
+def _check_words(path: str) -> None:
+    """Refuse what is no path, or is more than one, before anything is looked at."""
+    if len(path) > _LONGEST_PATH:
+        raise AttachmentRefused(f"path is {len(path):,} characters long.", "Give the path of one file.")
+    if not path or any(unicodedata.category(char) in {"Cc", "Cs"} for char in path):
+        raise AttachmentRefused(f"path {brief(path)} is no path.", "Give the path of one file.")
+    if path.startswith("~"):
+        raise AttachmentRefused(
+            f"{_named(path)} begins with ~, which stands for nothing here.", "Write the whole path."
+        )
+    if _URL.match(path):
+        raise AttachmentRefused(f"{_named(path)} is a URL.", "Give the path of a file; nothing is fetched.")
+    if ".." in re.split(r"[/\\]", path):
+        raise AttachmentRefused(f"{_named(path)} goes up with two dots.", "Write the whole path without them.")
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _walk(root: str, steps: Sequence[str], path: str) -> int:
+    """Open the regular file that `steps` lead to from `root`, following no link on the way; return the descriptor."""
+    if os.open not in os.supports_dir_fd:
+        return _regular(os.open(os.path.join(root, *steps), _OPEN_FILE), path)  # noqa: PTH118
+    folder = os.open(root, _OPEN_FOLDER)
+    try:
+        for step in steps[:-1]:
+            inner = os.open(step, _OPEN_FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        # Even to open a device can do something; this look is a courtesy, the one after opening counts.
+        if not stat.S_ISREG(os.stat(steps[-1], dir_fd=folder, follow_symlinks=False).st_mode):
+            raise _irregular(path)
+        return _regular(os.open(steps[-1], _OPEN_FILE, dir_fd=folder), path)
+    finally:
+        os.close(folder)
+
+
+def _regular(descriptor: int, path: str) -> int:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _irregular(path)
+    return descriptor
+
+
+def _irregular(path: str) -> AttachmentRefused:
+    return AttachmentRefused(f"{_named(path)} is not a regular file.", "Folders, pipes and devices cannot be sent.")
+
+
+def _unreadable(path: str, error: OSError) -> AttachmentRefused:
+    if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENOENT):
+        return AttachmentRefused(f"{_named(path)} is not there, or changed as it was opened.", "Check the path.")
+    why = (error.strerror or type(error).__name__).lower()
+    return AttachmentRefused(f"{_named(path)} cannot be read: {why}.", "The operator may give outspool access to it.")
+
+
+def _named(path: str) -> str:
+    return f"path {brief(path, 120)}"

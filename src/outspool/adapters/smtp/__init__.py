@@ -1,0 +1,1 @@
+"""Delivery over SMTP, through aiosmtplib."""

@@ -1,0 +1,242 @@
+"""One connection to an SMTP server: opened, secured and logged in, then driven command by command.
+
+Every reply comes back as it is, and every silence as `Silence`, so that the caller always knows which command it
+belongs to: aiosmtplib's own `send` raises the same exception whether the line dropped after MAIL or after the
+final dot, which is the difference between "retry" and "in doubt" (RFC 1047).
+
+This module loads aiosmtplib, so it is imported when the first connection is opened, not at start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from typing import TYPE_CHECKING, cast
+
+import aiosmtplib
+
+from outspool.adapters.smtp.account import Security
+from outspool.adapters.smtp.errors import Silence, no_login, no_starttls, refused, unreachable
+from outspool.adapters.smtp.stream import pour
+from outspool.domain.delivery import Phase, parse_reply
+
+if TYPE_CHECKING:
+    import ssl
+
+    from aiosmtplib.response import SMTPResponse
+
+    from outspool.adapters.smtp.account import SmtpAccount, Timeouts
+    from outspool.domain.email import Reply
+    from outspool.errors import AccountTrouble
+    from outspool.ports.transport import Stream
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9-]{1,63})*")
+_SLOWEST_LINE = 16 * 1024
+"""Bytes per second a large message is given time for, beside the wait for its reply."""
+_QUIT_PATIENCE = 2.0
+_NO_SUCH_MECHANISM = 504
+_CLOSING = 421
+_CODES = range(200, 600)
+_NEGATIVE_CODES = range(400, 600)
+_NONSENSE = "the server answered with something that is no SMTP reply"
+
+
+class Connection:
+    """An open SMTP connection, logged in. Not safe for two transactions at once."""
+
+    def __init__(self, smtp: aiosmtplib.SMTP, timeouts: Timeouts) -> None:
+        """Wrap an SMTP session that has been opened; see `open_connection`."""
+        self._smtp = smtp
+        self._timeouts = timeouts
+        self.messages = 0
+        """How many transactions this connection has begun."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no close has been noticed yet."""
+        return self._smtp.is_connected
+
+    def offers(self, extension: str) -> bool:
+        """Return whether the server announced this ESMTP extension."""
+        return self._smtp.supports_extension(extension)
+
+    async def command(self, *words: bytes) -> Reply:
+        """Send one command and return its reply; raise `Silence` when none comes, with the connection closed."""
+        try:
+            code, text = await self._smtp.execute_command(*words)
+        except (aiosmtplib.SMTPException, OSError) as failure:
+            raise self._silence(failure, self._timeouts.command) from failure
+        return self._reply(code, text)
+
+    async def message(self, payload: bytes) -> Reply | None:
+        """Send a message, stuffed and ended by its final dot; return the reply.
+
+        None: the line was found dead before the first byte, so nothing was sent. Raises `Silence` when it dropped or
+        fell silent after that: the server may have the message.
+        """
+        protocol = self._smtp.protocol
+        if protocol is None or not protocol.is_connected:
+            return None
+        patience = self._timeouts.message + len(payload) / _SLOWEST_LINE
+        try:
+            # No await between the two: a reply cannot arrive before somebody waits for it.
+            protocol.write(payload)
+            code, text = await protocol.read_response(timeout=patience)
+        except (aiosmtplib.SMTPException, OSError) as failure:
+            raise self._silence(failure, patience) from failure
+        if code == _CLOSING:
+            self._smtp.close()
+        return self._reply(code, text)
+
+    async def stream(self, stream: Stream) -> Reply | None:
+        """Send a message chunk by chunk; return the reply, which may come, with the connection closed, before the end.
+
+        None: the line was lost, or stood still, before the final dot was written, so nothing was sent. Raises `Silence`
+        when that happens after it: the server may have the message. Raises what the chunks raise; nothing was sent
+        then, and the connection must be dropped.
+        """
+        protocol = self._smtp.protocol
+        if protocol is None or not protocol.is_connected:
+            return None
+        # Begun before the first byte: a reply that nobody waits for is thrown away.
+        reading = asyncio.create_task(protocol.read_response())
+        reading.add_done_callback(_forget)
+        try:
+            try:
+                end = await pour(protocol, stream, reading, patience=self._timeouts.command)
+                if end is None:
+                    return self._early(reading)
+                protocol.write(end)
+            except (aiosmtplib.SMTPException, OSError):
+                self.drop()
+                return None
+            return await self._last_word(reading, stream.size)
+        finally:
+            reading.cancel()
+
+    async def quit(self) -> None:
+        """Say QUIT, wait a moment for the reply, close. Never raises."""
+        try:
+            await self._smtp.execute_command(b"QUIT", timeout=_QUIT_PATIENCE)
+        except (aiosmtplib.SMTPException, OSError):
+            pass
+        finally:
+            self.drop()  # all is said: no need to wait for the far end of TLS to close too
+
+    def drop(self) -> None:
+        """Close at once, in whatever state: what is not on the wire yet never gets there."""
+        if self._smtp.transport is not None:
+            cast("asyncio.WriteTransport", self._smtp.transport).abort()
+        self._smtp.close()
+
+    def part(self) -> None:
+        """Say QUIT without waiting for the reply, and close: for an idle connection and no task to wait in."""
+        if self._smtp.protocol is not None and self._smtp.is_connected:
+            self._smtp.protocol.write(b"QUIT\r\n")
+        self._smtp.close()
+
+    def _early(self, reading: asyncio.Task[SMTPResponse]) -> Reply | None:
+        """Return what a server said that was not asked yet, None when that means nothing; it is not asked any more."""
+        self.drop()
+        if reading.cancelled() or reading.exception() is not None:
+            return None
+        reply = parse_reply(*reading.result())
+        return reply if reply.code in _NEGATIVE_CODES else None
+
+    async def _last_word(self, reading: asyncio.Task[SMTPResponse], size: int) -> Reply:
+        patience = self._timeouts.message + size / _SLOWEST_LINE
+        try:
+            code, text = await asyncio.wait_for(reading, patience)
+        except (aiosmtplib.SMTPException, OSError) as failure:
+            raise self._silence(failure, patience) from failure
+        if code == _CLOSING:
+            self._smtp.close()
+        return self._reply(code, text)
+
+    def _reply(self, code: int, text: str) -> Reply:
+        if code not in _CODES:
+            self.drop()
+            raise Silence(_NONSENSE)
+        return parse_reply(code, text)
+
+    def _silence(self, failure: Exception, patience: float) -> Silence:
+        self.drop()
+        if isinstance(failure, TimeoutError):
+            return Silence(f"no reply within {patience:.0f} s")
+        if isinstance(failure, aiosmtplib.SMTPResponseException):
+            return Silence(_NONSENSE)
+        return Silence("the connection was lost")
+
+
+def _forget(reading: asyncio.Task[SMTPResponse]) -> None:
+    if not reading.cancelled():
+        reading.exception()  # whoever needs it asks for it
+
+
+async def open_connection(account: SmtpAccount, timeouts: Timeouts, tls: ssl.SSLContext | None) -> Connection:
+    """Connect, encrypt and log in as `account` says. Raises `AccountTrouble`, with nothing left open."""
+    smtp = aiosmtplib.SMTP(
+        hostname=account.host,
+        port=account.port,
+        use_tls=account.security is Security.TLS,
+        start_tls=False,
+        tls_context=tls,
+        local_hostname=_own_name(),
+        timeout=timeouts.command,
+    )
+    phase = Phase.CONNECT
+    try:
+        await smtp.connect(timeout=timeouts.connect)
+        await smtp.ehlo()
+        if account.security is Security.STARTTLS:
+            phase = Phase.TLS
+            await _start_tls(smtp, account, timeouts)
+        phase = Phase.LOGIN
+        if account.username is not None and account.password is not None:
+            await _log_in(smtp, account, account.username, account.password)
+    except (aiosmtplib.SMTPException, OSError, UnicodeError) as failure:
+        smtp.close()
+        raise _trouble(account, phase, failure) from None
+    except BaseException:
+        smtp.close()
+        raise
+    return Connection(smtp, timeouts)
+
+
+def _trouble(account: SmtpAccount, phase: Phase, failure: Exception) -> AccountTrouble:
+    if isinstance(failure, aiosmtplib.SMTPResponseException) and failure.code in _CODES:
+        return refused(account, phase, parse_reply(failure.code, failure.message))
+    return unreachable(account, phase, failure)
+
+
+async def _start_tls(smtp: aiosmtplib.SMTP, account: SmtpAccount, timeouts: Timeouts) -> None:
+    if not smtp.supports_extension("starttls"):
+        raise no_starttls(account)
+    await smtp.starttls(timeout=timeouts.connect)
+    await smtp.ehlo()
+
+
+async def _log_in(smtp: aiosmtplib.SMTP, account: SmtpAccount, username: str, password: str) -> None:
+    """Log in by one mechanism; by another only if the server does not know the first after all.
+
+    aiosmtplib's `login` tries them all: a wrong password would count three times towards a lock-out.
+    """
+    ways = {"plain": smtp.auth_plain, "login": smtp.auth_login, "cram-md5": smtp.auth_crammd5}
+    offered = [name for name in ways if name in smtp.server_auth_methods]
+    if not offered:
+        raise no_login(account, smtp.server_auth_methods)
+    for name in offered:
+        try:
+            await ways[name](username, password)
+        except aiosmtplib.SMTPAuthenticationError as failure:
+            if failure.code != _NO_SUCH_MECHANISM or name == offered[-1]:
+                raise
+        else:
+            return
+
+
+def _own_name() -> str:
+    """Return the name for EHLO: this machine's own, without asking the DNS, which can take seconds."""
+    name = socket.gethostname()
+    return name if _HOST_NAME.fullmatch(name) else "localhost"

@@ -1,0 +1,1 @@
+"""SQLite and Postgres, through SQLAlchemy Core."""

@@ -1,0 +1,83 @@
+"""`Account` on SQLAlchemy Core: one row that all processes read, and change only from what they read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from outspool.adapters.sql.schema import MigratedDatabase
+from outspool.adapters.sql.tables import accounts
+from outspool.adapters.sql.watch import ChangeWatch
+from outspool.ports.account import AccountState
+
+
+class SqlAccount:
+    """The state of one SMTP account, by its name."""
+
+    def __init__(self, database: MigratedDatabase, changes: ChangeWatch, *, name: str) -> None:
+        """Keep the state under `name`, which tells accounts apart and holds no secret."""
+        self.database = database
+        self._changes = changes
+        self._name = name
+
+    async def state(self) -> AccountState:
+        """See `Account.state`."""
+        statement = sa.select(accounts).where(accounts.c.name == self._name)
+        row = await self.database.read(lambda connection: connection.execute(statement).mappings().one_or_none())
+        if row is None:
+            return AccountState()
+        return AccountState(
+            paused_until=row["paused_until"],
+            failures=row["failures"],
+            kind=row["kind"],
+            message=row["message"],
+            hint=row["hint"],
+            credential=row["credential"],
+        )
+
+    async def swap(self, seen: AccountState, state: AccountState) -> bool:
+        """See `Account.swap`."""
+        statement = self._upsert(seen, state) if seen == AccountState() else self._update(seen, state)
+
+        def save(connection: sa.Connection) -> bool:
+            if connection.scalar(statement) is None:
+                return False
+            self._changes.notify(connection)
+            return True
+
+        is_saved = await self.database.write(save)
+        if is_saved:
+            self._changes.announce(due=True)
+        return is_saved
+
+    def _update(self, seen: AccountState, state: AccountState) -> sa.Executable:
+        own = accounts.c.name == self._name
+        return accounts.update().where(own, _unchanged(seen)).values(_values(state)).returning(accounts.c.name)
+
+    def _upsert(self, seen: AccountState, state: AccountState) -> sa.Executable:
+        """Of an account that was never in trouble there may be no row."""
+        insert = postgresql.insert if self.database.is_postgres else sqlite.insert
+        statement = insert(accounts).values(name=self._name, **_values(state))
+        return statement.on_conflict_do_update(
+            index_elements=["name"], set_=_values(state), where=_unchanged(seen)
+        ).returning(accounts.c.name)
+
+
+def _unchanged(seen: AccountState) -> sa.ColumnElement[bool]:
+    """Each change moves one of the two: a failure counts, a pause has an end of its own."""
+    return sa.and_(
+        accounts.c.failures == seen.failures, accounts.c.paused_until.is_not_distinct_from(seen.paused_until)
+    )
+
+
+def _values(state: AccountState) -> dict[str, Any]:
+    return {
+        "paused_until": state.paused_until,
+        "failures": state.failures,
+        "kind": state.kind,
+        "message": state.message,
+        "hint": state.hint,
+        "credential": state.credential,
+    }

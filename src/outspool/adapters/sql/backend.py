@@ -1,0 +1,64 @@
+"""What both databases have in common: work done in one transaction, and the address of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from outspool.errors import MisconfiguredError
+
+T = TypeVar("T")
+
+Work: TypeAlias = Callable[[sa.Connection], T]
+"""One transaction, as a function of its connection. After a rollback it may be called again: it does nothing else."""
+
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 10
+"""A database that went silent must not hold a tool call, or a worker, for ever."""
+
+FAILURES = (DBAPIError, PoolTimeout, OSError)
+"""What a database in trouble raises; OSError covers every time-out and failure to connect."""
+
+
+class CommitInDoubt(Exception):
+    """The database went while a commit was under way; the cause says how. The change may have been made."""
+
+
+class Backend(Protocol):
+    """The way to one database. Both methods raise `FAILURES` and whatever `work` raises."""
+
+    async def read(self, work: Work[T]) -> T:
+        """Do `work`, which changes nothing; each statement of it sees a snapshot."""
+        ...
+
+    async def write(self, work: Work[T]) -> T:
+        """Do `work` and commit it, or nothing of it. Raises `CommitInDoubt` when nobody can tell which."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
+
+
+def check_address(url: str) -> None:
+    """Refuse what is no address before a driver sees it: drivers quote what they cannot read, passwords included."""
+    if not url.startswith(("postgresql://", "postgres://", "sqlite:///")):
+        raise MisconfiguredError(
+            "DATABASE_URL is neither a Postgres nor an SQLite address.",
+            "Use postgresql://user:password@host/name or sqlite:///path/to/file.db.",
+        )
+    if url.startswith("sqlite:///") and url.removeprefix("sqlite:///") in ("", ":memory:"):
+        raise MisconfiguredError(
+            "DATABASE_URL names no file, so nothing accepted could last.", "Use sqlite:///path/to/file.db."
+        )
+    try:
+        urlsplit(url).port  # noqa: B018 - reading it checks it
+    except ValueError:
+        raise MisconfiguredError(
+            "DATABASE_URL is not a valid address.", "In its password write # as %23, / as %2F, @ as %40, : as %3A."
+        ) from None

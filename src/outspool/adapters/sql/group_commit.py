@@ -1,0 +1,63 @@
+"""Group commit: what is asked for while a transaction is under way is done in the next one, all together.
+
+Sixteen connections that each mark an email then cost one statement and one commit instead of sixteen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from outspool.errors import StoreUnavailable
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+_MOST = 100
+
+
+class GroupCommit(Generic[Asked, Answer]):
+    """Turns a function that does many things in one transaction into one that does one thing at a time."""
+
+    def __init__(self, do_all: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer]]]) -> None:
+        """`do_all` is one transaction and answers in the order of what is asked. If it raises, nothing was done."""
+        self._do_all = do_all
+        self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def __call__(self, asked: Asked) -> Answer:
+        """Do it, with whatever else is asked for meanwhile. Goes on when the caller is canceled."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asked, answer))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="outspool-together")
+        return await answer
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                await self._do(batch)
+        finally:
+            self._task = None
+
+    async def _do(self, batch: Sequence[tuple[Asked, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._do_all([asked for asked, _ in batch])
+        except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
+            if len(batch) == 1 or isinstance(error, StoreUnavailable):
+                for _, answer in batch:
+                    _settle(answer, error)
+                return
+            for one in batch:  # each alone, so that none suffers for another
+                await self._do([one])
+        else:
+            for (_, answer), result in zip(batch, answers, strict=True):
+                if not answer.done():
+                    answer.set_result(result)
+
+
+def _settle(answer: asyncio.Future[Answer], error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)

@@ -1,0 +1,150 @@
+"""The line to a Postgres database: a pool of connections, and what limits each of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
+
+_TRANSACTION_TIMEOUT_SINCE = (17,)
+"""The Postgres that can end a transaction whose client stopped between the messages of one statement."""
+
+_SILENCE_SECONDS = 5
+"""How much longer than a statement may take we wait for its answer before we give the line up."""
+
+_FRESH_SECONDS = 1.0
+"""For so long after it answered a connection is taken to live. To ask costs more than most that it is used for."""
+
+
+class PostgresBackend:
+    """See `Backend`; `statement_seconds` is how long a statement may take."""
+
+    def __init__(self, url: str, *, statement_seconds: float) -> None:
+        """Open nothing yet."""
+        self._trust = _Trust()
+        self._engine = _engine(url, statement_seconds, self._trust)
+        # The same pool. Each statement sees a snapshot of its own as it is, so BEGIN and COMMIT would be two round
+        # trips for nothing.
+        self._looking = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def read(self, work: Work[T]) -> T:
+        """See `Backend.read`."""
+        async with self._connection(self._looking) as connection:
+            return await connection.run_sync(work)
+
+    async def write(self, work: Work[T]) -> T:
+        """See `Backend.write`."""
+        async with self._connection(self._engine) as connection:
+            transaction = await connection.begin()
+            result = await connection.run_sync(work)
+            try:
+                await transaction.commit()
+            except FAILURES as error:
+                raise CommitInDoubt from error
+            return result
+
+    async def close(self) -> None:
+        """See `Backend.close`."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _connection(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        async with engine.connect() as connection:
+            try:
+                yield connection
+            except CommitInDoubt:
+                await connection.invalidate()
+                raise
+            except TimeoutError:
+                # Its server may still be at work, with our locks: never use this connection again. Nor the others
+                # that wait in the pool: whatever swallowed this one's words has theirs, and each costs a time-out.
+                await connection.invalidate()
+                self._trust.end()
+                raise
+
+
+class _Trust:
+    """Which connections of a pool are taken to live: one that rested is asked, and none is that is distrusted.
+
+    What does not live is replaced unseen.
+    """
+
+    def __init__(self) -> None:
+        """Trust all."""
+        self._ended_at = -math.inf
+
+    def end(self) -> None:
+        """Distrust every connection there is."""
+        self._ended_at = time.monotonic()
+
+    def watch(self, engine: sa.Engine) -> None:
+        """Look at each connection that is taken out of the pool of `engine`."""
+
+        def make(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+            record.info["made_at"] = record.info["left_at"] = time.monotonic()
+
+        def leave(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+            record.info["left_at"] = time.monotonic()
+
+        def take(connection: Any, record: sa.pool.ConnectionPoolEntry, _proxy: object) -> None:
+            if record.info["made_at"] <= self._ended_at:
+                raise sa.exc.DisconnectionError
+            if time.monotonic() - record.info["left_at"] > _FRESH_SECONDS:
+                try:
+                    engine.dialect.do_ping(connection)
+                except engine.dialect.loaded_dbapi.Error as error:
+                    raise sa.exc.DisconnectionError from error
+
+        sa.event.listen(engine, "connect", make)
+        sa.event.listen(engine, "checkin", leave)
+        sa.event.listen(engine, "checkout", take)
+
+
+def _engine(url: str, statement_seconds: float, trust: _Trust) -> AsyncEngine:
+    async def connect() -> Any:
+        import asyncpg
+
+        # The URL goes to asyncpg as it is, so that sslmode and its kin mean what they mean to libpq.
+        try:
+            connection = await asyncpg.connect(
+                url,
+                timeout=CONNECT_SECONDS,
+                command_timeout=statement_seconds + _SILENCE_SECONDS,
+                server_settings={"application_name": "outspool"},
+            )
+            await connection.execute(_session(connection.get_server_version(), statement_seconds))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise ConnectionError(str(error)) from error
+        except ValueError:
+            raise ConnectionError("DATABASE_URL is not a valid address") from None
+        return connection
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=5,
+        max_overflow=10,
+        pool_timeout=CONNECT_SECONDS,
+    )
+    trust.watch(engine.sync_engine)
+    return engine
+
+
+def _session(version: tuple[int, ...], statement_seconds: float) -> str:
+    """Return the statements that limit a session. As parameters of the connection a pgbouncer would refuse them."""
+    limits = {
+        # The server gives up before we do: then both know it, and no lock is left behind.
+        "statement_timeout": statement_seconds,
+        # A worker that is stopped in the middle of a transaction must not hold its rows for ever.
+        "idle_in_transaction_session_timeout": 1.5 * statement_seconds,
+    }
+    if version >= _TRANSACTION_TIMEOUT_SINCE:
+        limits["transaction_timeout"] = 3 * statement_seconds
+    return ";".join(f"SET {name} = '{seconds:.0f}s'" for name, seconds in limits.items())

@@ -1,0 +1,128 @@
+"""Recording transitions: the guards behind every change of status, and the statements, each for many at a time.
+
+The rows are locked, the guards are asked, what they allow is written: of two processes that race for an email exactly
+one finds it as it expects.
+
+Statements are built once: to build one, and look up what it compiles to, costs more than to run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from outspool.adapters.sql.rows import event_values, problem_values, recipient_values
+from outspool.adapters.sql.tables import emails, events, recipients
+from outspool.domain.email import Event
+from outspool.domain.status import EmailStatus
+from outspool.domain.transition import Transition
+
+
+def _given(name: str) -> sa.BindParameter[Any]:
+    """Return the parameter for a column of `emails`; no name of a column may stand for itself in an UPDATE."""
+    return sa.bindparam(f"new_{name}", type_=emails.c[name].type)
+
+
+_LOCK = (
+    sa.select(emails.c.id, emails.c.status, emails.c.lease, emails.c.version)
+    .where(emails.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(emails.c.id)
+    .with_for_update()
+)
+_RECORD = (
+    emails.update()
+    .where(emails.c.id == sa.bindparam("email_id", type_=emails.c.id.type))
+    .values(
+        version=emails.c.version + 1,
+        lease_until=None,
+        lease=sa.case((sa.bindparam("keeps_lease", type_=sa.Boolean), emails.c.lease)),
+        marked_at=sa.case((sa.bindparam("keeps_lease", type_=sa.Boolean), emails.c.marked_at)),
+        sent_at=sa.func.coalesce(emails.c.sent_at, _given("sent_at")),
+        **{name: sa.func.coalesce(_given(name), emails.c[name]) for name in ("attempts", "due_at", "expires_at")},
+        **{name: _given(name) for name in ("status", *problem_values(None))},
+    )
+)
+_ADD_EVENT = events.insert()
+_OUTCOME = ("status", "code", "enhanced_code", "reply")
+_RECORD_RECIPIENT = (
+    recipients.update()
+    .where(
+        recipients.c.email_id == sa.bindparam("of_email", type_=recipients.c.email_id.type),
+        recipients.c.position == sa.bindparam("at_position"),
+    )
+    .values({name: sa.bindparam(f"new_{name}") for name in _OUTCOME})
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One transition to be recorded, under its guards."""
+
+    email_id: UUID
+    change: Transition
+    lease: UUID | None
+    version: int | None
+
+    def is_allowed(self, row: sa.RowMapping) -> bool:
+        """Whether the email as it stands in its row is what this change is for."""
+        return (
+            row["status"] in self.change.sources
+            and self.lease in (None, row["lease"])
+            and self.version in (None, row["version"])
+        )
+
+    def values(self) -> dict[str, Any]:
+        """Return the parameters of `_RECORD`."""
+        change = self.change
+        columns = {
+            "status": change.target.value,
+            "attempts": change.attempts,
+            "due_at": change.due_at,
+            "expires_at": change.expires_at,
+            "sent_at": change.at if change.target in (EmailStatus.SENT, EmailStatus.PARTIAL) else None,
+            **problem_values(change.problem),
+        }
+        values: dict[str, Any] = {f"new_{name}": value for name, value in columns.items()}
+        return values | {"email_id": self.email_id, "keeps_lease": change.keeps_lease}
+
+    def recipient_rows(self) -> list[dict[str, Any]]:
+        """Return the parameters of `_RECORD_RECIPIENT` for each recipient."""
+        return [
+            {
+                "of_email": self.email_id,
+                "at_position": row["position"],
+                **{f"new_{name}": row[name] for name in _OUTCOME},
+            }
+            for row in recipient_values(self.email_id, self.change.recipients or ())
+        ]
+
+    def event_row(self) -> dict[str, Any]:
+        """Return the event of the change."""
+        change = self.change
+        event = Event(at=change.at, status=change.target, code=change.code, detail=change.detail)
+        return event_values(self.email_id, event)
+
+
+def record_all(connection: sa.Connection, asked: Sequence[Recording]) -> list[bool]:
+    """Apply each that its guards allow, and say which were; of several for one email the first comes first."""
+    answers: dict[int, bool] = {}
+    while left := [nth for nth in range(len(asked)) if nth not in answers]:
+        firsts = {asked[nth].email_id: nth for nth in reversed(left)}
+        rows = {row["id"]: row for row in connection.execute(_LOCK, {"ids": list(firsts)}).mappings()}
+        for email_id, nth in firsts.items():
+            answers[nth] = email_id in rows and asked[nth].is_allowed(rows[email_id])
+        _apply(connection, [asked[nth] for nth in firsts.values() if answers[nth]])
+    return [answers[nth] for nth in range(len(asked))]
+
+
+def _apply(connection: sa.Connection, allowed: Sequence[Recording]) -> None:
+    if not allowed:
+        return
+    connection.execute(_RECORD, [one.values() for one in allowed])
+    if outcomes := [row for one in allowed for row in one.recipient_rows()]:
+        connection.execute(_RECORD_RECIPIENT, outcomes)
+    connection.execute(_ADD_EVENT, [one.event_row() for one in allowed])

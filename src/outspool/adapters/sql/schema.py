@@ -1,0 +1,108 @@
+"""Brings a database to this code's schema, under a lock, so that ten processes may start at once."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import sqlalchemy as sa
+
+import outspool
+from outspool.adapters.sql.backend import T, Work
+from outspool.adapters.sql.database import Database
+from outspool.adapters.sql.tables import SCHEMA_VERSION
+from outspool.errors import MisconfiguredError
+
+_ADVISORY_LOCK = 0x6F757473706F6F6C  # "outspool" in ASCII: a number nobody else is likely to lock
+
+VERSION_TABLE = "outspool_version"
+"""Not Alembic's default: another program in the same database may keep its own there."""
+
+_MIGRATION_SECONDS = 3600
+"""A large table takes its time to change."""
+
+
+async def schema_version(database: Database) -> str | None:
+    """Return the Alembic revision the database stands at, None when it is empty."""
+    return await database.read(_read_version)
+
+
+async def migrate(database: Database) -> bool:
+    """Bring the schema to `SCHEMA_VERSION`; True when something had to be done.
+
+    One plain read decides first, so that Alembic is imported only when there is work. Raises `MisconfiguredError`
+    when the database was made by a newer outspool.
+    """
+    database.make_file()
+    if await schema_version(database) == SCHEMA_VERSION:
+        return False
+    return await database.write(_bring_up_to_date)
+
+
+class MigratedDatabase(Database):
+    """A database that is brought up to date before its first transaction, whenever it can first be reached."""
+
+    def __init__(self, url: str) -> None:
+        """Take the address; nothing is opened yet."""
+        super().__init__(url)
+        self._migrating = asyncio.Lock()
+        self._is_ready = False
+
+    async def read(self, work: Work[T]) -> T:
+        """See `Database.read`."""
+        await self._ready()
+        return await super().read(work)
+
+    async def write(self, work: Work[T]) -> T:
+        """See `Database.write`."""
+        await self._ready()
+        return await super().write(work)
+
+    async def _ready(self) -> None:
+        if self._is_ready:
+            return
+        async with self._migrating:
+            if not self._is_ready:
+                async with Database(self.url, statement_seconds=_MIGRATION_SECONDS).opened() as database:
+                    await migrate(database)
+                self._is_ready = True
+
+
+def migrations_folder() -> Path:
+    """Return where the migrations are: inside an installed package, or at the root of a checkout."""
+    package = Path(outspool.__file__).parent
+    shipped = package / "migrations"
+    return shipped if shipped.is_dir() else package.parent.parent / "migrations"
+
+
+def _read_version(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version: str | None = connection.scalar(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
+    return version
+
+
+def _bring_up_to_date(connection: sa.Connection) -> bool:
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+    if _read_version(connection) == SCHEMA_VERSION:
+        return False  # another process was quicker
+    _upgrade(connection)
+    return True
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    config.attributes["version_table"] = VERSION_TABLE
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise MisconfiguredError(
+            "The database was made by a newer outspool.", "Upgrade outspool, or use another database."
+        ) from error

@@ -1,0 +1,84 @@
+"""The journal of the outbox: marks, before a message leaves, and every change of an email's status.
+
+What one connection has ended, what another is about to begin, and what a caller cancels meanwhile share a transaction,
+and with it its commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from outspool.adapters.sql import meter as sql_meter
+from outspool.adapters.sql.claims import MARK
+from outspool.adapters.sql.database import Database
+from outspool.adapters.sql.group_commit import GroupCommit
+from outspool.adapters.sql.recording import Recording, record_all
+from outspool.adapters.sql.watch import ChangeWatch
+from outspool.domain.cap import Cap
+from outspool.domain.status import EmailStatus
+from outspool.ports.queue import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Marking:
+    """That so many recipients of an email, held under `lease`, are about to be handed over."""
+
+    email_id: UUID
+    lease: Lease
+    at: datetime
+    recipients: int
+
+
+class StatusWriter:
+    """Writes down marks and transitions, each under its guards."""
+
+    def __init__(self, database: Database, changes: ChangeWatch, *, meter: str, quota: Cap | None) -> None:
+        """Count the recipients of marked emails on `meter`, no more than `quota` allows."""
+        self.database = database
+        self.meter = meter
+        self.quota = quota
+        self._changes = changes
+        self._write_down = GroupCommit(self._write_all)
+
+    async def mark(self, marking: Marking) -> bool:
+        """Return whether the email is marked; raises `CapReached` when the quota has no room, `StoreUnavailable`."""
+        return await self._write_down(marking)
+
+    async def record(self, recording: Recording) -> bool:
+        """Return whether the guards allowed it; raises `StoreUnavailable`."""
+        return await self._write_down(recording)
+
+    async def _write_all(self, asked: Sequence[Marking | Recording]) -> list[bool]:
+        markings = [one for one in asked if isinstance(one, Marking)]
+        recordings = [one for one in asked if isinstance(one, Recording)]
+
+        def write(connection: sa.Connection) -> list[bool]:
+            recorded = iter(record_all(connection, recordings))
+            if any(one.change.target is EmailStatus.QUEUED for one in recordings):
+                self._changes.notify(connection)
+            marked = iter(self._mark_all(connection, markings))
+            return [next(marked if isinstance(one, Marking) else recorded) for one in asked]
+
+        return await self.database.write(write)
+
+    def _mark_all(self, connection: sa.Connection, asked: Sequence[Marking]) -> list[bool]:
+        if not asked:
+            return []
+        now = max(one.at for one in asked)
+        held = {
+            "ids": [one.email_id for one in asked],
+            "tokens": list({one.lease.token for one in asked}),
+            "until": max(one.lease.until for one in asked),
+            "now": now,
+        }
+        marked = {(row.id, row.lease) for row in connection.execute(MARK, held)}
+        answers = [(one.email_id, one.lease.token) in marked for one in asked]
+        leaving = sum(one.recipients for one, is_marked in zip(asked, answers, strict=True) if is_marked)
+        if self.quota is not None and leaving:
+            sql_meter.take(connection, self.meter, leaving, self.quota, now=now)
+        return answers

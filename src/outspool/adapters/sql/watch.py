@@ -1,0 +1,103 @@
+"""Notices that the outbox changed, in this process at once, and in others by what the database offers for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from outspool.adapters.sql.backend import CONNECT_SECONDS
+from outspool.adapters.sql.database import Database
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "outspool"
+_NOTIFY = sa.select(sa.func.pg_notify(CHANNEL, ""))
+_SQLITE_POLL_SECONDS = 0.2
+_RECONNECT_SECONDS = 2.0
+
+
+class ChangeWatch:
+    """Tells its watchers of changes: `announce` after a commit here, LISTEN/NOTIFY or a poll for other processes."""
+
+    def __init__(self, database: Database) -> None:
+        """Watch nothing yet."""
+        self._database = database
+        self._watchers: dict[Callable[[], None], bool] = {}  # with whether it cares for what is due alone
+        self._listener: asyncio.Task[None] | None = None
+
+    def notify(self, connection: sa.Connection) -> None:
+        """Tell other processes, when the transaction of `connection` commits. SQLite's see the file change."""
+        if self._database.is_postgres:
+            connection.execute(_NOTIFY)
+
+    def announce(self, *, due: bool) -> None:
+        """Tell the watchers in this process; `due`: something may have become due sooner than before."""
+        for watcher, due_only in tuple(self._watchers.items()):
+            if due or not due_only:
+                watcher()
+
+    @asynccontextmanager
+    async def watch(self, changed: Callable[[], None], *, due_only: bool = False) -> AsyncIterator[None]:
+        """See `Changes.watch`."""
+        self._watchers[changed] = due_only
+        if self._listener is None:
+            follow = self._follow_postgres if self._database.is_postgres else self._follow_sqlite
+            self._listener = asyncio.create_task(self._keep(follow), name="outspool-watch")
+        try:
+            yield
+        finally:
+            self._watchers.pop(changed, None)
+            if not self._watchers:
+                await self.close()
+
+    async def close(self) -> None:
+        """Stop listening."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listener
+
+    async def _keep(self, follow: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Follow again whenever the line to the database breaks: a poll elsewhere covers the gap."""
+        while True:
+            try:
+                await follow()
+            except Exception as error:  # noqa: BLE001 - whatever broke the line, listening must come back
+                logger.debug("listening for changes stopped: %s", type(error).__name__)
+            await asyncio.sleep(_RECONNECT_SECONDS)
+            self.announce(due=True)
+
+    async def _follow_postgres(self) -> None:
+        import asyncpg
+
+        connection = await asyncpg.connect(self._database.url, timeout=CONNECT_SECONDS)
+        lost = asyncio.Event()
+        try:
+            connection.add_termination_listener(lambda _connection: lost.set())
+            await connection.add_listener(CHANNEL, lambda *_notice: self.announce(due=True))
+            self.announce(due=True)  # whatever was told before we listened
+            await lost.wait()
+        finally:
+            connection.terminate()
+
+    async def _follow_sqlite(self) -> None:
+        # A connection of its own: inside a transaction the version stands still.
+        connection = await asyncio.to_thread(
+            sqlite3.connect, self._database.sqlite_path, isolation_level=None, check_same_thread=False
+        )
+        with contextlib.closing(connection):
+            seen: int | None = None
+            while True:
+                version = (await asyncio.to_thread(connection.execute, "PRAGMA data_version")).fetchone()[0]
+                if version != seen:
+                    self.announce(due=True)
+                seen = version
+                await asyncio.sleep(_SQLITE_POLL_SECONDS)

@@ -1,0 +1,1 @@
+"""The one vocabulary of every face: requests, results, errors and their JSON schemas."""

@@ -1,0 +1,215 @@
+"""The arguments of every tool: what a caller may write, and nothing else.
+
+Unknown arguments are refused, because an ignored ``bcc`` or ``schedule_at`` is a disaster. Nothing is coerced, with one
+kindness: some clients write a list, an object or a number as JSON inside a string, and that is read as what it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from outspool.domain.status import EmailStatus
+from outspool.services.acceptance.attachment_requests import AttachmentRequest
+
+
+def _from_json(*kinds: type) -> Callable[[object], object]:
+    """Build a validator that reads a string holding JSON of one of `kinds`, and leaves all else as it is."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            parsed = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+        return parsed if isinstance(parsed, kinds) and not isinstance(parsed, bool) else value
+
+    return read
+
+
+def _flag(value: object) -> object:
+    """Read a yes or no that is written as a word."""
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _listed(value: object) -> object:
+    """Take one string for a list of one."""
+    parsed = _from_json(list)(value)
+    return [parsed] if isinstance(parsed, str) else parsed
+
+
+Strings = Annotated[list[str], BeforeValidator(_listed)]
+Addresses = Annotated[
+    list[str],
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+]
+Headers = Annotated[dict[str, str], BeforeValidator(_from_json(dict))]
+Variables = Annotated[dict[str, Any], BeforeValidator(_from_json(dict))]
+Priority = Literal["low", "normal", "high"]
+_FILES_EXPLAINED = (
+    'Files: [{"filename": "a.csv", "text": "x,y"}]. Each has one of text, path (of a file the server may send), blob '
+    "(a handle the operator gave) or content (base64). content_id: logo is shown where html has cid:logo."
+)
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Whole = Annotated[int, BeforeValidator(_from_json(int))]
+Seconds = Annotated[float, BeforeValidator(_from_json(int, float))]
+
+
+class Arguments(BaseModel):
+    """Base of all: strict types, and no unknown names."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class AttachmentArguments(Arguments):
+    """One file."""
+
+    filename: str | None = None
+    text: str | None = None
+    content: str | None = None
+    path: str | None = None
+    blob: str | None = None
+    content_type: str | None = None
+    content_id: str | None = None
+
+
+Files = Annotated[list[AttachmentArguments], BeforeValidator(_from_json(list))]
+
+
+class MessageArguments(Arguments):
+    """One new email."""
+
+    to: Addresses = Field(description='Recipients: ["a@example.com", "Ada <b@example.com>"].')
+    subject: str | None = Field(None, description="Required, unless a template has one.")
+    body: str | None = Field(None, description="Plain text. Give body, html, or both; or a template.")
+    html: str | None = Field(None, description="HTML; a text version is added if body is missing.")
+    cc: Strings | None = None
+    bcc: Strings | None = Field(None, description="Hidden from the other recipients.")
+    reply_to: Strings | None = Field(None, description="Where answers go.")
+    from_: str | None = Field(None, alias="from", description='"Name <address>"; there is a default.')
+    in_reply_to: str | None = Field(None, description="Message-ID answered: <id@example.com>.")
+    references: Strings | None = Field(None, description="Message-IDs of the thread, oldest first.")
+    attachments: Files | None = Field(None, description=_FILES_EXPLAINED)
+    headers: Headers | None = Field(None, description='{"X-Project": "42"}')
+    tags: Strings | None = Field(None, description="Labels for list_emails; never sent.")
+    priority: Priority | None = Field(None, description="Which due email leaves first.")
+    template: str | None = Field(None, description="A name from list_templates.")
+    variables: Variables | None = Field(None, description="What the template needs.")
+    idempotency_key: str | None = Field(
+        None,
+        description='Your name for this email: "invoice-42". Repeating the call with it never sends a second one.',
+    )
+    preview: Flag = Field(default=False, description="Return what would go out; store and send nothing.")
+
+    @model_validator(mode="after")
+    def _has_subject(self) -> Self:
+        """An empty subject may be meant; a missing one was forgotten."""
+        if self.subject is None and self.template is None:
+            raise PydanticCustomError("missing", "subject")
+        return self
+
+
+class SendArguments(MessageArguments):
+    """`send_email`."""
+
+    wait: Seconds = Field(10, ge=0, le=60, description="Seconds to wait for the outcome.")
+
+
+class ScheduleArguments(MessageArguments):
+    """`schedule_email`."""
+
+    scheduled_at: str | None = Field(
+        None, description="2026-11-23T09:00:00+01:00, or without offset and with timezone."
+    )
+    timezone: str | None = Field(None, description="Europe/Berlin")
+    delay: str | None = Field(None, description="Instead of scheduled_at: PT90M, PT2H, P1D.")
+    recurrence: str | None = Field(
+        None, description='A series: cron, e.g. "0 9 * * mon-fri", in timezone; from scheduled_at on, if given.'
+    )
+    until: str | None = Field(None, description="Its last day or time.")
+    count: Whole | None = Field(None, description="Or how many emails it makes.")
+
+
+class BatchArguments(Arguments):
+    """`send_batch`: each email is held against `MessageArguments` when it has what is `shared`."""
+
+    emails: Annotated[
+        list[dict[str, Any]],
+        BeforeValidator(_from_json(list)),
+        WithJsonSchema({"type": "array", "items": {"type": "object"}, "maxItems": 100}),
+    ]
+    shared: Annotated[dict[str, Any] | None, BeforeValidator(_from_json(dict)), WithJsonSchema({"type": "object"})] = (
+        None
+    )
+    wait: Seconds = Field(10, ge=0, le=60)
+
+
+class EmailArguments(Arguments):
+    """The tools that take an email's id alone."""
+
+    email_id: str
+
+
+def _clearable() -> Any:
+    """Make an argument for which null is not the same as absence; without a default the schema keeps the null."""
+    return Field(default_factory=lambda: None)
+
+
+class NoArguments(Arguments):
+    """The tools that take nothing."""
+
+
+class UpdateArguments(EmailArguments):
+    """`update_email`: what is absent stays; null or an empty list clears."""
+
+    to: Strings | None = None
+    subject: str | None = None
+    body: str | None = _clearable()
+    html: str | None = _clearable()
+    cc: Strings | None = None
+    bcc: Strings | None = None
+    reply_to: Strings | None = None
+    from_: str | None = Field(None, alias="from")
+    in_reply_to: str | None = _clearable()
+    references: Strings | None = None
+    attachments: Files | None = None
+    headers: Headers | None = None
+    tags: Strings | None = None
+    priority: Priority | None = None
+    scheduled_at: str | None = None
+    timezone: str | None = None
+    delay: str | None = None
+    recurrence: str | None = None
+    until: str | None = None
+    count: Whole | None = None
+    paused: Flag | None = None
+
+
+class ListArguments(Arguments):
+    """`list_emails`."""
+
+    status: Literal[tuple(s.value for s in EmailStatus)] | None = None  # type: ignore[valid-type]
+    recipient: str | None = Field(None, description="An address in to, cc or bcc.")
+    query: str | None = Field(None, description="Words in the subject.")
+    tag: str | None = None
+    series: str | None = Field(None, description="What the series of this id made.")
+    created_after: str | None = Field(None, description="2026-11-23T09:00:00Z")
+    created_before: str | None = None
+    limit: Whole = Field(20, ge=1, le=100)
+    cursor: str | None = Field(None, description="next_cursor of the page before.")
+
+
+def given(arguments: BaseModel, *, but: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return the arguments the caller wrote, null ones included, by their names in the domain (``from`` → `sender`)."""
+    written = {name: getattr(arguments, name) for name in arguments.model_fields_set}
+    if written.get("attachments") is not None:
+        written["attachments"] = [AttachmentRequest(**file.model_dump()) for file in written["attachments"]]
+    return {"sender" if name == "from_" else name: value for name, value in written.items() if name not in but}

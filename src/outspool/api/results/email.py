@@ -1,0 +1,191 @@
+"""One email: as it stands, with the server's clock when it was just scheduled, with its history when asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field, WithJsonSchema
+
+from outspool.api.results.base import OBJECTS, PreviewableHead, Result, Time, written
+from outspool.domain.attachment import Attachment
+from outspool.domain.email import Email, Event, Problem, Recipient
+from outspool.domain.recurrence import Recurrence
+from outspool.domain.schedule import describe_wait
+from outspool.domain.summary import Pause, next_attempt_at, summarize
+
+_FIRST_EVENTS, _LAST_EVENTS = 5, 20
+
+
+class EmailHead(PreviewableHead):
+    """What a caller acts on next."""
+
+    id: str
+
+
+class RecipientResult(Result):
+    """One recipient and the last word of a server about it."""
+
+    address: str
+    kind: str
+    status: str
+    code: int | None = None
+    enhanced_code: str | None = None
+    reply: str | None = None
+
+
+class ErrorResult(Result):
+    """Why an email is not (wholly) sent, and what to do."""
+
+    code: str
+    message: str
+    hint: str | None = None
+
+
+class RecurrenceResult(Result):
+    """The rule of a series, in the words of `schedule_email`, and how many emails it has `made`."""
+
+    recurrence: str
+    timezone: str
+    until: Time | None = None
+    count: int | None = None
+    made: int
+
+
+class AttachmentResult(Result):
+    """One file of an email; `size` in bytes."""
+
+    filename: str
+    content_type: str
+    size: int
+
+
+class EmailResult(EmailHead):
+    """An email as every tool returns it."""
+
+    scheduled_at: Time | None = None
+    next_attempt_at: Time | None = None
+    from_: str = Field(alias="from")
+    to: list[str]
+    cc: list[str] | None = None
+    bcc: list[str] | None = None
+    subject: str
+    attachments: Annotated[list[AttachmentResult] | None, OBJECTS] = None
+    created_at: Time
+    sent_at: Time | None = None
+    attempts: int
+    message_id: str
+    recipients: list[RecipientResult]
+    recurrence: Annotated[RecurrenceResult | None, WithJsonSchema({"type": "object"})] = None
+    series_id: str | None = None
+    error: ErrorResult | None = None
+
+
+class ScheduledHead(PreviewableHead):
+    """The head with the server's clock, so that a wrong idea of "now" shows."""
+
+    scheduled_at: Time | None = None
+    now: Time
+    in_: str = Field(alias="in")
+
+
+class ScheduledResult(ScheduledHead, EmailResult):
+    """An email with the server's clock."""
+
+
+class EventResult(Result):
+    """One line of an email's history."""
+
+    at: Time
+    status: str
+    code: str
+    detail: str | None = None
+
+
+class StatusResult(EmailResult):
+    """An email with its history, oldest first."""
+
+    events: list[EventResult]
+
+
+def email_result(email: Email, *, now: datetime, pause: Pause | None) -> EmailResult:
+    """Show `email` as it stands at `now`."""
+    content = email.content
+    return EmailResult(
+        id=str(email.id),
+        status=email.status,
+        summary=summarize(email, now=now, pause=pause),
+        from_=written(content.sender),
+        to=[written(m) for m in content.to],
+        cc=[written(m) for m in content.cc] or None,
+        bcc=[written(m) for m in content.bcc] or None,
+        subject=content.subject,
+        attachments=[_attachment(a) for a in content.attachments] or None,
+        scheduled_at=email.scheduled_at,
+        created_at=email.created_at,
+        sent_at=email.sent_at,
+        attempts=email.attempts,
+        next_attempt_at=next_attempt_at(email, pause=pause),
+        message_id=email.message_id,
+        recipients=[_recipient(r) for r in email.recipients],
+        recurrence=_recurrence(email.recurrence),
+        series_id=None if email.series_id is None else str(email.series_id),
+        error=_error(email.problem),
+    )
+
+
+def scheduled_result(email: Email, *, now: datetime, pause: Pause | None) -> ScheduledResult:
+    """Show `email` with the server's `now` and the time to go in words."""
+    shown = email_result(email, now=now, pause=pause)
+    wait = describe_wait(now, email.due_at) if email.due_at > now else "now"
+    return ScheduledResult(**dict(shown), now=now, in_=wait)
+
+
+def status_result(email: Email, *, now: datetime, pause: Pause | None) -> StatusResult:
+    """Show `email` with its events."""
+    shown = email_result(email, now=now, pause=pause)
+    return StatusResult(**dict(shown), events=[_event(e) for e in _abridged(email.events)])
+
+
+def _abridged(events: tuple[Event, ...]) -> tuple[Event, ...]:
+    """Return the beginning and the end of a long history, and a line that says what is left out."""
+    omitted = len(events) - _FIRST_EVENTS - _LAST_EVENTS
+    if omitted <= 0:
+        return events
+    gap = replace(events[_FIRST_EVENTS], code="omitted", detail=f"{omitted:,} events are left out here.")
+    return (*events[:_FIRST_EVENTS], gap, *events[-_LAST_EVENTS:])
+
+
+def _attachment(attachment: Attachment) -> AttachmentResult:
+    return AttachmentResult(filename=attachment.filename, content_type=attachment.content_type, size=attachment.size)
+
+
+def _recipient(recipient: Recipient) -> RecipientResult:
+    reply = recipient.reply
+    return RecipientResult(
+        address=recipient.address,
+        kind=recipient.kind,
+        status=recipient.status,
+        code=reply.code if reply else None,
+        enhanced_code=reply.enhanced_code if reply else None,
+        reply=reply.text if reply else None,
+    )
+
+
+def _recurrence(rule: Recurrence | None) -> RecurrenceResult | None:
+    if rule is None:
+        return None
+    return RecurrenceResult(
+        recurrence=rule.cron, timezone=rule.timezone, until=rule.until, count=rule.count, made=rule.made
+    )
+
+
+def _error(problem: Problem | None) -> ErrorResult | None:
+    if problem is None:
+        return None
+    return ErrorResult(code=problem.code, message=problem.message, hint=problem.hint or None)
+
+
+def _event(event: Event) -> EventResult:
+    return EventResult(at=event.at, status=event.status, code=event.code, detail=event.detail or None)

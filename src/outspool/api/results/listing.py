@@ -1,0 +1,67 @@
+"""A page of emails, and how many there are of each status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from outspool.api.results.base import Result, Time, written
+from outspool.domain.email import Email
+from outspool.domain.status import EmailStatus
+from outspool.domain.summary import Pause, summarize
+from outspool.ports.emails import MOST_COUNTED
+
+
+class BriefResult(Result):
+    """An email in a list."""
+
+    id: str
+    status: str
+    summary: str
+    to: list[str]
+    subject: str
+    created_at: Time
+    scheduled_at: Time | None = None
+    sent_at: Time | None = None
+
+
+class ListResult(Result):
+    """One page, newest first, and how many emails stand in each status altogether (of each at most 1,000)."""
+
+    emails: list[BriefResult]
+    next_cursor: str | None = None
+    counts: dict[str, int]
+
+
+def list_result(
+    emails: tuple[Email, ...],
+    *,
+    next_cursor: str | None,
+    counts: Mapping[EmailStatus, int],
+    now: datetime,
+    pause: Pause | None,
+) -> ListResult:
+    """Show one page of emails."""
+    return ListResult(
+        emails=[_brief(email, now, pause) for email in emails],
+        next_cursor=next_cursor,
+        counts={str(status): count for status, count in counts.items()},
+    )
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Write the counts of a list: ``3 queued, 10,000+ sent``; nothing if there are none."""
+    return ", ".join(f"{n:,}{'+' if n >= MOST_COUNTED else ''} {status}" for status, n in counts.items())
+
+
+def _brief(email: Email, now: datetime, pause: Pause | None) -> BriefResult:
+    return BriefResult(
+        id=str(email.id),
+        status=email.status,
+        summary=summarize(email, now=now, pause=pause),
+        to=[written(m) for m in email.content.to],
+        subject=email.content.subject,
+        created_at=email.created_at,
+        scheduled_at=email.scheduled_at,
+        sent_at=email.sent_at,
+    )

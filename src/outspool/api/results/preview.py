@@ -1,0 +1,52 @@
+"""What would go out of an email that is not stored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from outspool.api.results.base import PreviewableHead, Time, written
+from outspool.domain.schedule import describe_wait
+from outspool.domain.summary import summarize
+from outspool.services.acceptance.submission import Preview
+
+
+class PreviewResult(PreviewableHead):
+    """What would go out."""
+
+    status: str = "preview"
+    from_: str = Field(alias="from")
+    to: list[str]
+    cc: list[str] | None = None
+    bcc: list[str] | None = None
+    subject: str
+    text: str
+    html: str | None = None
+    size: int
+    scheduled_at: Time | None = None
+    now: Time
+    in_: str | None = Field(alias="in")
+
+
+def preview_result(preview: Preview, *, now: datetime) -> PreviewResult:
+    """Show what would go out."""
+    email, content = preview.email, preview.email.content
+    count = len(email.recipients)
+    when = describe_wait(now, email.due_at) if email.scheduled_at else "at once"
+    series = f" {summarize(email, now=now)}" if email.recurrence is not None else ""
+    return PreviewResult(
+        summary=f"Preview: nothing was stored or sent. It would leave {when}, for {count} "
+        f"{'recipient' if count == 1 else 'recipients'}, {preview.size:,} bytes.{series}",
+        from_=written(content.sender),
+        to=[written(m) for m in content.to],
+        cc=[written(m) for m in content.cc] or None,
+        bcc=[written(m) for m in content.bcc] or None,
+        subject=content.subject,
+        text=preview.text,
+        html=content.html,
+        size=preview.size,
+        scheduled_at=email.scheduled_at,
+        now=now,
+        in_=describe_wait(now, email.due_at) if email.scheduled_at else None,
+    )

@@ -1,0 +1,135 @@
+"""What a client may read and complete: emails, the messages they go out as, and templates."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+from mcp_types import (
+    Completion,
+    CompletionArgument,
+    CompletionContext,
+    PromptReference,
+    ResourceTemplateReference,
+)
+from pydantic import BaseModel
+
+from outspool.api.results.email import status_result
+from outspool.api.results.templates import TemplateResult, template_result
+from outspool.errors import InvalidArgument, NotFound, OutspoolError, TemplateError
+from outspool.services.acceptance.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+EMAIL_URI = "email://{email_id}"
+RAW_URI = "email://{email_id}/raw"
+TEMPLATE_URI = "template://{name}"
+
+_MOST_COMPLETED = 100
+"""What the protocol allows; so many of the newest emails are looked through."""
+
+
+class TemplateFilesResult(TemplateResult):
+    """A template with the text of its files, by their names."""
+
+    files: dict[str, str]
+
+
+class Readings:
+    """Reads resources from one outbox, and completes their names. Each reading raises `ResourceError`."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        """Read from `outbox`."""
+        self._outbox = outbox
+
+    async def email(self, email_id: str) -> str:
+        """Return what `get_status` does, as JSON."""
+
+        async def read() -> str:
+            email = await self._outbox.get(email_id)
+            return _json(status_result(email, now=self._outbox.now(), pause=await self._outbox.pause()))
+
+        return await _told(read)
+
+    async def raw(self, email_id: str) -> str:
+        """Return the message; it is all ASCII, so its characters are its bytes."""
+
+        async def read() -> str:
+            return (await self._outbox.raw(email_id)).decode("ascii")
+
+        return await _told(read)
+
+    async def template(self, name: str) -> str:
+        """Return what `list_templates` says of one template, with its files, as JSON."""
+
+        async def read() -> str:
+            card, files = await self._outbox.show_template(name)
+            return _json(TemplateFilesResult(**dict(template_result(card)), files=dict(files)))
+
+        return await _told(read)
+
+    async def complete(
+        self,
+        reference: PromptReference | ResourceTemplateReference,
+        argument: CompletionArgument,
+        _context: CompletionContext | None,
+    ) -> Completion | None:
+        """Return the ids of emails, the newest first, or the names of templates, that begin with what is written."""
+        is_of_resource = isinstance(reference, ResourceTemplateReference)
+        try:
+            if is_of_resource and argument.name == "email_id":
+                listing = await self._outbox.find(limit=_MOST_COMPLETED)
+                return _completion([str(email.id) for email in listing.emails], argument.value)
+            if argument.name == ("name" if is_of_resource else "template"):
+                return _completion([card.name for card in await self._outbox.list_templates()], argument.value)
+        except OutspoolError as error:
+            log.warning("cannot complete: %s", error)
+        return None
+
+
+def add_resources(server: MCPServer[object], outbox: Outbox) -> None:
+    """Let `server` offer the emails and templates of `outbox`."""
+    readings = Readings(outbox)
+    server.resource(
+        EMAIL_URI,
+        name="email",
+        title="Email",
+        description="One email as get_status shows it. Subscribe to it to be told when it changes.",
+        mime_type="application/json",
+    )(readings.email)
+    server.resource(
+        RAW_URI,
+        name="raw_email",
+        title="Raw email",
+        description="The very message that goes, or went, on the wire (RFC 5322).",
+        mime_type="message/rfc822",
+    )(readings.raw)
+    server.resource(
+        TEMPLATE_URI,
+        name="template",
+        title="Template",
+        description="One template: what it needs, its defaults, and its files.",
+        mime_type="application/json",
+    )(readings.template)
+    server.completion()(readings.complete)  # type: ignore[no-untyped-call]
+
+
+async def _told(read: Callable[[], Awaitable[str]]) -> str:
+    """Read, and word a failure as a tool does."""
+    try:
+        return await read()
+    except (NotFound, InvalidArgument, TemplateError) as error:
+        raise ResourceNotFoundError(str(error)) from None
+    except OutspoolError as error:
+        raise ResourceError(str(error)) from None
+
+
+def _json(result: BaseModel) -> str:
+    return result.model_dump_json(by_alias=True, exclude_none=True, indent=1)
+
+
+def _completion(known: Sequence[str], begun: str) -> Completion:
+    values = [value for value in known if value.startswith(begun.strip().lower())]
+    return Completion(values=values[:_MOST_COMPLETED], total=len(values), has_more=len(known) >= _MOST_COMPLETED)

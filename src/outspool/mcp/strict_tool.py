@@ -1,0 +1,125 @@
+"""A tool that refuses what it does not know, and words every failure itself.
+
+The SDK's own tool ignores unknown arguments, coerces types, and puts ``Error executing tool X:`` before every error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from mcp.server.mcpserver.tools.base import Tool
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
+from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import BaseModel, Field, ValidationError
+
+from outspool.api.schema import input_schema, output_schema
+from outspool.api.validation_errors import refusal
+from outspool.errors import OutspoolError, Refusal
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import Context
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[float, float], Awaitable[None]]
+"""Tells a waiting client how much is done, and of how much; one that did not ask hears nothing."""
+
+CRASHED = (
+    "internal_error: outspool failed unexpectedly, and whether the call took effect is not known. "
+    "Look at list_emails or get_status before trying again."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a tool returns: a plain `text` for the model, and the `result` its output schema promises."""
+
+    text: str
+    result: BaseModel
+
+
+class StrictTool(Tool):
+    """One tool: `arguments_model` guards `fn`, which takes an instance of it and returns an `Answer`.
+
+    `untouched` ends every refusal of arguments, e.g. "Nothing was sent."; `elsewhere` maps arguments that callers
+    expect here to the tool that takes them. If it `reports`, `fn` also takes a `Progress`, to say how far it is.
+    """
+
+    arguments_model: type[BaseModel] = Field(exclude=True)
+    untouched: str = ""
+    elsewhere: Mapping[str, str] = Field(default_factory=dict)
+    reports: bool = False
+
+    @classmethod
+    def build(
+        cls,
+        fn: Callable[..., Awaitable[Answer]],
+        *,
+        name: str,
+        description: str,
+        title: str,
+        arguments: type[BaseModel],
+        explained: type[BaseModel] | None = None,
+        result: type[BaseModel],
+        annotations: ToolAnnotations,
+        untouched: str = "",
+        elsewhere: Mapping[str, str] | None = None,
+        reports: bool = False,
+    ) -> Self:
+        """Make a tool out of a handler and the models of what goes in and what comes out.
+
+        `result` is what the tool list declares of the handler's result, which may hold more. The arguments that
+        `explained` has are explained by another tool.
+        """
+        return cls(
+            fn=fn,
+            name=name,
+            title=title,
+            description=description,
+            parameters=input_schema(arguments, explained=explained),
+            fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_schema=output_schema(result)),
+            is_async=True,
+            annotations=annotations,
+            arguments_model=arguments,
+            untouched=untouched,
+            elsewhere=elsewhere or {},
+            reports=reports,
+        )
+
+    async def run(
+        self,
+        arguments: dict[str, Any],
+        context: Context[Any, Any],
+        convert_result: bool = False,  # noqa: FBT001, FBT002
+    ) -> CallToolResult:
+        """Answer one call; every failure becomes ``code: what is wrong. What to do.`` with `isError`.
+
+        Error results are text alone: structured content must match the output schema, and an error does not.
+        """
+        try:
+            parsed = self._parsed(arguments)
+            answer = await (self.fn(parsed, context.report_progress) if self.reports else self.fn(parsed))
+        except OutspoolError as error:
+            level = logging.INFO if isinstance(error, Refusal) else logging.WARNING
+            log.log(level, "%s: %s", self.name, error)
+            return _failed(str(error))
+        except Exception:
+            log.exception("%s failed unexpectedly", self.name)
+            return _failed(CRASHED)
+        return CallToolResult(
+            content=[TextContent(type="text", text=answer.text)],
+            structured_content=answer.result.model_dump(mode="json", by_alias=True, exclude_none=True),
+        )
+
+    def _parsed(self, arguments: dict[str, Any]) -> BaseModel:
+        try:
+            return self.arguments_model.model_validate(arguments)
+        except ValidationError as error:
+            raise refusal(error, self.arguments_model, untouched=self.untouched, elsewhere=self.elsewhere) from None
+
+
+def _failed(sentence: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(type="text", text=sentence)], is_error=True)

@@ -1,0 +1,125 @@
+"""Tells clients that an email they follow has changed: ``notifications/resources/updated`` for ``email://{email_id}``.
+
+Clients of the handshake era ask by ``resources/subscribe``, and are told on their connection. Later ones open a stream
+by ``subscriptions/listen``, which the SDK serves from a bus of events; all that is missing there is somebody who looks
+at the emails the stream names, for as long as it is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, EmptyResult, SubscribeRequestParams, UnsubscribeRequestParams
+
+from outspool.errors import InvalidArgument, OutspoolError, brief
+from outspool.services.acceptance.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+MOST_FOLLOWED = 100
+"""Emails that all clients of a process may follow at once."""
+
+_EMAIL = re.compile(r"email://([0-9A-Fa-f-]{32,36})")
+_STATE = "outspool.followed"
+
+Tell = Callable[[str], Awaitable[None]]
+"""Takes the URI of what has changed."""
+
+
+class Subscriptions:
+    """Who follows which email. One task looks at each email that is followed, however many follow it."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        """Follow nothing yet; `bus` is for `MCPServer`."""
+        self.bus = InMemorySubscriptionBus()
+        self._outbox = outbox
+        self._followers: dict[str, Counter[Tell]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def while_listening(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Follow, as middleware, what a ``subscriptions/listen`` names, until its stream ends."""
+        if ctx.method != "subscriptions/listen":
+            return await call_next(ctx)
+        async with AsyncExitStack() as stack:
+            for uri in _named(ctx.params):
+                with contextlib.suppress(OutspoolError):  # by the protocol, what cannot be followed never tells
+                    await stack.enter_async_context(self._following(uri, self._publish))
+            return await call_next(ctx)
+
+    async def subscribe(self, ctx: ServerRequestContext[Any, Any], params: SubscribeRequestParams) -> EmptyResult:
+        """Serve ``resources/subscribe``."""
+        connection = ctx.session._connection  # noqa: SLF001 - the SDK gives no other way to outlive the request
+        uri = str(params.uri)
+        followed: dict[str, AsyncExitStack] = connection.state.setdefault(_STATE, {})
+        if uri not in followed:
+            stack = AsyncExitStack()
+            try:
+                await stack.enter_async_context(self._following(uri, connection.send_resource_updated))
+            except OutspoolError as error:
+                raise MCPError(code=INVALID_PARAMS, message=str(error), data={"uri": uri}) from None
+            followed[uri] = stack
+            connection.exit_stack.push_async_callback(stack.aclose)
+        return EmptyResult()
+
+    async def unsubscribe(self, ctx: ServerRequestContext[Any, Any], params: UnsubscribeRequestParams) -> EmptyResult:
+        """Serve ``resources/unsubscribe``; what is not followed is no matter."""
+        connection = ctx.session._connection  # noqa: SLF001 - as in `subscribe`
+        if stack := connection.state.get(_STATE, {}).pop(str(params.uri), None):
+            await stack.aclose()
+        return EmptyResult()
+
+    @asynccontextmanager
+    async def _following(self, uri: str, tell: Tell) -> AsyncIterator[None]:
+        """Tell of each change of the email while the block lasts. Raises as `Outbox.version` does."""
+        if uri not in self._tasks and len(self._tasks) >= MOST_FOLLOWED:
+            raise InvalidArgument(f"{MOST_FOLLOWED} emails are followed already.", "Ask get_status now and then.")
+        version = await self._outbox.version(_email_id(uri))
+        followers = self._followers.setdefault(uri, Counter())
+        followers[tell] += 1
+        if uri not in self._tasks:
+            self._tasks[uri] = asyncio.create_task(self._follow(uri, version), name=f"follow {uri}")
+        try:
+            yield
+        finally:
+            followers[tell] -= 1
+            if followers[tell] <= 0:
+                del followers[tell]
+            if not followers:
+                del self._followers[uri]
+                self._tasks.pop(uri).cancel()
+
+    async def _follow(self, uri: str, version: int) -> None:
+        try:
+            while True:
+                version = await self._outbox.next_version(_email_id(uri), after=version)
+                for tell in tuple(self._followers.get(uri, ())):
+                    await tell(uri)
+        except Exception:
+            log.exception("lost sight of %s", uri)
+
+    async def _publish(self, uri: str) -> None:
+        await self.bus.publish(ResourceUpdated(uri=uri))
+
+
+def _email_id(uri: str) -> str:
+    found = _EMAIL.fullmatch(uri)
+    if found is None:
+        raise InvalidArgument(f"{brief(uri)} is nothing to follow.", "Follow email://{email_id}.")
+    return found[1]
+
+
+def _named(params: Mapping[str, Any] | None) -> list[str]:
+    """Return the URIs that the parameters of a ``subscriptions/listen`` name, each once; they are not validated yet."""
+    notifications = (params or {}).get("notifications")
+    uris = notifications.get("resourceSubscriptions") if isinstance(notifications, dict) else None
+    return list(dict.fromkeys(uri for uri in uris if isinstance(uri, str))) if isinstance(uris, list) else []

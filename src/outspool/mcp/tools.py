@@ -1,0 +1,203 @@
+"""What each tool does: arguments → one call of the `Outbox` → result. No decision is made here."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from outspool.api.requests import (
+    BatchArguments,
+    EmailArguments,
+    ListArguments,
+    MessageArguments,
+    NoArguments,
+    ScheduleArguments,
+    SendArguments,
+    UpdateArguments,
+    given,
+)
+from outspool.api.results.batch import batch_result
+from outspool.api.results.email import EmailResult, email_result, scheduled_result, status_result
+from outspool.api.results.listing import counted, list_result
+from outspool.api.results.preview import preview_result
+from outspool.api.results.templates import TemplateResult, templates_result
+from outspool.api.validation_errors import refusal
+from outspool.domain.email import Email
+from outspool.domain.schedule import When
+from outspool.errors import InvalidArgument, brief
+from outspool.mcp.strict_tool import Answer, Progress
+from outspool.services.acceptance.outbox import Outbox
+from outspool.services.acceptance.validation import EmailRequest
+
+log = logging.getLogger(__name__)
+
+_TIME = frozenset({"scheduled_at", "timezone", "delay"})
+_RULE = frozenset({"recurrence", "until", "count"})
+_LATER = "schedule_email"
+_NOTHING_SENT = "Nothing was sent."
+_SHOWN = 20
+_NOT_CONTENT = _TIME | {"email_id", "wait", "idempotency_key", "preview"}
+
+
+class Tools:
+    """The tools over one outbox."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        """Serve calls from `outbox`."""
+        self._outbox = outbox
+
+    async def send(self, arguments: SendArguments) -> Answer:
+        """Accept an email for now, and wait a while for its outcome."""
+        if arguments.preview:
+            return await self._preview(arguments)
+        email = await self._outbox.accept(_draft(arguments), idempotency_key=arguments.idempotency_key)
+        return await self._answer(await self._settled(email, arguments.wait))
+
+    async def schedule(self, arguments: ScheduleArguments) -> Answer:
+        """Accept an email for later."""
+        if arguments.preview:
+            return await self._preview(arguments, _when(arguments, _TIME | _RULE))
+        email = await self._outbox.accept(
+            _draft(arguments), when=_when(arguments, _TIME | _RULE), idempotency_key=arguments.idempotency_key
+        )
+        return await self._answer(email, scheduled_result)
+
+    async def send_batch(self, arguments: BatchArguments, progress: Progress) -> Answer:
+        """Accept many emails or none, and wait a while for their outcomes."""
+        items = _items(arguments)
+        emails = await self._outbox.accept_all([(_draft(item), item.idempotency_key) for item in items])
+        emails = await self._all_settled(emails, arguments.wait, progress)
+        result = batch_result(emails, now=self._outbox.now(), pause=await self._outbox.pause())
+        troubled = [f"emails[{n}] {e.id} {e.status}: {e.summary}" for n, e in enumerate(result.emails) if e.summary]
+        return Answer(text="\n".join([result.summary, *troubled[:_SHOWN], *_rest(troubled)]), result=result)
+
+    async def _all_settled(self, emails: Sequence[Email], within: float, progress: Progress) -> Sequence[Email]:
+        async def tell(done: int) -> None:
+            with contextlib.suppress(Exception):  # a client that went must not hide what was accepted
+                await progress(done, len(emails))
+
+        try:
+            return await self._outbox.settle_all(emails, within=within, settled=tell)
+        except Exception:
+            log.exception("lost sight of a batch after accepting it")
+            return emails
+
+    async def _preview(self, arguments: MessageArguments, when: When | None = None) -> Answer:
+        preview = await self._outbox.preview(_draft(arguments), when=when)
+        result = preview_result(preview, now=self._outbox.now())
+        to = ", ".join([*result.to, *(result.cc or ()), *(result.bcc or ())])
+        return Answer(text=f"{result.summary}\nTo: {to}\nSubject: {result.subject}\n\n{result.text}", result=result)
+
+    async def templates(self, _arguments: NoArguments) -> Answer:
+        """Show the templates there are."""
+        result = templates_result(await self._outbox.list_templates())
+        return Answer(text="\n".join(map(_described, result.templates)) or "There are no templates.", result=result)
+
+    async def status(self, arguments: EmailArguments) -> Answer:
+        """Show one email with its history."""
+        return await self._answer(await self._outbox.get(arguments.email_id), status_result)
+
+    async def find(self, arguments: ListArguments) -> Answer:
+        """Show one page of emails."""
+        listing = await self._outbox.find(**{k: v for k, v in given(arguments).items() if v is not None})
+        pause = await self._outbox.pause()
+        result = list_result(
+            listing.emails,
+            next_cursor=listing.next_cursor,
+            counts=listing.counts,
+            now=self._outbox.now(),
+            pause=pause,
+        )
+        lines = [f"{e.id} {e.status}, {brief(e.subject)} to {', '.join(e.to[:3])}: {e.summary}" for e in result.emails]
+        counts = counted(result.counts) or "none"
+        more = f" More follow: cursor {result.next_cursor}." if result.next_cursor else ""
+        head = f"{len(lines)} shown, newest first. In the whole outbox: {counts}.{more}"
+        return Answer(text="\n".join([head, *lines]), result=result)
+
+    async def update(self, arguments: UpdateArguments) -> Answer:
+        """Change an email that still waits."""
+        changes = given(arguments, but=_NOT_CONTENT)
+        when = None if (asked := _when(arguments, _TIME)) == When() else asked
+        return await self._answer(await self._outbox.update(arguments.email_id, changes, when=when))
+
+    async def cancel(self, arguments: EmailArguments) -> Answer:
+        """Stop an email that still waits."""
+        return await self._answer(await self._outbox.cancel(arguments.email_id))
+
+    async def retry(self, arguments: EmailArguments) -> Answer:
+        """Send again to whoever did not get it."""
+        return await self._answer(await self._outbox.retry(arguments.email_id))
+
+    async def _settled(self, email: Email, within: float) -> Email:
+        """Wait for the outcome. The email is committed already, so no trouble while waiting may hide that."""
+        try:
+            return await self._outbox.settle(email, within=within)
+        except Exception:
+            log.exception("lost sight of %s after accepting it", email.id)
+            return email
+
+    async def _answer(
+        self,
+        email: Email,
+        show: Callable[..., EmailResult] = email_result,
+    ) -> Answer:
+        pause = await self._outbox.pause(email)
+        result = show(email, now=self._outbox.now(), pause=pause)
+        return Answer(text=f"{result.summary} Email id: {result.id}", result=result)
+
+
+def _items(arguments: BatchArguments) -> list[MessageArguments]:
+    """Return each email of a batch with what is shared; one's own argument wins, and variables add up."""
+    shared = arguments.shared or {}
+    if "idempotency_key" in shared and len(arguments.emails) > 1:
+        raise InvalidArgument(
+            "shared: an idempotency_key stands for one email alone.", f"Give each email one of its own. {_NOTHING_SENT}"
+        )
+    return [_item(place, _joined(shared, email)) for place, email in enumerate(arguments.emails)]
+
+
+def _joined(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    joined = {**shared, **own}
+    variables = [values for one in (shared, own) if isinstance(values := one.get("variables"), Mapping)]
+    return joined | {"variables": {**variables[0], **variables[1]}} if len(variables) > 1 else joined
+
+
+def _item(place: int, written: dict[str, Any]) -> MessageArguments:
+    try:
+        item = MessageArguments.model_validate(written)
+    except ValidationError as error:
+        wrong = refusal(
+            error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=dict.fromkeys(_TIME | _RULE, _LATER)
+        )
+    else:
+        if not item.preview:
+            return item
+        wrong = InvalidArgument("preview is of one email alone.", "Use send_email with preview. " + _NOTHING_SENT)
+    wrong.message = f"emails[{place}]: {wrong.message}"
+    raise wrong
+
+
+def _rest(lines: Sequence[str]) -> tuple[str, ...]:
+    return (f"and {len(lines) - _SHOWN} more",) if len(lines) > _SHOWN else ()
+
+
+def _described(template: TemplateResult) -> str:
+    if template.error is not None:
+        return f"{template.name} cannot be used: {template.error}"
+    needs = f"needs {', '.join(template.required)}" if template.required else "needs nothing"
+    knows = f"; may be given {', '.join(template.defaults)}" if template.defaults else ""
+    return f"{template.name} {needs}{knows}. {template.description or ''}".rstrip()
+
+
+def _draft(arguments: MessageArguments) -> EmailRequest:
+    """Keep what was written; a null is no value."""
+    written = given(arguments, but=_NOT_CONTENT | _RULE)
+    return EmailRequest(**{name: value for name, value in written.items() if value is not None})
+
+
+def _when(arguments: ScheduleArguments | UpdateArguments, names: frozenset[str]) -> When:
+    return When(**{name: getattr(arguments, name) for name in names})

@@ -1,0 +1,186 @@
+"""Turns an email into the bytes that go on the wire (RFC 5322, RFC 2045 to 2047).
+
+Pure: the same email gives the same bytes at every attempt. Nothing but ASCII in short lines comes out, so that no
+server on the way has a reason to change it, and what a mail program reads back is exactly what was asked.
+
+A message is drawn up first, with its size known and everything in it checked, while the bytes of its attachments stay
+where they are; on its way out they are read, encoded and let go a piece at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from email.utils import format_datetime
+from uuid import UUID
+
+from outspool.domain.attachment import Attachment
+from outspool.domain.email import Content, Email, Mailbox, Priority
+from outspool.errors import InvalidArgument, brief
+from outspool.message.header_fields import address_field, header_block, id_field, text_field
+from outspool.message.mime import Entity, Piece, file, joined, multipart, shown_in, text
+from outspool.message.structured_fields import own_fields
+from outspool.message.text_alternative import text_alternative
+from outspool.message.transfer_encoding import base64_size, base64_stream
+from outspool.ports.files import BlobStore
+
+_PRIORITIES = {
+    Priority.HIGH: ("X-Priority: 1", "Importance: high"),
+    Priority.NORMAL: (),
+    Priority.LOW: ("X-Priority: 5", "Importance: low"),
+}
+_RESERVED = frozenset(
+    {
+        *("date", "from", "sender", "to", "cc", "bcc", "reply-to", "subject"),
+        *("message-id", "in-reply-to", "references", "return-path", "received"),
+        *("x-priority", "importance", "mime-version"),
+    }
+)
+_RESERVED_PREFIXES = ("content-", "resent-")
+
+_LARGE = 50_000
+"""Characters of text that take longer to compose than a caller of anything else should wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message drawn up: octets, and attachments where their base64 will be."""
+
+    pieces: Sequence[Piece]
+
+    @property
+    def size(self) -> int:
+        """How many octets it has on its way, attachments and all (RFC 1870 §5)."""
+        return sum(len(piece) if isinstance(piece, bytes) else base64_size(piece.size) for piece in self.pieces)
+
+    def octets(self) -> bytes:
+        """Return the whole; raise `ValueError` when there are attachments, which may be larger than memory."""
+        if any(isinstance(piece, Attachment) for piece in self.pieces):
+            raise ValueError("A message with attachments has to be opened.")
+        return b"".join(piece for piece in self.pieces if isinstance(piece, bytes))
+
+    @asynccontextmanager
+    async def opened(self, blobs: BlobStore) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open every attachment, and give the message in chunks, each of whole lines; once, within the block.
+
+        What is fetched from afar is here before the first chunk is. Raises `AttachmentLost` and `BlobsUnavailable` as
+        `BlobStore.open` does, the chunks too: a message that broke off must not be ended as if it were whole.
+        """
+        async with AsyncExitStack() as stack:
+            attachments = [piece for piece in self.pieces if isinstance(piece, Attachment)]
+            files = [await stack.enter_async_context(blobs.open(a.digest, a.size)) for a in attachments]
+            yield await stack.enter_async_context(aclosing(self._chunks(iter(files))))
+
+    async def _chunks(self, files: Iterator[AsyncIterator[bytes]]) -> AsyncGenerator[bytes, None]:
+        for piece in self.pieces:
+            if isinstance(piece, bytes):
+                yield piece
+            else:
+                async for lines in base64_stream(next(files)):
+                    yield lines
+
+
+def compose(email: Email) -> Message:
+    """Return the message of `email`: CRLF line ends, ASCII only, no line over 998 octets.
+
+    ``Bcc`` is never written. Line ends of a body may be LF, CRLF or CR; all else in it is kept, also that its last
+    line has none. An HTML body without a plain one gets a text alternative.
+
+    Raises `InvalidArgument` (for an address `InvalidAddress`) for what no message can carry: control characters or
+    lone surrogates in a header, reserved or malformed header names, malformed addresses and message ids, fields of
+    lists and automatic mail that nobody would understand.
+    """
+    entity = _entity(email)
+    head = header_block([*_fields(email), "MIME-Version: 1.0", *entity.fields])
+    return Message(tuple(joined([head, *entity.body])))
+
+
+async def compose_in_thread(email: Email) -> Message:
+    """Return `compose` of the email; a large text is worked on in a thread, so that nobody waits for it."""
+    size = len(email.content.body or "") + len(email.content.html or "")
+    return await asyncio.to_thread(compose, email) if size > _LARGE else compose(email)
+
+
+def new_message_id(email_id: UUID, sender: Mailbox) -> str:
+    """Return the Message-ID of an email (RFC 5322 §3.6.4), unique as `email_id` is, in the sender's domain."""
+    return f"<{email_id.hex}@{sender.address.rpartition('@')[2]}>"
+
+
+def _fields(email: Email) -> Iterator[str]:
+    """Yield every header field but those of MIME, in the order people are used to."""
+    content = email.content
+    yield f"Date: {format_datetime(email.date)}"
+    yield address_field("From", [content.sender])
+    yield from _recipient_fields(content)
+    if content.reply_to:
+        yield address_field("Reply-To", content.reply_to)
+    yield text_field("Subject", content.subject)
+    yield id_field("Message-ID", [email.message_id])
+    yield from _thread_fields(content)
+    yield from _PRIORITIES[content.priority]
+    for name in content.headers:
+        if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_PREFIXES):
+            raise InvalidArgument(f"The header {brief(name)} is written by outspool alone.", "Leave it out.")
+    yield from own_fields(content.headers)
+
+
+def _recipient_fields(content: Content) -> Iterator[str]:
+    if content.to:
+        yield address_field("To", content.to)
+    if content.cc:
+        yield address_field("Cc", content.cc)
+    if not content.to and not content.cc:
+        # An empty group (RFC 5322 §A.1.3): some servers refuse a message without any recipient field.
+        yield "To: undisclosed-recipients:;"
+
+
+def _thread_fields(content: Content) -> Iterator[str]:
+    """Yield what a reply belongs to (RFC 5322 §3.6.4): its parent, and the thread so far, which ends with the parent.
+
+    Either says it all: mail programs look at one or the other, and take the last of References for the parent.
+    """
+    parent = content.in_reply_to
+    if parent is None and content.references:
+        parent = content.references[-1]
+    if parent is not None:
+        yield id_field("In-Reply-To", [parent])
+        yield id_field("References", [*(earlier for earlier in content.references if earlier != parent), parent])
+
+
+def _entity(email: Email) -> Entity:
+    """Return the body: the texts, alternatives to one another, plain first (RFC 2046 §5.1.4); around them the files."""
+    content, token = email.content, email.id.hex
+    plain, markup = alternatives(content)
+    is_alone = not (content.attachments or (plain and markup))
+    shown = shown_in(markup) if any(a.content_id for a in content.attachments) else frozenset()
+    texts = []
+    if plain or not markup:
+        texts.append(text("plain", plain, is_last=is_alone))
+    if markup:
+        pictures = [file(a, is_inline=True) for a in content.attachments if a.content_id in shown]
+        page = text("html", markup, is_last=is_alone)
+        texts.append(multipart("related", token, [page, *pictures], type="text/html"))
+    files = [file(a) for a in content.attachments if a.content_id not in shown]
+    return multipart("mixed", token, [multipart("alternative", token, texts), *files])
+
+
+def alternatives(content: Content) -> tuple[str, str]:
+    """Return the plain text and the HTML that go on the wire; each may be empty.
+
+    Raises `InvalidArgument` for half a character.
+    """
+    html = _normalised(content.html or "")
+    return _normalised(content.body or "") or (text_alternative(html) if html else ""), html
+
+
+def _normalised(text: str) -> str:
+    """Return `text` with LF for every line end; raise `InvalidArgument` for half a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as bad:
+        raise InvalidArgument(
+            f"The body holds half a character (a lone surrogate) at {bad.start + 1:,}.", "Send whole characters."
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")

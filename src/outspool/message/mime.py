@@ -1,0 +1,97 @@
+"""The parts of a message (RFC 2045, RFC 2046): texts, files, and what holds them together.
+
+A file is laid out without its bytes: an `Entity` has the `Attachment` itself where its base64 will be, so that a
+message is drawn up, checked and measured before anything is read.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from outspool.domain.attachment import Attachment
+from outspool.message.header_fields import header_block, with_parameter
+from outspool.message.transfer_encoding import encoded_text
+
+Piece = bytes | Attachment
+
+_CONTENT_ID_URL = re.compile(r"\bcid:([\w.+@=%-]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """MIME `fields`, each whole and without its CRLF, and the body: octets, and attachments where theirs will be."""
+
+    fields: Sequence[str]
+    body: Sequence[Piece]
+
+
+def text(subtype: str, content: str, *, is_last: bool = False) -> Entity:
+    """Return a ``text/…`` in UTF-8, for LF-ended `content`; `is_last` as in `encoded_text`."""
+    encoding, body = encoded_text(content.encode(), is_last=is_last)
+    fields = [f'Content-Type: text/{subtype}; charset="utf-8"', f"Content-Transfer-Encoding: {encoding}"]
+    return Entity(fields, [body])
+
+
+def file(attachment: Attachment, *, is_inline: bool = False) -> Entity:
+    """Return an attachment (RFC 2183) in base64: its bytes come out as they are, also the line ends of a text.
+
+    `is_inline`: the HTML beside it shows it by its content id (RFC 2392).
+    """
+    fields = [
+        f"Content-Type: {attachment.content_type}",
+        "Content-Transfer-Encoding: base64",
+        with_parameter(
+            f"Content-Disposition: {'inline' if is_inline else 'attachment'}", "filename", attachment.filename
+        ),
+    ]
+    if attachment.content_id is not None:
+        fields.append(f"Content-ID: <{attachment.content_id}>")
+    return Entity(fields, [attachment])
+
+
+def multipart(subtype: str, token: str, entities: Sequence[Entity], **parameters: str) -> Entity:
+    """Return ``multipart/…`` of `entities`; a lone one stays as it is.
+
+    `token` makes the boundary: the same for one email, another for each multipart within it. No text holds it, for
+    `encoded_text` leaves no line beginning with ``--=_``.
+    """
+    if len(entities) == 1:
+        return entities[0]
+    boundary = f"=_{subtype}_{token}"
+    named = "".join(f'\r\n {name}="{value}";' for name, value in parameters.items())
+    return Entity(
+        [f'Content-Type: multipart/{subtype};{named}\r\n boundary="{boundary}"'],
+        list(_delimited(entities, boundary.encode())),
+    )
+
+
+def shown_in(markup: str) -> frozenset[str]:
+    """Return the content ids that HTML refers to as ``cid:…`` (RFC 2392 §2)."""
+    return frozenset(map(unquote, _CONTENT_ID_URL.findall(html.unescape(markup))))
+
+
+def joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield `pieces`, with the octets before, between and after attachments in one piece each."""
+    octets: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            octets.append(piece)
+        else:
+            yield b"".join(octets)
+            octets.clear()
+            yield piece
+    yield b"".join(octets)
+
+
+def _delimited(entities: Iterable[Entity], boundary: bytes) -> Iterator[Piece]:
+    line_end = b""
+    for entity in entities:
+        # The line end before a delimiter belongs to it and not to the body (RFC 2046 §5.1.1).
+        yield b"%b--%b\r\n%b" % (line_end, boundary, header_block(entity.fields))
+        yield from entity.body
+        line_end = b"\r\n"
+    yield b"\r\n--%b--\r\n" % boundary

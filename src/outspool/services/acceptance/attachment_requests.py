@@ -1,0 +1,122 @@
+"""What a caller says of a file: how that is read and checked, and the bytes where the caller wrote them."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from outspool.domain.attachment import (
+    UNKNOWN_TYPE,
+    Attachment,
+    guessed_content_type,
+    safe_content_id,
+    safe_content_type,
+    safe_filename,
+)
+from outspool.errors import AttachmentRefused, brief
+
+_KINDS = ("text", "content", "path", "blob")
+_LINE_BREAKS = re.compile(r"\r?\n")
+_CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachmentRequest:
+    """A file as the caller gives it: exactly one of `text`, `content`, `path` and `blob` is not None."""
+
+    text: str | None = None
+    content: str | None = None
+    path: str | None = None
+    blob: str | None = None
+    filename: str | None = None
+    content_type: str | None = None
+    content_id: str | None = None
+
+
+def check_kind(draft: AttachmentRequest, field: str) -> None:
+    """Raise `AttachmentRefused` unless the file is given in one way."""
+    given = [kind for kind in _KINDS if getattr(draft, kind) is not None]
+    if len(given) != 1:
+        what = " and ".join(f"`{kind}`" for kind in given) or "nothing to attach"
+        raise AttachmentRefused(f"{field} has {what}.", "Give exactly one of `text`, `content`, `path` and `blob`.")
+
+
+def described(draft: AttachmentRequest, field: str, *, size: int, name: str | None = None) -> Attachment:
+    """Return what the caller says of a file, checked; its digest is not known yet. `name` is the file's own."""
+    name = draft.filename if draft.filename is not None else name
+    if name is None:
+        raise AttachmentRefused(f"{field} has no filename.", "Give one with an extension, like report.pdf.")
+    name = safe_filename(name, f"{field}.filename")
+    if draft.content_type is None:
+        kind = guessed_content_type(name)
+    else:
+        kind = safe_content_type(draft.content_type, f"{field}.content_type")
+    if draft.text is not None:
+        kind = _of_text(kind)
+    content_id = None if draft.content_id is None else safe_content_id(draft.content_id, f"{field}.content_id")
+    return Attachment(filename=name, content_type=kind, content_id=content_id, size=size, digest="")
+
+
+def _of_text(kind: str) -> str:
+    """Return the type of what was written as text: it is UTF-8, whatever was said."""
+    bare = "text/plain" if kind == UNKNOWN_TYPE else kind.partition(";")[0]
+    return f"{bare}; charset=utf-8" if bare.startswith("text/") else bare
+
+
+def check_content_ids(attachments: Sequence[Attachment]) -> None:
+    """Raise `AttachmentRefused` when the HTML could not tell two of them apart."""
+    ids = [attachment.content_id for attachment in attachments if attachment.content_id is not None]
+    for content_id in ids:
+        if ids.count(content_id) > 1:
+            raise AttachmentRefused(
+                f"Two attachments have the content_id {brief(content_id)}.", "Give each picture one of its own."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class InlineFile:
+    """`outspool.ports.files.SourceFile` of what stands in the request itself."""
+
+    content: bytes
+    name: str
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return len(self.content)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the bytes; see `SourceFile.chunks`."""
+        for start in range(0, len(self.content), _CHUNK):
+            yield self.content[start : start + _CHUNK]
+            await asyncio.sleep(0)  # others have a turn
+
+    @classmethod
+    def of(cls, draft: AttachmentRequest, field: str) -> InlineFile:
+        """Return the `text` or `content` of `draft`; for megabytes that takes a while. Raises `AttachmentRefused`."""
+        content = _utf8(draft.text or "", field) if draft.content is None else _decoded(draft.content, field)
+        return cls(content, field)
+
+
+def _utf8(text: str, field: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as bad:
+        raise AttachmentRefused(
+            f"{field}.text holds half a character (a lone surrogate) at {bad.start + 1:,}.", "Send whole characters."
+        ) from None
+
+
+def _decoded(content: str, field: str) -> bytes:
+    """Return the bytes of strict base64 (RFC 4648 §4); only lines may be broken."""
+    whole = _LINE_BREAKS.sub("", content) if "\n" in content else content
+    try:
+        return binascii.a2b_base64(whole.encode("ascii"), strict_mode=True)
+    except ValueError:  # binascii's and the codec's
+        raise AttachmentRefused(
+            f"{field}.content is not base64.",
+            "Encode the bytes with the standard alphabet and padding, without a data: prefix; or give `text`.",
+        ) from None

@@ -1,0 +1,58 @@
+"""Makes the emails of a batch: each is as it would be alone, and if one cannot be, none is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from outspool.domain.email import Email
+from outspool.errors import InvalidArgument, NotConfigured, Refusal
+from outspool.services.acceptance.attachment_requests import AttachmentRequest
+from outspool.services.acceptance.attachments import Attachments, Gathered
+from outspool.services.acceptance.submission import Submissions
+from outspool.services.acceptance.validation import EmailRequest
+
+MOST_AT_ONCE = 100
+"""So many emails are accepted together at most."""
+
+
+class Batch:
+    """The emails of one call. Their files are read once, however many share them, and none is held open."""
+
+    def __init__(self, submissions: Submissions, attachments: Attachments) -> None:
+        """Begin an empty one."""
+        self._submissions = submissions
+        self._attachments = attachments
+        self._files: dict[tuple[AttachmentRequest, ...], Gathered] = {}
+
+    async def asked(self, asked: Sequence[tuple[EmailRequest, str | None]]) -> list[Email]:
+        """Return the email of each draft, due now, with its idempotency key or None; see `Submissions.asked`.
+
+        A `Refusal` names the first that is at fault.
+        """
+        if not 1 <= len(asked) <= MOST_AT_ONCE:
+            raise InvalidArgument(f"emails holds {len(asked)}; it takes 1 to {MOST_AT_ONCE}.", "Nothing was sent.")
+        emails = []
+        for place, (draft, key) in enumerate(asked):
+            await asyncio.sleep(0)  # each is composed once; other callers get their turn
+            try:
+                email, _ = await self._submissions.asked(draft, None, key, self._gathered)
+            except NotConfigured:
+                raise  # no email's fault
+            except Refusal as refusal:
+                refusal.message = f"emails[{place}]: {refusal.message}"
+                raise
+            emails.append(email)
+        return emails
+
+    async def store_files(self) -> None:
+        """Store every file, as `Gathered.store` does."""
+        for drafts, files in self._files.items():
+            await self._attachments.store_seen(drafts, files.attachments)
+
+    async def _gathered(self, drafts: Sequence[AttachmentRequest]) -> Gathered:
+        asked = tuple(drafts)
+        if asked not in self._files:
+            async with self._attachments.gathered(asked) as files:
+                self._files[asked] = files
+        return self._files[asked]

@@ -1,0 +1,1 @@
+"""From a due email to its outcome: claim, deliver, record."""

@@ -1,0 +1,108 @@
+"""How many emails may be on the wire at a time: one at first, one more with each that the server serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+_RETRY_SECONDS = 1800.0
+"""After this one more connection is tried than the server last had room for."""
+
+
+class ConcurrencyLimiter:
+    """Turns at the connections of one process, in the order in which they were asked for.
+
+    It starts slowly, like TCP: nobody knows how much an account bears that was in trouble a moment ago, and other
+    processes begin at the same instant. Where the server said that it has no room for more, it is not asked for as
+    many again for half an hour.
+    """
+
+    def __init__(self, most: int, *, elapsed: Callable[[], float]) -> None:
+        """Let at most so many go at a time; `elapsed` is the clock's."""
+        self._most = most
+        self._elapsed = elapsed
+        self._ceiling = most
+        self._narrowed_at = 0.0
+        self._open = 1
+        self._round = 0
+        self._taken = 0  # in this round; what hangs since before a trouble takes nobody's turn
+        self._has_turned_away = False
+        self._waiting: deque[asyncio.Future[int | None]] = deque()
+        self._is_closed = False
+
+    async def take(self) -> int | None:
+        """Wait for a turn, and return what `give_back` wants; None when there will be no more."""
+        if self._is_closed:
+            return None
+        turn: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._admit()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and (taken := turn.result()) is not None:
+                self.give_back(taken)
+            raise
+
+    def give_back(self, turn: int) -> None:
+        """End a turn."""
+        if turn == self._round:
+            self._taken -= 1
+        self._admit()
+
+    def widen(self) -> None:
+        """Let one more go at a time, after the server served an email; no more if it turned somebody away before."""
+        if self._has_turned_away:
+            self._has_turned_away = False
+            self.narrow(self._open)
+        elif self._ceiling < self._most and self._elapsed() - self._narrowed_at >= _RETRY_SECONDS:
+            self._ceiling += 1
+            self._narrowed_at = self._elapsed()
+        self._open = min(self._open + 1, self._ceiling)
+        self._admit()
+
+    def restart(self) -> None:
+        """Begin again with one, after trouble of the account."""
+        self._open = 1
+        self._round += 1
+        self._taken = 0
+        self._has_turned_away = False
+
+    def narrow(self, to: int) -> None:
+        """Let no more than `to`, or one, go at a time: the server has no room for as many as there were."""
+        self._ceiling = max(1, min(to, self._ceiling))
+        self._narrowed_at = self._elapsed()
+        self._open = min(self._open, self._ceiling)
+
+    def turn_away(self) -> bool:
+        """Let one less go at a time, as the server turned a connection away; False when there was but the one.
+
+        If it serves another now, that was one too many. If it does not, all will be turned away, down to the last.
+        """
+        if self._open <= 1 or self._taken <= 1:
+            return False
+        self._open -= 1
+        self._has_turned_away = True
+        return True
+
+    @property
+    def most(self) -> int:
+        """How many may go at a time at best, as things stand."""
+        return self._ceiling
+
+    def close(self) -> None:
+        """Give no more turns; those who wait are told at once."""
+        self._is_closed = True
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and (self._is_closed or self._taken < self._open):
+            turn = self._waiting.popleft()
+            if turn.done():
+                continue  # canceled meanwhile
+            if self._is_closed:
+                turn.set_result(None)
+            else:
+                self._taken += 1
+                turn.set_result(self._round)

@@ -1,0 +1,198 @@
+"""Takes one claimed email to its outcome: compose → mark → deliver → record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from datetime import timedelta
+
+from outspool.domain.delivery import Delivery, Outcome, Verdict
+from outspool.domain.email import Email, Problem
+from outspool.domain.fault import Fault, attribute_fault, find_silent_drop, is_connection_limit, is_message_triggered
+from outspool.domain.settlement import (
+    account_resting,
+    after_delivery,
+    attachments_away,
+    out_of_time,
+    quota_full,
+    refused_for_itself,
+    unsendable,
+)
+from outspool.domain.status import RecipientStatus
+from outspool.domain.transition import Transition
+from outspool.errors import (
+    AccountTrouble,
+    AttachmentLost,
+    BlobsUnavailable,
+    LeaseLost,
+    OutspoolError,
+    QuotaReached,
+    Refusal,
+    StoreUnavailable,
+)
+from outspool.ports.clock import Clock
+from outspool.ports.queue import Lease, Queue
+from outspool.ports.transport import Stream, Transport
+from outspool.services.delivery.breaker import Breaker, Probe
+from outspool.services.delivery.mark import Mark
+from outspool.services.delivery.recorder import Recorder
+from outspool.services.delivery.timings import Timings
+
+logger = logging.getLogger(__name__)
+
+_ASIDE = timedelta(seconds=5)
+"""How long an email steps aside when others are served and it is not."""
+_BEHIND = timedelta(minutes=1)
+"""How long after a pause an email comes that may have caused it: whatever its priority, another is the trial."""
+
+_INTERRUPTED = Problem(
+    code="in_doubt",
+    message="outspool was stopped while the server had not yet confirmed the message.",
+    hint="Ask the recipient, or look into the account's sent mail, before you retry.",
+)
+
+
+class DeliveryAgent:
+    """Delivers claimed emails, any number at a time."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        queue: Queue,
+        transport: Transport,
+        breaker: Breaker,
+        *,
+        outgoing: Callable[[Email], AbstractAsyncContextManager[bytes | Stream]],
+        next_delay: Callable[[int], timedelta | None],
+        resend_doubtful: bool,
+        clock: Clock,
+        timings: Timings,
+    ) -> None:
+        """`outgoing` opens the message of an email for as long as it is being sent.
+
+        `next_delay` says how long to wait after so many attempts, None to give up.
+        """
+        self._recorder = recorder
+        self._queue = queue
+        self._transport = transport
+        self._breaker = breaker
+        self._outgoing = outgoing
+        self._next_delay = next_delay
+        self._resend_doubtful = resend_doubtful
+        self._clock = clock
+        self._timings = timings
+
+    async def deliver_one(
+        self, email: Email, lease: Lease, *, probe: Probe | None = None, full: QuotaReached | None = None
+    ) -> None:
+        """Make one attempt at `email`, held under `lease`, and record what came of it.
+
+        `probe`: the account is in trouble and this email is the trial whether it still is. `full`: the day's quota is
+        used up, so the email waits for that. When canceled midway the email is handed back, or becomes ``unknown`` if
+        it was marked.
+        """
+        mark = Mark(self._queue, email, lease, clock=self._clock, timings=self._timings)
+        try:
+            change = await self._attempt(email, mark, probe=probe, full=full)
+        except asyncio.CancelledError:
+            await self._recorder.record_last(email, self._interrupted(email, mark), lease)
+            raise
+        await self._recorder.record(email, change, lease)
+        if probe is not None:
+            await probe.conclude()
+
+    async def hand_back(self, email: Email, lease: Lease, why: str) -> None:
+        """Return an email that was claimed and not begun to the queue."""
+        await self._recorder.record(email, self._nothing_sent(email, "handed_back", why), lease)
+
+    async def _attempt(self, email: Email, mark: Mark, *, probe: Probe | None, full: QuotaReached | None) -> Transition:
+        """Return what becomes of the email."""
+        now = self._clock.now()
+        if email.expires_at <= now:
+            return out_of_time(email, now=now)
+        trouble = self._breaker.trouble()
+        if trouble is not None and probe is None:
+            return account_resting(email, trouble, now=now)
+        if full is not None:
+            return quota_full(email, full, now=now)
+        began = self._clock.elapsed()
+        try:
+            delivery = await self._deliver(email, mark)
+        except (Refusal, AttachmentLost) as never:
+            return unsendable(email, now=now, code=never.code, why=never.message, hint=never.hint)
+        except BlobsUnavailable as away:
+            return attachments_away(email, away, now=self._clock.now())
+        except AccountTrouble as found:
+            return await self._in_trouble(email, found, probe, began)
+        except QuotaReached as reached:
+            return quota_full(email, reached, now=self._clock.now())
+        except (LeaseLost, StoreUnavailable) as error:
+            return self._nothing_sent(email, error.code, error.message)
+        return self._after(email, delivery, probe)
+
+    async def _deliver(self, email: Email, mark: Mark) -> Delivery:
+        """Return what the server said; raise what ails the email, the account, the database or the lease."""
+        addresses = [r.address for r in email.owed]
+        sender = email.content.sender.address
+        try:
+            async with self._outgoing(email) as message:
+                delivery = await self._transport.deliver(message, sender=sender, recipients=addresses, before_data=mark)
+        except OutspoolError:
+            raise
+        except Exception:
+            # A fault of ours must neither end the worker, nor send twice, nor be tried without end.
+            logger.exception("the attempt at email %s failed unexpectedly", email.id)
+            verdict = Verdict.IN_DOUBT if mark.is_made else Verdict.RETRY
+            outcome = Outcome(verdict=verdict, why="outspool failed unexpectedly; its log says how.")
+            return Delivery(outcomes=dict.fromkeys(addresses, outcome))
+        if (silence := find_silent_drop(delivery)) is not None:
+            raise silence
+        return delivery
+
+    def _after(self, email: Email, delivery: Delivery, probe: Probe | None) -> Transition:
+        if any(outcome.reply is not None for outcome in delivery.outcomes.values()):
+            self._breaker.served()
+            if probe is not None:
+                probe.passes()
+        return after_delivery(
+            email,
+            delivery,
+            now=self._clock.now(),
+            delay=self._next_delay(email.attempts + 1),
+            resend_doubtful=self._resend_doubtful,
+        )
+
+    async def _in_trouble(self, email: Email, found: AccountTrouble, probe: Probe | None, began: float) -> Transition:
+        """Return what becomes of an email that met trouble in an attempt which began then, and draw the conclusion."""
+        breaker = self._breaker
+        one_too_many = probe is None and is_connection_limit(found) and breaker.slots.turn_away()
+        others_pass = probe is None and (one_too_many or breaker.has_served_since(began))
+        match attribute_fault(found, email, others_pass=others_pass, account_is_well=not breaker.state.failures):
+            case Fault.EMAIL:
+                delay = self._next_delay(email.attempts + 1)
+                return refused_for_itself(email, found, now=self._clock.now(), delay=delay)
+            case Fault.CROWD:
+                now = self._clock.now()
+                return account_resting(email, found, now=now, due_at=now + _ASIDE)
+            case Fault.ACCOUNT:
+                if probe is not None:
+                    probe.fails(found)
+                else:
+                    await breaker.trip(found)
+                now = self._clock.now()
+                resumes = max(now, breaker.state.paused_until or now) + _BEHIND
+                return account_resting(email, found, now=now, due_at=resumes if is_message_triggered(found) else now)
+
+    def _nothing_sent(self, email: Email, code: str, why: str) -> Transition:
+        return Transition.handed_back(at=self._clock.now(), code=code, detail=why, recipients=email.recipients)
+
+    def _interrupted(self, email: Email, mark: Mark) -> Transition:
+        if not mark.is_made:
+            return self._nothing_sent(email, "handed_back", "outspool was stopped.")
+        recipients = tuple(replace(r, status=RecipientStatus.UNKNOWN) if r.is_owed else r for r in email.recipients)
+        return Transition.unknown(
+            at=self._clock.now(), recipients=recipients, attempts=email.attempts + 1, problem=_INTERRUPTED
+        )

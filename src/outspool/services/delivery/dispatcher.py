@@ -1,0 +1,205 @@
+"""Has series make their emails, claims what is due, and has it delivered as fast as the connections allow."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from outspool.domain.email import Email
+from outspool.errors import OutspoolError, QuotaReached
+from outspool.ports.clock import Alarm, Clock
+from outspool.ports.queue import Lease, Queue
+from outspool.services.delivery.breaker import Breaker, Probe
+from outspool.services.delivery.delivery_agent import DeliveryAgent
+from outspool.services.delivery.lease_keeper import LeaseKeeper
+from outspool.services.delivery.occurrences import Occurrences
+from outspool.services.delivery.timings import Timings
+
+logger = logging.getLogger(__name__)
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_READ_AHEAD = 3
+"""So many emails a connection are claimed: one on the wire, and enough that no connection waits for the next claim.
+
+What is claimed nobody else can send, nor can it be canceled, so it is no more than that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """`batch`: most emails claimed at a time; `connections`: most delivered at a time."""
+
+    batch: int = 50
+    connections: int = 4
+
+
+class Dispatcher:
+    """One process's worker on the shared queue."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        agent: DeliveryAgent,
+        breaker: Breaker,
+        occurrences: Occurrences,
+        *,
+        name: str,
+        limits: Limits,
+        resend_doubtful: bool,
+        clock: Clock,
+        timings: Timings,
+    ) -> None:
+        """`name` is what `doctor` calls this worker."""
+        self._queue = queue
+        self._agent = agent
+        self._breaker = breaker
+        self._occurrences = occurrences
+        self._clock = clock
+        self._timings = timings
+        self._most = min(limits.batch, limits.connections * _READ_AHEAD)
+        self._woken = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._more_is_due = False
+        self._is_stopping = False
+        self._outage = ""
+        self.keeper = LeaseKeeper(
+            queue, name=name, resend_doubtful=resend_doubtful, freed=self.wake, clock=clock, timings=timings
+        )
+
+    def wake(self) -> None:
+        """Look at the queue now: something may have become due."""
+        self._woken.set()
+
+    async def poll(self) -> None:
+        """Wake, should a notice have gone missing or the clock have been set."""
+        self.wake()
+
+    async def run(self, alarm: Alarm) -> None:
+        """Dispatch until `stop`; `alarm` is set to when the next email comes due. Outlives every outage."""
+        await self._begin_well()
+        while not self._is_stopping:
+            self._woken.clear()
+            try:
+                alarm.set(await self._look())
+            except Exception as error:  # noqa: BLE001 - no fault of ours may end the worker
+                self._note_outage(error)
+                await asyncio.sleep(self._timings.store_retry_seconds)
+                continue
+            self._note_outage(None)
+            await self._woken.wait()
+
+    async def _begin_well(self) -> None:
+        """Show that we live, free what died since, and give a resting account a chance if it may be mended."""
+        await self.keeper.pulse()
+        try:
+            await self._breaker.allow_probe()
+        except Exception as error:  # noqa: BLE001 - a start amid trouble is a start
+            self._note_outage(error)
+
+    def _note_outage(self, error: Exception | None) -> None:
+        """Log the beginning and the end of an outage, not each second of it."""
+        before, self._outage = self._outage, "" if error is None else str(error) or repr(error)
+        if self._outage == before:
+            return
+        if error is None:
+            logger.warning("Dispatching goes on.")
+        elif isinstance(error, OutspoolError):
+            logger.warning("%s Nothing is sent meanwhile.", error)
+        else:
+            logger.error("Dispatching failed unexpectedly; it is tried again.", exc_info=error)
+
+    async def _look(self) -> datetime | None:
+        """Make the emails of series and begin what is due; return when to look again."""
+        recurs = await self._occurrences.look()
+        upcoming = await self._dispatch_due()
+        return min((at for at in (recurs, upcoming) if at), default=None)
+
+    async def _dispatch_due(self) -> datetime | None:
+        """Claim and begin what is due and fits; return when to look again."""
+        room = self._most - len(self._tasks)
+        if room <= 0 or self._is_stopping:
+            return None
+        state = await self._breaker.refresh()
+        now = self._clock.now()
+        quota = await self._queue.room(now=now)
+        is_paused = state.is_paused(now)
+        if state.failures and not is_paused and quota.reached is None:
+            return await self._try_account(now)
+        resting = is_paused or quota.reached is not None
+        limit = min(room, quota.recipients or room)
+        emails, lease = await self._claim(limit, now, deferred_too=not resting)
+        self._begin(emails, lease, full=quota.reached)
+        self._more_is_due = len(emails) == limit
+        if self._more_is_due:
+            return None  # whichever ends next has us look again
+        upcoming = await self._queue.next_due(after=now, deferred_too=not resting)
+        resumes = state.paused_until if is_paused else None
+        has_room = quota.reached.until if quota.reached is not None else None
+        return min((at for at in (upcoming, resumes, has_room) if at), default=None)
+
+    async def _try_account(self, now: datetime) -> datetime | None:
+        """Offer one due email to an account whose pause is over, unless another process does already."""
+        due = await self._queue.next_due(after=_LONG_AGO, deferred_too=True)
+        if due is None or due > now:
+            return due
+        probe = await self._breaker.take_probe()
+        if probe is not None:
+            emails, lease = await self._claim(1, now, deferred_too=True)
+            if emails:
+                self._begin(emails, lease, probe=probe)
+            else:
+                await probe.conclude()
+        return self._breaker.state.paused_until
+
+    async def _claim(self, limit: int, now: datetime, *, deferred_too: bool) -> tuple[Sequence[Email], Lease]:
+        lease = self.keeper.new()
+        return await self._queue.claim_due(lease, now=now, limit=limit, deferred_too=deferred_too), lease
+
+    def _begin(
+        self, emails: Sequence[Email], lease: Lease, *, probe: Probe | None = None, full: QuotaReached | None = None
+    ) -> None:
+        for email in emails:
+            self.keeper.hold(lease)
+            task = asyncio.create_task(
+                self._deliver_one(email, lease, probe=probe, full=full), name=f"email-{email.id}"
+            )
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    async def _deliver_one(self, email: Email, lease: Lease, *, probe: Probe | None, full: QuotaReached | None) -> None:
+        """Have one email delivered when its turn comes, or hand it back when we stop first. A trial waits for none."""
+        slots = self._breaker.slots
+        turn = None
+        try:
+            if probe is None:
+                turn = await slots.take()
+            if self._is_stopping or (turn is None and probe is None):
+                await self._agent.hand_back(email, lease, "outspool was stopped.")
+            else:
+                await self._agent.deliver_one(email, lease, probe=probe, full=full)
+        finally:
+            if turn is not None:
+                slots.give_back(turn)
+            self.keeper.let_go(lease)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a delivery ended unexpectedly", exc_info=error)
+        # A claim for each email that ends would cost more than the emails: refill when half are through.
+        if self._more_is_due and len(self._tasks) <= self._most // 2:
+            self.wake()
+
+    async def stop(self) -> None:
+        """Claim nothing more, let what is on the wire end within the grace period, hand back the rest."""
+        self._is_stopping = True
+        self._breaker.slots.close()
+        self.wake()
+        if self._tasks:
+            _, unfinished = await asyncio.wait(self._tasks, timeout=self._timings.grace_seconds)
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
+        await self.keeper.retire()

@@ -1,0 +1,109 @@
+"""Makes the emails of series as their times come, each once, over all processes that share the database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from outspool.domain.email import Email, Event, Problem
+from outspool.domain.policy import Policy
+from outspool.domain.status import EmailStatus
+from outspool.errors import OutspoolError, RateLimited, Refusal
+from outspool.ports.clock import Clock
+from outspool.ports.emails import EmailStore, SeriesStore
+from outspool.services.acceptance import series as series_of
+
+logger = logging.getLogger(__name__)
+
+_TOGETHER = 100
+
+
+_FRESH_SECONDS = 1.0
+"""A busy dispatcher looks a hundred times a second, and series do not change so often."""
+
+
+class Occurrences:
+    """What a dispatcher asks for beside what is due."""
+
+    def __init__(
+        self,
+        store: EmailStore,
+        series: SeriesStore,
+        *,
+        policy: Policy,
+        expire_after: timedelta,
+        new_id: Callable[[datetime], UUID],
+        clock: Clock,
+    ) -> None:
+        """An email may be sent for `expire_after` from when it is made; `policy` is asked about each."""
+        self._store = store
+        self._series = series
+        self._policy = policy
+        self._expire_after = expire_after
+        self._new_id = new_id
+        self._clock = clock
+        self._looked_at: float | None = None
+        self._next: datetime | None = None
+
+    async def look(self) -> datetime | None:
+        """Do as `make_due`, now; with what was found a moment ago, as long as that says that nothing is due."""
+        now, elapsed = self._clock.now(), self._clock.elapsed()
+        if self._looked_at is not None and elapsed < self._looked_at + _FRESH_SECONDS:
+            stale = now + timedelta(seconds=self._looked_at + _FRESH_SECONDS - elapsed)
+            if self._next is None or now < self._next:
+                return stale if self._next is None else min(stale, self._next)
+        self._looked_at = elapsed
+        self._next = await self.make_due(now=now)
+        return self._next
+
+    async def make_due(self, *, now: datetime) -> datetime | None:
+        """Make the email of every series whose time has come, the last one alone of several that were missed.
+
+        Returns when to look again, None when no series waits. One that may not be sent pauses its series and says
+        why; what the hourly cap has no room for waits for it. Raises `StoreUnavailable`; what was made stays made.
+        """
+        seen: set[UUID] = set()
+        while True:
+            upcoming = await self._series.upcoming(limit=_TOGETHER)
+            due = [series_id for series_id, at in upcoming if at <= now and series_id not in seen]
+            for series_id in due:
+                seen.add(series_id)
+                try:
+                    await self._make(series_id, now)
+                except RateLimited as reached:
+                    return reached.retry_at
+                except OutspoolError:
+                    raise
+                except Exception:
+                    # A fault of ours in one series must not keep the others, nor what is due beside them.
+                    logger.exception("no email could be made of series %s", series_id)
+            if not due:
+                return next((at for _, at in upcoming if at > now), None)
+
+    async def _make(self, series_id: UUID, now: datetime) -> None:
+        series = await self._store.get(series_id)
+        if series is None or series.status is not EmailStatus.RECURRING or series.due_at > now:
+            return  # another process was here
+        try:
+            await self._advance(series, now)
+        except RateLimited:
+            raise
+        except Refusal as refusal:
+            await self._pause(series, refusal, now)
+
+    async def _advance(self, series: Email, now: datetime) -> None:
+        self._policy.check_recipients([mailbox for _, mailbox in series.content.addressed()])
+        assert series.recurrence is not None
+        at = series.recurrence.latest(series.due_at, now=now)
+        email = series_of.occurrence(series, at, now=now, email_id=self._new_id(now), expire_after=self._expire_after)
+        after = series_of.advanced(series, at, now=now)
+        await self._series.advance(after, email, series_of.occurred(series, at, now=now))
+
+    async def _pause(self, series: Email, why: Refusal, now: datetime) -> None:
+        logger.warning("series %s is paused: %s", series.id, why)
+        problem = Problem(code=why.code, message=why.message, hint=why.hint)
+        paused = replace(series, status=EmailStatus.PAUSED, scheduled_at=None, problem=problem)
+        await self._series.halt(paused, Event(at=now, status=paused.status, code=problem.code, detail=problem.message))

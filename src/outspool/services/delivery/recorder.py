@@ -1,0 +1,72 @@
+"""Writes down what came of an email, however long the database is away: what the server said is known nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from outspool.domain.email import Email
+from outspool.domain.transition import Transition
+from outspool.errors import StoreUnavailable
+from outspool.ports.emails import EmailStore
+from outspool.ports.queue import Lease
+from outspool.services.delivery.timings import Timings
+
+logger = logging.getLogger(__name__)
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+"""Seconds between two attempts."""
+
+
+class Recorder:
+    """Records outcomes, each under the lease of its claim."""
+
+    def __init__(self, store: EmailStore, *, timings: Timings) -> None:
+        """Write to `store`; `timings` says how long after a stop."""
+        self._store = store
+        self._timings = timings
+
+    async def record(self, email: Email, change: Transition, lease: Lease) -> None:
+        """Return when `change` is recorded, or is not ours to record any more.
+
+        When canceled it goes on for a last while, and then says in the log what nobody else will ever know.
+        """
+        recording = self._begin(email, change, lease)
+        try:
+            await asyncio.shield(recording)
+        except asyncio.CancelledError:
+            await self._end(recording, email, change)
+            raise
+
+    async def record_last(self, email: Email, change: Transition, lease: Lease) -> None:
+        """Record within that last while: the stop has come already."""
+        await self._end(self._begin(email, change, lease), email, change)
+
+    def _begin(self, email: Email, change: Transition, lease: Lease) -> asyncio.Task[None]:
+        return asyncio.create_task(self._persist(email, change, lease), name=f"record-{email.id}")
+
+    async def _end(self, recording: asyncio.Task[None], email: Email, change: Transition) -> None:
+        await asyncio.wait({recording}, timeout=self._timings.last_words_seconds)
+        if not recording.done():
+            recording.cancel()
+            logger.error(
+                "email %s: that it is %s (%s) could not be recorded before the stop",
+                email.id,
+                change.target,
+                change.detail,
+            )
+        elif not recording.cancelled() and (error := recording.exception()) is not None:
+            logger.error("the outcome of email %s was not recorded", email.id, exc_info=error)
+
+    async def _persist(self, email: Email, change: Transition, lease: Lease) -> None:
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                if not await self._store.record(email.id, change, lease=lease.token):
+                    logger.warning("email %s is no longer ours: that it is %s is dropped", email.id, change.target)
+                return
+            except StoreUnavailable as error:
+                if wait == _FIRST_WAIT:
+                    logger.warning("the outcome of email %s waits for the database: %s", email.id, error)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, _LONGEST_WAIT)

@@ -1,0 +1,1 @@
+"""What `outspool doctor` examines and reports."""

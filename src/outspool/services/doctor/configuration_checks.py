@@ -1,0 +1,90 @@
+"""What `doctor` finds in the settings alone."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from outspool.domain.email import Mailbox
+from outspool.errors import NotConfigured
+from outspool.services.doctor.findings import Finding, fail, ok, warn
+
+_SHOWN = 3
+_ALIKE = 0.75
+"""How alike two names must be for one to be taken for a misspelling of the other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """The settings as far as they can be wrong together; no secret in them.
+
+    `account` says how emails are sent, `refusal` says why there is nothing. `gmail` is the Gmail account's
+    address, if it is one; `has_two_accounts`: one for Gmail and another, which wins. `unknown_names` are variables
+    that look like ours and are not, `known_names` those that are.
+    """
+
+    account: str
+    refusal: NotConfigured | None
+    is_sandbox: bool
+    sender: Mailbox | None
+    gmail: str | None
+    has_two_accounts: bool
+    allowed: Sequence[str] | None
+    denied: Sequence[str]
+    unknown_names: Sequence[str]
+    known_names: Sequence[str]
+
+
+def check_configuration(setup: Setup) -> Iterator[Finding]:
+    """Yield what there is to say."""
+    yield _account(setup)
+    if setup.has_two_accounts:
+        yield warn("account", "GMAIL_EMAIL and SMTP_HOST are both set, and SMTP_HOST wins.", "Unset one of them.")
+    if setup.refusal is None:
+        yield _sender(setup)
+        yield _recipients(setup)
+    for name in setup.unknown_names:
+        yield _misspelt(name, setup.known_names)
+
+
+def _account(setup: Setup) -> Finding:
+    if setup.refusal is not None:
+        return fail("account", setup.refusal.message, setup.refusal.hint)
+    if setup.is_sandbox:
+        return ok("account", "The sandbox: every email is kept as a file, and nothing is sent.")
+    return ok("account", f"Emails are sent {setup.account}.")
+
+
+def _sender(setup: Setup) -> Finding:
+    sender = setup.sender
+    if sender is None:
+        return warn("sender", "No sender is set, so every email must name its own.", "Set EMAIL_FROM.")
+    if setup.gmail and sender.address.lower() != setup.gmail.lower():
+        return warn(
+            "sender",
+            f"EMAIL_FROM is {sender.address}, the account {setup.gmail}: Gmail puts its own address into From.",
+            'Add the address in Gmail under "Send mail as", or leave EMAIL_FROM unset.',
+        )
+    return ok("sender", f"Emails are from {sender.address}.")
+
+
+def _recipients(setup: Setup) -> Finding:
+    if setup.allowed is None:
+        allowed = "Everybody may be written to"
+    elif not setup.allowed:
+        return warn("recipients", "EMAIL_ALLOWED_RECIPIENTS allows nobody.", "Name addresses or @domains, or unset it.")
+    else:
+        allowed = f"Only {_listed(setup.allowed)} may be written to"
+    return ok("recipients", f"{allowed}, except {_listed(setup.denied)}." if setup.denied else f"{allowed}.")
+
+
+def _misspelt(name: str, known: Sequence[str]) -> Finding:
+    alike = difflib.get_close_matches(name.upper(), known, n=1, cutoff=_ALIKE)
+    cure = f"Did you mean {alike[0]}?" if alike else "Unset it, unless another program reads it."
+    return warn("settings", f"{name} is no setting of outspool, so it does nothing.", cure)
+
+
+def _listed(patterns: Sequence[str]) -> str:
+    rest = f" and {len(patterns) - _SHOWN} more" if len(patterns) > _SHOWN else ""
+    return ", ".join(patterns[:_SHOWN]) + rest

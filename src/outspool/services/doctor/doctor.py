@@ -1,0 +1,134 @@
+"""Turns the usual troubles into a line each, with the cure. It looks, and mends one thing: a pause that is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+
+from outspool.domain.schedule import describe_wait
+from outspool.domain.summary import utc
+from outspool.errors import AccountTrouble, BlobsUnavailable, StoreUnavailable, TroubleKind
+from outspool.ports.account import Account, AccountState
+from outspool.ports.clock import Clock
+from outspool.ports.database import DatabaseHealth, DatabaseProbe, DiskState, SchemaState
+from outspool.ports.files import BlobStore
+from outspool.ports.queue import Queue
+from outspool.services.delivery.breaker import Breaker
+from outspool.services.delivery.timings import Timings
+from outspool.services.doctor.configuration_checks import Setup, check_configuration
+from outspool.services.doctor.findings import Finding, Level, fail, ok, warn
+from outspool.services.doctor.queue_checks import (
+    check_database,
+    check_disk,
+    check_dispatching,
+    check_queue,
+    check_worker_clocks,
+)
+
+
+class Doctor:
+    """Examines one outspool."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        *,
+        disk: Callable[[], DiskState],
+        blobs: BlobStore | None,
+        probe: DatabaseProbe,
+        queue: Queue,
+        account: Account,
+        breaker: Breaker,
+        log_in: Callable[[], Awaitable[None]] | None,
+        look_at_templates: Callable[[], Awaitable[Finding]],
+        clock: Clock,
+        timings: Timings,
+    ) -> None:
+        """`log_in` tries the SMTP account and raises `AccountTrouble`; None: do not try. So it is with `blobs`."""
+        self._setup = setup
+        self._disk = disk
+        self._blobs = blobs
+        self._probe = probe
+        self._queue = queue
+        self._account = account
+        self._breaker = breaker
+        self._log_in = log_in
+        self._look_at_templates = look_at_templates
+        self._clock = clock
+        self._timings = timings
+
+    async def examine(self) -> AsyncIterator[Finding]:
+        """Yield each finding as soon as it is made. Raises nothing that a database or a mail server causes."""
+        for finding in check_configuration(self._setup):
+            yield finding
+        yield await self._look_at_templates()
+        yield check_disk(await asyncio.to_thread(self._disk))
+        if self._blobs is not None:
+            yield await _check_attachments(self._blobs)
+        health: DatabaseHealth | None = None
+        try:
+            health = await self._probe.health()
+        except StoreUnavailable as error:
+            yield _unreachable(self._probe.address, error)
+        else:
+            for finding in check_database(self._probe.address, health, now=self._clock.now()):
+                yield finding
+        login = await self._login()
+        if login is not None:
+            yield login
+        if health is None or health.schema is not SchemaState.CURRENT:
+            return  # nothing else can be read, or nothing is there
+        try:
+            async for finding in self._examine_outbox(logged_in=login is not None and login.level is Level.OK):
+                yield finding
+        except StoreUnavailable as error:
+            yield _unreachable(self._probe.address, error)
+
+    async def _login(self) -> Finding | None:
+        if self._log_in is None:
+            return None
+        try:
+            await self._log_in()
+        except AccountTrouble as trouble:
+            return fail("smtp login", trouble.message, trouble.hint)
+        return ok("smtp login", "The server answers and takes the login.")
+
+    async def _examine_outbox(self, *, logged_in: bool) -> AsyncIterator[Finding]:
+        state = await self._account.state()
+        now = self._clock.now()
+        if state.is_paused(now):
+            yield await self._paused(state, now, logged_in=logged_in)
+        backlog = await self._probe.backlog(now=now)
+        workers = await self._queue.workers(since=now - self._timings.lease)
+        yield check_dispatching(workers, backlog, now=now)
+        for finding in check_worker_clocks(workers):
+            yield finding
+        for finding in check_queue(backlog, now=now):
+            yield finding
+
+    async def _paused(self, state: AccountState, now: datetime, *, logged_in: bool) -> Finding:
+        """Say that the account rests. A login that works ends the pause, but not that of a server's limit."""
+        until = state.paused_until or now
+        why = f"until {utc(until.replace(microsecond=0))}, {describe_wait(now, until)}: {state.message}"
+        if not logged_in or state.kind == TroubleKind.THROTTLED:
+            cure = state.hint or "Sending resumes by itself."
+            return warn("pause", f"Sending rests {why}", cure)
+        await self._breaker.end_pause()
+        return ok("pause", f"Sending rested {why} The login works now, so the pause was ended.")
+
+
+async def _check_attachments(blobs: BlobStore) -> Finding:
+    try:
+        await blobs.check()
+    except BlobsUnavailable as error:
+        return fail("attachments", error.message, error.hint)
+    return ok("attachments", f"They are kept in {blobs}.")
+
+
+def _unreachable(address: str, error: StoreUnavailable) -> Finding:
+    return fail(
+        "database",
+        f"{address}: {error.message}",
+        "Check DATABASE_URL, that the database runs, and that it can be reached from here.",
+    )
