@@ -22,7 +22,7 @@ from outspool.ports.account import AccountState
 from outspool.ports.files import BlobStore
 from outspool.ports.transport import Stream
 from outspool.services.acceptance.validation import EmailRequest
-from outspool.services.delivery.outgoing import outgoing
+from outspool.services.message_stream import open_message
 
 S, R = EmailStatus, RecipientStatus
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
@@ -189,10 +189,10 @@ async def test_a_fault_of_ours_in_composing_costs_an_attempt_and_not_the_worker(
     async def broken(email: Email, blobs: BlobStore) -> AsyncIterator[bytes | Stream]:
         if email.content.subject == "broken":
             raise ZeroDivisionError
-        async with outgoing(email, blobs) as message:
+        async with open_message(email, blobs) as message:
             yield message
 
-    monkeypatch.setattr("outspool.app.runtime.outgoing", broken)
+    monkeypatch.setattr("outspool.app.runtime.open_message", broken)
     async with outspool() as app:
         bad = await app.outbox.accept(EmailRequest(to=["ann@example.com"], subject="broken", body="x"))
         assert (await until(app, bad, S.DEFERRED)).attempts == 1

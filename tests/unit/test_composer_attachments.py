@@ -22,6 +22,7 @@ from outspool.domain.email import Email
 from outspool.errors import AttachmentLost, AttachmentRefused, InvalidArgument
 from outspool.message.compose import compose
 from outspool.message.transfer_encoding import base64_lines, base64_stream
+from outspool.services.message_stream import stream_message
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
@@ -42,7 +43,7 @@ def described(
 async def chunks_of(asked: Email, blobs: LocalBlobs, *, into: list[bytes] | None = None) -> list[bytes]:
     """Return the message as it leaves; `into` has what left before a failure."""
     left = [] if into is None else into
-    async with compose(asked).opened(blobs) as chunks:
+    async with stream_message(compose(asked), blobs) as chunks:
         async for chunk in chunks:
             left.append(chunk)
     return left
@@ -199,7 +200,7 @@ def test_a_type_that_could_end_a_header_is_refused(content_type: str) -> None:
 def test_a_message_with_files_is_measured_but_not_composed_without_them() -> None:
     asked = an_email(attachments=(described(bytes(25_000_000), "a.bin"),))
     assert 34_000_000 < compose(asked).size < 34_300_000
-    with pytest.raises(ValueError, match="has to be opened"):
+    with pytest.raises(ValueError, match="has to be streamed"):
         compose_bytes(asked)
 
 
@@ -256,12 +257,12 @@ from outspool.adapters.blobs.local import LocalBlobs
 from support.blobs import digest_of, keep
 from support.composing import an_email
 from outspool.domain.attachment import Attachment
-from outspool.message.compose import drawn_up
+from outspool.services.message_stream import compose_in_thread, stream_message
 
 async def leave(blobs, asked):
     size = 0
-    message = await drawn_up(asked)
-    async with message.opened(blobs) as chunks:
+    message = await compose_in_thread(asked)
+    async with stream_message(message, blobs) as chunks:
         async for chunk in chunks:
             size += len(chunk)
             await asyncio.sleep(0)

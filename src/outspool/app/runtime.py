@@ -41,9 +41,9 @@ from outspool.services.delivery.breaker import Breaker
 from outspool.services.delivery.delivery_agent import DeliveryAgent
 from outspool.services.delivery.dispatcher import Dispatcher, Limits
 from outspool.services.delivery.occurrences import Occurrences
-from outspool.services.delivery.outgoing import outgoing
 from outspool.services.delivery.recorder import Recorder
 from outspool.services.delivery.timings import Timings
+from outspool.services.message_stream import open_message
 from outspool.services.templates.catalog import Templates
 
 logger = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ class Outspool:
             self.queue,
             transport,
             breaker,
-            outgoing=partial(outgoing, blobs=self.blobs),
+            open_message=partial(open_message, blobs=self.blobs),
             next_delay=partial(retries.next_delay, random=random.random),
             resend_doubtful=resend,
             clock=self.clock,

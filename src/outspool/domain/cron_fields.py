@@ -1,13 +1,14 @@
-"""The five fields of a cron expression (crontab(5)), checked, and in the words of APScheduler's `CronTrigger`.
+"""Reads the five fields of a cron expression (crontab(5)) into the sets of values that they stand for.
 
-The trigger counts the days of the week from Monday, and overlooks what follows a name, as in ``mon-fri/2``. So each
-item must have the one form that is understood, and the days of the week are counted out.
+Only forms with one meaning are taken: what some programs read one way and others another is refused in words.
 """
 
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 
 from outspool.errors import InvalidSchedule, brief
@@ -16,10 +17,10 @@ _ITEM = re.compile(
     r"(?:\*|(?P<first>\d{1,2}|[a-z]{3})(?:-(?P<last>\d{1,2}|[a-z]{3}))?)(?:/(?P<step>\d{1,2}))?", re.ASCII
 )
 _NTH = re.compile(r"(?P<day>[0-7]|[a-z]{3})#(?P<nth>[1-5])", re.ASCII)
-_ORDINALS = ("", "1st", "2nd", "3rd", "4th", "5th")
 _FIELDS = 5
 _LONGEST = 200
 _WEEK = 7
+_HOURS = 24
 _EXAMPLE = (
     'Write minute, hour, day of month, month, day of week: "0 9 * * mon-fri", "30 8 1 * *", '
     '"0 9 * * mon#1" (first Monday) or "0 9 L * *" (last day of the month).'
@@ -28,18 +29,32 @@ _EXAMPLE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CronFields:
-    """What `CronTrigger` takes for its parameters of the same names."""
+    """The values of each field, ascending; `weekdays` count from Monday (0), as `date.weekday` does.
 
-    minute: str
-    hour: str
-    day: str
-    month: str
-    day_of_week: str
+    `nth` restricts the weekday to its nth occurrence in the month. `is_last_day` stands for ``L``: the last day of the
+    month, in place of `days`.
+    """
+
+    minutes: tuple[int, ...]
+    hours: tuple[int, ...]
+    days: tuple[int, ...]
+    months: tuple[int, ...]
+    weekdays: tuple[int, ...]
+    nth: int | None = None
+    is_last_day: bool = False
 
     @property
     def every_hour(self) -> bool:
-        """Whether no hour is left out: then it is an interval more than a time of day."""
-        return self.hour in ("*", "*/1", "0-23", "0-23/1")
+        """Whether no hour is left out: then the rule is an interval rather than a time of day."""
+        return len(self.hours) == _HOURS
+
+    def include(self, day: date) -> bool:
+        """Whether the rule is true on this day."""
+        if day.month not in self.months or day.weekday() not in self.weekdays:
+            return False
+        if self.nth is not None and (day.day - 1) // _WEEK + 1 != self.nth:
+            return False
+        return day.day == monthrange(day.year, day.month)[1] if self.is_last_day else day.day in self.days
 
 
 @lru_cache(maxsize=256)
@@ -55,24 +70,22 @@ def read_cron(cron: str) -> CronFields:
             f"recurrence {brief(cron)} names days of the month and of the week; programs read that in two ways.",
             'Leave one of them *. The first Monday of each month is "0 9 * * mon#1".',
         )
-    for text, field in ((minute, _MINUTE), (hour, _HOUR), (month, _MONTH)):
-        field.values(text)
-    if nth := _NTH.fullmatch(weekday):
-        name = _WEEKDAY.words[_WEEKDAY.number(nth["day"]) % _WEEK]
-        day, weekday = f"{_ORDINALS[int(nth['nth'])]} {name}", "*"
-    elif day == "l":
-        day = "last"
-    else:
-        _DAY.values(day)
-    return CronFields(minute=minute, hour=hour, day=day, month=month, day_of_week=_from_monday(weekday))
+    nth = _NTH.fullmatch(weekday)
+    return CronFields(
+        minutes=_sorted(_MINUTE.values(minute)),
+        hours=_sorted(_HOUR.values(hour)),
+        months=_sorted(_MONTH.values(month)),
+        days=_sorted(_DAY.values("*" if day == "l" else day)),
+        weekdays=_sorted(
+            {(number - 1) % _WEEK for number in ([_WEEKDAY.number(nth["day"])] if nth else _WEEKDAY.values(weekday))}
+        ),
+        nth=int(nth["nth"]) if nth else None,
+        is_last_day=day == "l",
+    )
 
 
-def _from_monday(weekday: str) -> str:
-    """Return the days of the week as the trigger counts them."""
-    if weekday == "*":
-        return weekday
-    days = {(day - 1) % _WEEK for day in _WEEKDAY.values(weekday)}
-    return ",".join(map(str, sorted(days)))
+def _sorted(values: set[int]) -> tuple[int, ...]:
+    return tuple(sorted(values))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """The times of a cron expression on the clocks of a time zone.
 
-APScheduler's `CronTrigger` finds them on clocks without daylight saving. What people expect when the clocks change is
-seen to here, as the trigger alone fires twice when an hour is repeated:
+When the clocks change:
 
 - a time that the clocks skip happens once, right after the gap; one that they repeat happens once, the first time;
 - a schedule of every hour simply goes on: it skips what does not exist and counts both hours of the same name.
@@ -10,21 +9,17 @@ seen to here, as the trigger alone fires twice when an hour is repeated:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from outspool.domain.cron_fields import CronFields
-
-if TYPE_CHECKING:
-    from apscheduler.triggers.cron import CronTrigger
 
 _RAREST_YEARS = 8
 """The next 29th of February is never further away."""
 
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
+_LONGEST_MONTH = timedelta(days=31)
 
 
 def next_time(fields: CronFields, zone: ZoneInfo, *, after: datetime) -> datetime | None:
@@ -49,28 +44,19 @@ def _next_time(fields: CronFields, zone: ZoneInfo, fold: int, after: datetime) -
 
 
 def _walls(fields: CronFields, start: datetime) -> Iterator[datetime]:
-    """Yield what the clocks show when `fields` are true, from `start` on."""
-    trigger = _trigger(fields, start.year)
-    wall = start.replace(tzinfo=UTC)
-    while (found := trigger.get_next_fire_time(None, wall)) is not None:
-        yield found.replace(tzinfo=None)
-        wall = found + _SECOND
-
-
-@lru_cache(maxsize=256)
-def _trigger(fields: CronFields, year: int) -> CronTrigger:
-    from apscheduler.triggers.cron import CronTrigger
-
-    return CronTrigger(
-        # Without a last year it would look for a 30th of February until the year 9999.
-        year=f"{year}-{year + _RAREST_YEARS}",
-        month=fields.month,
-        day=fields.day,
-        day_of_week=fields.day_of_week,
-        hour=fields.hour,
-        minute=fields.minute,
-        timezone=UTC,  # any clock without daylight saving will do
-    )
+    """Yield what the clocks show whenever `fields` are true, from `start` on, for as long as the rarest day is away."""
+    day, end = start.date(), date(start.year + _RAREST_YEARS, 12, 31)
+    while day <= end:
+        if day.month not in fields.months:
+            day = (day.replace(day=1) + _LONGEST_MONTH).replace(day=1)
+            continue
+        if fields.include(day):
+            for hour in fields.hours:
+                for minute in fields.minutes:
+                    wall = datetime.combine(day, time(hour, minute))
+                    if wall >= start:
+                        yield wall
+        day += _DAY
 
 
 def _instant(wall: datetime, zone: ZoneInfo, fold: int) -> datetime | None:

@@ -3,15 +3,13 @@
 Pure: the same email gives the same bytes at every attempt. Nothing but ASCII in short lines comes out, so that no
 server on the way has a reason to change it, and what a mail program reads back is exactly what was asked.
 
-A message is drawn up first, with its size known and everything in it checked, while the bytes of its attachments stay
-where they are; on its way out they are read, encoded and let go a piece at a time.
+The bytes of attachments are not read here. `Message` knows its size and marks where each attachment belongs;
+`outspool.services.message_stream` reads, encodes and releases them one piece at a time while the message is sent.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import format_datetime
 from uuid import UUID
@@ -23,8 +21,7 @@ from outspool.message.header_fields import address_field, header_block, id_field
 from outspool.message.mime import Entity, Piece, file, joined, multipart, shown_in, text
 from outspool.message.structured_fields import own_fields
 from outspool.message.text_alternative import text_alternative
-from outspool.message.transfer_encoding import base64_size, base64_stream
-from outspool.ports.files import BlobStore
+from outspool.message.transfer_encoding import base64_size
 
 _PRIORITIES = {
     Priority.HIGH: ("X-Priority: 1", "Importance: high"),
@@ -40,13 +37,10 @@ _RESERVED = frozenset(
 )
 _RESERVED_PREFIXES = ("content-", "resent-")
 
-_LARGE = 50_000
-"""Characters of text that take longer to compose than a caller of anything else should wait."""
-
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message drawn up: octets, and attachments where their base64 will be."""
+    """A composed message: octets, with each attachment standing where its base64 belongs."""
 
     pieces: Sequence[Piece]
 
@@ -56,30 +50,10 @@ class Message:
         return sum(len(piece) if isinstance(piece, bytes) else base64_size(piece.size) for piece in self.pieces)
 
     def octets(self) -> bytes:
-        """Return the whole; raise `ValueError` when there are attachments, which may be larger than memory."""
+        """Return the whole message. Raises `ValueError` when it has attachments: they may be larger than memory."""
         if any(isinstance(piece, Attachment) for piece in self.pieces):
-            raise ValueError("A message with attachments has to be opened.")
+            raise ValueError("A message with attachments has to be streamed.")
         return b"".join(piece for piece in self.pieces if isinstance(piece, bytes))
-
-    @asynccontextmanager
-    async def opened(self, blobs: BlobStore) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open every attachment, and give the message in chunks, each of whole lines; once, within the block.
-
-        What is fetched from afar is here before the first chunk is. Raises `AttachmentLost` and `BlobsUnavailable` as
-        `BlobStore.open` does, the chunks too: a message that broke off must not be ended as if it were whole.
-        """
-        async with AsyncExitStack() as stack:
-            attachments = [piece for piece in self.pieces if isinstance(piece, Attachment)]
-            files = [await stack.enter_async_context(blobs.open(a.digest, a.size)) for a in attachments]
-            yield await stack.enter_async_context(aclosing(self._chunks(iter(files))))
-
-    async def _chunks(self, files: Iterator[AsyncIterator[bytes]]) -> AsyncGenerator[bytes, None]:
-        for piece in self.pieces:
-            if isinstance(piece, bytes):
-                yield piece
-            else:
-                async for lines in base64_stream(next(files)):
-                    yield lines
 
 
 def compose(email: Email) -> Message:
@@ -95,12 +69,6 @@ def compose(email: Email) -> Message:
     entity = _entity(email)
     head = header_block([*_fields(email), "MIME-Version: 1.0", *entity.fields])
     return Message(tuple(joined([head, *entity.body])))
-
-
-async def compose_in_thread(email: Email) -> Message:
-    """Return `compose` of the email; a large text is worked on in a thread, so that nobody waits for it."""
-    size = len(email.content.body or "") + len(email.content.html or "")
-    return await asyncio.to_thread(compose, email) if size > _LARGE else compose(email)
 
 
 def new_message_id(email_id: UUID, sender: Mailbox) -> str:

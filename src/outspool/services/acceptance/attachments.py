@@ -28,7 +28,7 @@ from outspool.services.acceptance.attachment_requests import (
     check_kind,
     described,
 )
-from outspool.services.delivery.outgoing import outgoing
+from outspool.services.message_stream import open_message
 
 HANDLE_KEPT = timedelta(days=30)
 """How long a file that was stored for emails to come waits for one."""
@@ -82,9 +82,9 @@ class Attachments:
         self._max_message_bytes = max_message_bytes
         self._clock = clock
 
-    def outgoing(self, email: Email) -> AbstractAsyncContextManager[bytes | Stream]:
-        """Return the message of `email` as it goes on the wire; see `outspool.services.delivery.outgoing`."""
-        return outgoing(email, self._blobs)
+    def open_message(self, email: Email) -> AbstractAsyncContextManager[bytes | Stream]:
+        """Open the message of `email` as it goes on the wire; see `outspool.services.message_stream.open_message`."""
+        return open_message(email, self._blobs)
 
     @asynccontextmanager
     async def gathered(self, drafts: Sequence[AttachmentRequest]) -> AsyncIterator[Gathered]:

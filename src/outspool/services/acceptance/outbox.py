@@ -117,7 +117,7 @@ class Outbox:
         Raises `AttachmentLost` or `BlobsUnavailable` when its files are not to be had.
         """
         email = await self.get(email_id)
-        async with self._attachments.outgoing(email) as message:
+        async with self._attachments.open_message(email) as message:
             return message if isinstance(message, bytes) else b"".join([chunk async for chunk in message.chunks])
 
     async def version(self, email_id: str) -> int:

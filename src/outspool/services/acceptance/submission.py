@@ -12,13 +12,14 @@ from outspool.domain.email import Content, Email, Recipient
 from outspool.domain.policy import Policy
 from outspool.domain.schedule import When
 from outspool.errors import InvalidSchedule, NotConfigured, TemplateError, TooLarge
-from outspool.message.compose import alternatives, compose_in_thread, new_message_id
+from outspool.message.compose import alternatives, new_message_id
 from outspool.ports.clock import Clock
 from outspool.ports.emails import EmailStore
 from outspool.services.acceptance import series
 from outspool.services.acceptance.attachment_requests import AttachmentRequest
 from outspool.services.acceptance.attachments import Attachments, Gathered
 from outspool.services.acceptance.validation import EmailRequest, check_idempotency_key, fingerprint, validate_request
+from outspool.services.message_stream import compose_in_thread
 from outspool.services.templates.catalog import Templates
 
 _MEGABYTE = 1024 * 1024

@@ -65,13 +65,13 @@ class DeliveryAgent:
         transport: Transport,
         breaker: Breaker,
         *,
-        outgoing: Callable[[Email], AbstractAsyncContextManager[bytes | Stream]],
+        open_message: Callable[[Email], AbstractAsyncContextManager[bytes | Stream]],
         next_delay: Callable[[int], timedelta | None],
         resend_doubtful: bool,
         clock: Clock,
         timings: Timings,
     ) -> None:
-        """`outgoing` opens the message of an email for as long as it is being sent.
+        """`open_message` opens the message of an email for as long as it is being sent.
 
         `next_delay` says how long to wait after so many attempts, None to give up.
         """
@@ -79,7 +79,7 @@ class DeliveryAgent:
         self._queue = queue
         self._transport = transport
         self._breaker = breaker
-        self._outgoing = outgoing
+        self._open_message = open_message
         self._next_delay = next_delay
         self._resend_doubtful = resend_doubtful
         self._clock = clock
@@ -138,7 +138,7 @@ class DeliveryAgent:
         addresses = [r.address for r in email.owed]
         sender = email.content.sender.address
         try:
-            async with self._outgoing(email) as message:
+            async with self._open_message(email) as message:
                 delivery = await self._transport.deliver(message, sender=sender, recipients=addresses, before_data=mark)
         except OutspoolError:
             raise
