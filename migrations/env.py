@@ -1,4 +1,8 @@
-"""Runs the migrations on the connection that `outspool.adapters.sql.schema` hands over, in its transaction."""
+"""Runs the migrations on the connection that `outspool.adapters.sql.schema` hands over.
+
+On SQLite all run in the one transaction that is open. On Postgres each has its own, and may leave it
+(`autocommit_block`) to build an index concurrently or to fill rows in batches.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,14 @@ from alembic import context
 
 from outspool.adapters.sql.tables import metadata
 
+connection = context.config.attributes["connection"]
 context.configure(
-    connection=context.config.attributes["connection"],
+    connection=connection,
     target_metadata=metadata,
     version_table=context.config.attributes["version_table"],
     render_as_batch=True,
-    transactional_ddl=True,  # SQLite's too, inside the one transaction we are given
+    transactional_ddl=True,  # SQLite's too
+    transaction_per_migration=connection.dialect.name == "postgresql",
 )
-context.run_migrations()
+with context.begin_transaction():
+    context.run_migrations()

@@ -14,6 +14,7 @@ from bench.sink import rate
 from bench.stock import stock
 from bench.table import Figures, Table, take_turns
 from outspool.app.runtime import Outspool
+from outspool.domain.principal import Scope
 from outspool.domain.status import EmailStatus
 from outspool.ports.emails import MOST_COUNTED
 from outspool.services.acceptance.validation import EmailRequest
@@ -89,7 +90,7 @@ async def _all_recorded(outspool: Outspool, emails: int) -> None:
     all_sent = {EmailStatus.SENT: min(emails, MOST_COUNTED)}
 
     async def are_recorded() -> bool:
-        return await outspool.store.counts() == all_sent
+        return await outspool.store.counts(Scope.everything()) == all_sent
 
     await _until(are_recorded)
 

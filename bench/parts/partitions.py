@@ -19,6 +19,7 @@ from bench.parts.history import BATCH, rows_named
 from bench.parts.queue import drain
 from bench.table import Figures, Table, take_turns
 from outspool.app.runtime import Outspool
+from outspool.domain.principal import Scope
 from outspool.domain.schedule import When
 from outspool.services.acceptance.validation import EmailRequest
 
@@ -60,7 +61,7 @@ async def _accept(outspool: Outspool) -> None:
 
 
 _WRITES: Mapping[str, Look] = {
-    "the email of an idempotency key": lambda outspool: outspool.store.by_key("nobody's"),
+    "the email of an idempotency key": lambda outspool: outspool.store.by_key("nobody's", Scope.everything()),
     "accept, with an idempotency key": _accept,
 }
 

@@ -18,6 +18,7 @@ from bench.stock import stock
 from bench.table import Figures, Table, latencies, take_turns
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Email, Reply
+from outspool.domain.principal import Scope
 from outspool.domain.status import RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.ports.queue import Lease
@@ -83,7 +84,8 @@ async def drain_due(outspool: Outspool, emails: int, batch: int) -> Figures:
             outspool.queue.mark(email.id, lease, at=outspool.clock.now(), recipients=1) for email in claimed
         )
         recording += await _all(
-            outspool.store.record(email.id, _sent(outspool, email), lease=lease.token) for email in claimed
+            outspool.store.record(email.id, _sent(outspool, email), Scope.everything(), lease=lease.token)
+            for email in claimed
         )
     rows, claiming = len(claims) * batch, sum(claims)
     return {

@@ -35,11 +35,15 @@ from enum import StrEnum
 from typing import ClassVar
 
 
+def printable(text: str, limit: int) -> str:
+    """Return the first `limit` characters of a stranger's text, on one line and without control characters."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:limit])
+
+
 def brief(text: object, limit: int = 60) -> str:
     """Quote a stranger's input for an error: printable, on one line, at most `limit` characters."""
     raw = str(text)
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in raw[:limit])
-    return f'"{shown}…"' if len(raw) > limit else f'"{shown}"'
+    return f'"{printable(raw, limit)}…"' if len(raw) > limit else f'"{printable(raw, limit)}"'
 
 
 class OutspoolError(Exception):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from support.blobs import digest_of, keep, read
-from support.outbox_samples import NOW, Outlet, an_email
+from support.outbox_samples import EVERYTHING, NOW, Outlet, an_email
 
 from outspool.adapters.blobs.local import LocalBlobs
 from outspool.adapters.sql.attachments import SqlBlobLedger
@@ -49,10 +49,10 @@ async def test_attachments_come_back_in_their_order(box: Outlet) -> None:
     files = (attached(b"2", "ä.csv"), attached(b"1", content_id="logo"), attached(b"2", "again.csv"))
     await note(box, b"1", b"2")
     email = await box.accept(an_email(attachments=files))
-    stored = await box.store.get(email.id)
+    stored = await box.store.get(email.id, EVERYTHING)
     assert stored is not None
     assert stored.content.attachments == files
-    [found] = (await box.store.find(Search())).emails
+    [found] = (await box.store.find(Search(), EVERYTHING)).emails
     assert found.content.attachments == files
     [claimed] = await box.claim()
     assert claimed.content.attachments == files

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from support.outbox_samples import NOW, Outlet, an_email, outlet
+from support.outbox_samples import EVERYTHING, NOW, Outlet, an_email, outlet
 
 from outspool.domain.cap import HOUR, Cap
 from outspool.domain.email import Email, Event
@@ -27,9 +27,9 @@ async def add_all(box: Outlet, emails: Sequence[Email]) -> list[Email]:
 async def test_emails_that_are_added_together_come_back_whole_and_in_order(box: Outlet) -> None:
     emails = [an_email(f"r{n}@example.com", "all@example.com", tags=("news", f"n{n}")) for n in range(100)]
     assert await add_all(box, emails) == emails
-    found = await box.store.get_all([email.id for email in reversed(emails)])
+    found = await box.store.get_all([email.id for email in reversed(emails)], EVERYTHING)
     assert list(found) == emails[::-1]
-    shown = await box.store.get(emails[42].id)
+    shown = await box.store.get(emails[42].id, EVERYTHING)
     assert shown is not None
     assert [event.code for event in shown.events] == ["accepted"]
     assert len(await box.claim(limit=200)) == 100
@@ -40,7 +40,7 @@ async def test_of_a_batch_with_a_taken_key_nothing_is_stored_and_its_place_is_na
     emails = [an_email(idempotency_key=f"k{n}", fingerprint="b" * 64) for n in range(4)]
     with pytest.raises(IdempotencyConflict, match=r"^idempotency_conflict: emails\[2\]: "):
         await add_all(box, emails)
-    assert await box.store.counts() == {S.QUEUED: 1}
+    assert await box.store.counts(EVERYTHING) == {S.QUEUED: 1}
 
 
 async def test_what_was_accepted_before_is_returned_beside_what_is_new(box: Outlet) -> None:
@@ -48,7 +48,7 @@ async def test_what_was_accepted_before_is_returned_beside_what_is_new(box: Outl
     new, again = an_email(), an_email(idempotency_key="known")
     assert [email.id for email in await add_all(box, [new, again])] == [new.id, known.id]
     assert [email.id for email in await add_all(box, [new, again])] == [new.id, known.id]
-    assert await box.store.counts() == {S.QUEUED: 2}
+    assert await box.store.counts(EVERYTHING) == {S.QUEUED: 2}
 
 
 async def test_one_key_twice_in_a_batch_is_one_email(box: Outlet) -> None:
@@ -59,7 +59,7 @@ async def test_one_key_twice_in_a_batch_is_one_email(box: Outlet) -> None:
     other = an_email(idempotency_key="other"), an_email(idempotency_key="other", fingerprint="b" * 64)
     with pytest.raises(IdempotencyConflict, match=r"emails\[1\]"):
         await add_all(box, other)
-    assert await box.store.counts() == {S.QUEUED: 1}
+    assert await box.store.counts(EVERYTHING) == {S.QUEUED: 1}
 
 
 async def test_the_hourly_cap_takes_a_whole_batch_or_nothing_of_it(database_url: str) -> None:
@@ -70,7 +70,7 @@ async def test_the_hourly_cap_takes_a_whole_batch_or_nothing_of_it(database_url:
         assert reached.value.retry_at == NOW + HOUR
         with pytest.raises(InvalidArgument, match="6 new emails are more than the 5"):
             await add_all(box, [an_email() for _ in range(6)])
-        assert await box.store.counts() == {S.QUEUED: 3}
+        assert await box.store.counts(EVERYTHING) == {S.QUEUED: 3}
         later = NOW + HOUR + timedelta(seconds=1)
         assert len(await add_all(box, [an_email(at=later) for _ in range(3)])) == 3
 
@@ -94,4 +94,4 @@ async def test_racing_batches_with_the_same_keys_in_other_orders_store_each_once
         batches = await asyncio.gather(*(add(n) for n in range(8)))
     ids = [{email.idempotency_key: email.id for email in batch} for batch in batches]
     assert all(of_one == ids[0] for of_one in ids)
-    assert await box.store.counts() == {S.QUEUED: 20}
+    assert await box.store.counts(EVERYTHING) == {S.QUEUED: 20}

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.outbox_samples import NOW, a_lease, an_email, outlet
+from support.outbox_samples import EVERYTHING, NOW, a_lease, an_email, outlet
 
 from outspool.adapters.sql import meter as sql_meter
 from outspool.adapters.sql.tables import UtcDateTime, metadata, readings
@@ -29,7 +29,7 @@ async def test_one_email_too_many_is_refused_until_the_first_is_an_hour_old(data
         assert refused.value.retry_after == 50 * 60
         assert refused.value.retry_at == NOW + HOUR
         assert "3000 s, at 2026-11-22T13:00:00Z" in str(refused.value)
-        assert sum((await box.store.counts()).values()) == 5
+        assert sum((await box.store.counts(EVERYTHING)).values()) == 5
         await box.accept(an_email(at=refused.value.retry_at))
         with pytest.raises(RateLimited):
             await box.accept(an_email(at=NOW + HOUR))
@@ -49,7 +49,7 @@ async def test_the_same_email_again_counts_once_and_is_answered_when_the_hour_is
 
 async def test_each_sender_has_an_hour_of_its_own(database_url: str) -> None:
     one = Cap(most=1, window=HOUR)
-    async with outlet(database_url, rate=one) as box, outlet(database_url, lane="other", rate=one) as other:
+    async with outlet(database_url, rate=one) as box, outlet(database_url, identity="other", rate=one) as other:
         await box.accept(an_email())
         await other.accept(an_email())
         with pytest.raises(RateLimited):

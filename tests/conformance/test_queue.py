@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import asyncpg
-from support.outbox_samples import NOW, Outlet, a_lease, an_email, as_sent, outlet
+from support.outbox_samples import EVERYTHING, NOW, Outlet, a_lease, an_email, as_sent, outlet
 from support.postgres import PostgresServer
 
 from outspool.domain.email import Priority
@@ -101,7 +101,7 @@ async def test_the_dead_workers_unmarked_email_is_due_again_and_its_marked_one_i
     assert await box.queue.mark(marked.id, lease, at=SOON, recipients=1)
     assert await box.queue.rescue(now=SOON, resend_marked=False) == 0
     assert await box.queue.rescue(now=AFTER_LEASE, resend_marked=False) == 2
-    freed, doubtful = await box.store.get(unmarked.id), await box.store.get(marked.id)
+    freed, doubtful = await box.store.get(unmarked.id, EVERYTHING), await box.store.get(marked.id, EVERYTHING)
     assert freed is not None
     assert doubtful is not None
     assert (freed.status, freed.lease) == (S.QUEUED, None)
@@ -202,7 +202,7 @@ async def test_the_next_due_time_is_the_earliest_to_come(box: Outlet) -> None:
 
 async def test_what_is_out_of_time_is_anybodys_to_end(box: Outlet, database_url: str) -> None:
     email = await box.accept(an_email(expires_at=SOON))
-    async with outlet(database_url, lane="somebody@example.com") as other:
+    async with outlet(database_url, identity="somebody@example.com") as other:
         assert await other.claim() == []
         assert [found.id for found in await other.claim(at=AFTER_LEASE)] == [email.id]
 
@@ -227,7 +227,7 @@ async def test_a_worker_that_has_ended_is_seen_no_more(box: Outlet) -> None:
 
 async def test_the_sandbox_never_takes_real_mail_nor_a_real_worker_the_sandboxs(box: Outlet, database_url: str) -> None:
     real = await box.accept(an_email())
-    async with outlet(database_url, lane="sandbox") as sandbox:
+    async with outlet(database_url, identity="sandbox") as sandbox:
         assert await sandbox.queue.next_due(after=NOW - timedelta(hours=1), deferred_too=True) is None
         caught = await sandbox.accept(an_email())
         assert [email.id for email in await sandbox.claim()] == [caught.id]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from support.outbox_samples import NOW, OK, Outlet, a_lease, an_email, as_sent, outlet
+from support.outbox_samples import EVERYTHING, NOW, OK, Outlet, a_lease, an_email, as_sent, outlet
 
 from outspool.adapters.sql import search as sql_search
 from outspool.domain.email import Event, Mailbox, Priority, Problem
@@ -36,28 +36,28 @@ async def test_an_email_comes_back_as_it_was_stored(box: Outlet) -> None:
         due=NOW + timedelta(hours=1),
     )
     await box.accept(email)
-    found = await box.store.get(email.id)
+    found = await box.store.get(email.id, EVERYTHING)
     assert found == replace(email, events=(Event(at=NOW, status=S.SCHEDULED, code="accepted"),))
 
 
 async def test_an_unknown_id_is_none(box: Outlet) -> None:
-    assert await box.store.get(an_email().id) is None
+    assert await box.store.get(an_email().id, EVERYTHING) is None
 
 
 async def test_a_version_grows_with_every_change(box: Outlet) -> None:
-    assert await box.store.version(an_email().id) is None
+    assert await box.store.version(an_email().id, EVERYTHING) is None
     email = await box.accept(an_email(due=NOW + timedelta(hours=1)))
-    first = await box.store.version(email.id)
+    first = await box.store.version(email.id, EVERYTHING)
     assert first == email.version
-    assert await box.store.record(email.id, Transition.canceled(at=NOW))
-    second = await box.store.version(email.id)
+    assert await box.store.record(email.id, Transition.canceled(at=NOW), EVERYTHING)
+    second = await box.store.version(email.id, EVERYTHING)
     assert second is not None
     assert second > first
 
 
 async def test_what_was_accepted_is_seen_by_another_process(box: Outlet, other: Outlet) -> None:
     email = await box.accept(an_email())
-    found = await other.store.get(email.id)
+    found = await other.store.get(email.id, EVERYTHING)
     assert found is not None
     assert found.message_id == email.message_id
 
@@ -67,11 +67,11 @@ async def test_adding_the_same_email_again_changes_nothing(box: Outlet) -> None:
     email = an_email(tags=("t",))
     await box.accept(email)
     assert (await box.accept(email)).id == email.id
-    assert await box.store.counts() == {S.QUEUED: 2}
+    assert await box.store.counts(EVERYTHING) == {S.QUEUED: 2}
 
 
 async def test_a_caller_that_is_canceled_leaves_no_lock_behind(box: Outlet) -> None:
-    await box.store.counts()
+    await box.store.counts(EVERYTHING)
     for n in range(60):
         call = asyncio.create_task(box.accept(an_email()))
         await asyncio.sleep(n / 10_000)
@@ -85,38 +85,38 @@ async def test_one_key_is_one_email(box: Outlet, other: Outlet) -> None:
     first = await box.accept(an_email(idempotency_key="k"))
     second = await other.accept(an_email(idempotency_key="k"))
     assert second.id == first.id
-    assert (await box.store.by_key("k")) == replace(first, events=())
-    assert await box.store.by_key("another") is None
+    assert (await box.store.by_key("k", box.scope)) == replace(first, events=())
+    assert await box.store.by_key("another", box.scope) is None
 
 
 async def test_one_key_with_another_payload_is_refused(box: Outlet) -> None:
     await box.accept(an_email(idempotency_key="k"))
     with pytest.raises(IdempotencyConflict, match="already stands for another email"):
         await box.accept(an_email(idempotency_key="k", fingerprint="0" * 64))
-    assert await box.store.counts() == {S.QUEUED: 1}
+    assert await box.store.counts(EVERYTHING) == {S.QUEUED: 1}
 
 
 async def test_two_senders_may_use_the_same_key(box: Outlet, database_url: str) -> None:
     mine = await box.accept(an_email(idempotency_key="k"))
-    async with outlet(database_url, lane="bea@example.com") as beas:
+    async with outlet(database_url, identity="bea@example.com", owner="bea") as beas:
         hers = await beas.accept(an_email(idempotency_key="k", fingerprint="0" * 64))
         assert hers.id != mine.id
-        assert (await beas.store.by_key("k")) == replace(hers, events=())
+        assert (await beas.store.by_key("k", beas.scope)) == replace(hers, events=())
 
 
 async def test_many_at_once_with_one_key_are_one_email(box: Outlet, other: Outlet) -> None:
     emails = [an_email(idempotency_key="race") for _ in range(20)]
     stored = await asyncio.gather(*((box, other)[n % 2].accept(email) for n, email in enumerate(emails)))
     assert len({email.id for email in stored}) == 1
-    assert await box.store.counts() == {S.QUEUED: 1}
+    assert await box.store.counts(EVERYTHING) == {S.QUEUED: 1}
 
 
 async def test_pages_hold_every_email_once_while_new_ones_arrive(box: Outlet) -> None:
     emails = [await box.accept(an_email()) for _ in range(7)]
-    first = await box.store.find(Search(limit=3))
+    first = await box.store.find(Search(limit=3), EVERYTHING)
     await box.accept(an_email())
-    second = await box.store.find(Search(limit=3, before_id=first.emails[-1].id))
-    third = await box.store.find(Search(limit=3, before_id=second.emails[-1].id))
+    second = await box.store.find(Search(limit=3, before_id=first.emails[-1].id), EVERYTHING)
+    third = await box.store.find(Search(limit=3, before_id=second.emails[-1].id), EVERYTHING)
     seen = [email.id for page in (first, second, third) for email in page.emails]
     assert seen == [email.id for email in reversed(emails)]
     assert [page.next_before for page in (first, second, third)] == [first.emails[-1].id, second.emails[-1].id, None]
@@ -143,7 +143,7 @@ async def test_a_search_finds_what_it_names_and_no_more(box: Outlet, search: Sea
     at = NOW + timedelta(hours=1)
     later = await box.accept(an_email(at=at, due=at + timedelta(days=1)))
     names = {bob.id: "bob", later.id: "later"}
-    page = await box.store.find(search)
+    page = await box.store.find(search, EVERYTHING)
     assert {names[email.id] for email in page.emails} == found
 
 
@@ -158,7 +158,7 @@ async def test_a_revision_replaces_content_and_recipients(box: Outlet) -> None:
     assert revised.content == rewritten.content
     assert [r.address for r in revised.recipients] == ["bob@example.com"]
     assert [event.code for event in revised.events] == ["accepted", "updated"]
-    assert not (await box.store.find(Search(tag="old"))).emails
+    assert not (await box.store.find(Search(tag="old"), EVERYTHING)).emails
 
 
 async def test_a_revision_of_an_old_version_is_lost(box: Outlet) -> None:
@@ -171,7 +171,7 @@ async def test_a_revision_of_an_old_version_is_lost(box: Outlet) -> None:
 async def test_what_is_claimed_cannot_be_revised_or_canceled(box: Outlet) -> None:
     email = await box.accept(an_email())
     await box.claim()
-    current = await box.store.get(email.id)
+    current = await box.store.get(email.id, EVERYTHING)
     assert current is not None
     assert await box.revise(current, Event(at=NOW, status=S.QUEUED, code="updated")) is None
     assert await box.record(email.id, Transition.canceled(at=NOW)) is None
@@ -218,13 +218,13 @@ async def test_an_outcome_under_another_lease_is_dropped(box: Outlet) -> None:
     email = await box.accept(an_email())
     await box.claim()
     assert await box.record(email.id, as_sent(email), lease=a_lease().token) is None
-    found = await box.store.get(email.id)
+    found = await box.store.get(email.id, EVERYTHING)
     assert found is not None
     assert found.status is S.SENDING
 
 
 async def test_a_watcher_in_another_process_hears_of_a_new_email(box: Outlet, other: Outlet) -> None:
-    await box.store.counts()  # the schema is there
+    await box.store.counts(EVERYTHING)  # the schema is there
     heard = asyncio.Event()
     async with other.changes.watch(heard.set, due_only=True):
         await asyncio.wait_for(heard.wait(), 10)  # said once when the listening begins
@@ -252,7 +252,7 @@ async def test_words_are_sought_page_by_page_through_any_amount_of_mail(
     pages = []
     search = Search(query="needle")
     while True:
-        page = await box.store.find(search)
+        page = await box.store.find(search, EVERYTHING)
         pages.append(len(page.emails))
         if page.emails:
             assert [email.id for email in page.emails] == [wanted.id]
@@ -267,4 +267,4 @@ async def test_counting_ends_where_it_says_nothing_more(box: Outlet, monkeypatch
     for _ in range(5):
         await box.accept(an_email())
     await box.accept(an_email(due=NOW + timedelta(days=1)))
-    assert await box.store.counts() == {EmailStatus.QUEUED: 3, EmailStatus.SCHEDULED: 1}
+    assert await box.store.counts(EVERYTHING) == {EmailStatus.QUEUED: 3, EmailStatus.SCHEDULED: 1}

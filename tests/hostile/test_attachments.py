@@ -313,7 +313,7 @@ async def test_a_bomb_is_carried_as_it_is_and_never_opened(face: Front) -> None:
 
 
 async def test_files_too_large_together_are_refused_before_they_are_stored(face: Front) -> None:
-    size = face.app.terms.policy.max_message_bytes
+    size = face.app.rules.policy.max_message_bytes
 
     def coded(length: int) -> str:
         return base64.b64encode(os.urandom(length)).decode()

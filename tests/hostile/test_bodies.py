@@ -78,7 +78,7 @@ async def test_a_character_that_mail_cannot_carry_is_refused(face: Front) -> Non
 
 
 async def test_too_much_and_nothing_are_refused(face: Front) -> None:
-    size = face.app.terms.policy.max_message_bytes
+    size = face.app.rules.policy.max_message_bytes
     await face.refuses(
         ({"body": "x" * (size + 1)}, "too_large: "),
         ({"body": "é" * (size // 2 + 1)}, "too_large: "),

@@ -15,6 +15,7 @@ from support.smtp_sink import SmtpSink
 from outspool.adapters.system_clock import SystemClock
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Email, Event
+from outspool.domain.principal import Scope
 from outspool.domain.schedule import When
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.errors import InvalidArgument, InvalidSchedule, WrongState
@@ -173,7 +174,9 @@ async def test_a_trial_that_never_reaches_the_server_makes_room_for_the_next(
     async with outspool(worker=False) as client:
         old = await client.outbox.accept(draft())
         late = replace(old, expires_at=old.created_at)
-        assert await client.store.revise(late, Event(at=old.created_at, status=S.QUEUED, code="updated"))
+        assert await client.store.revise(
+            late, Event(at=old.created_at, status=S.QUEUED, code="updated"), Scope.everything()
+        )
         state = AccountState(paused_until=old.created_at, failures=3, kind="network", message="refused")
         await client.account.swap(AccountState(), state)
         email = await client.outbox.accept(draft("bob@example.com"))
@@ -272,7 +275,7 @@ async def test_nobodys_mail_leaves_through_somebody_elses_account(outspool: Open
         als = await send(al)
         beas = await bea.outbox.accept(draft())
         await send(al, "again@example.com")
-        assert (await al.outbox.get(str(beas.id))).status is S.QUEUED
+        assert (await bea.outbox.get(str(beas.id))).status is S.QUEUED
     async with outspool(EMAIL_FROM="Bea <bea@example.com>") as bea:
         await until(bea, beas, S.SENT)
     assert als.status is S.SENT

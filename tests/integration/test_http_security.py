@@ -50,7 +50,8 @@ async def runtime():
             await asyncio.sleep(0)
             log.write("down ")
 
-asyncio.run(serve(build_app(build_server(None), lifespan_context=runtime), "127.0.0.1", int(sys.argv[1])))
+app = build_app(build_server(lambda _name, _version: None), lifespan_context=runtime)
+asyncio.run(serve(app, "127.0.0.1", int(sys.argv[1])))
 """
 
 
@@ -62,7 +63,7 @@ async def nothing() -> AsyncIterator[None]:
 @asynccontextmanager
 async def client(**names: list[str]) -> AsyncIterator[httpx.AsyncClient]:
     """Return a client of a running app, asking for it as 127.0.0.1:8000."""
-    app = build_app(build_server(NO_OUTBOX), lifespan_context=nothing, **names)
+    app = build_app(build_server(lambda _name, _version: NO_OUTBOX), lifespan_context=nothing, **names)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
@@ -143,7 +144,7 @@ async def test_a_host_that_is_no_address_is_refused_in_one_sentence(host: str) -
 
 
 async def test_a_port_in_use_is_one_clear_sentence(free_port: int) -> None:
-    app = build_app(build_server(NO_OUTBOX), lifespan_context=nothing)
+    app = build_app(build_server(lambda _name, _version: NO_OUTBOX), lifespan_context=nothing)
     with socket.socket() as other:
         other.bind(("127.0.0.1", free_port))
         other.listen()
@@ -154,7 +155,9 @@ async def test_a_port_in_use_is_one_clear_sentence(free_port: int) -> None:
 @pytest.mark.parametrize("port", [-1, 70_000])
 async def test_a_port_that_does_not_exist_is_refused(port: int) -> None:
     with pytest.raises(MisconfiguredError, match="cannot be had"):
-        await serve(build_app(build_server(NO_OUTBOX), lifespan_context=nothing), "127.0.0.1", port)
+        await serve(
+            build_app(build_server(lambda _name, _version: NO_OUTBOX), lifespan_context=nothing), "127.0.0.1", port
+        )
 
 
 async def test_what_the_runtime_raises_at_start_comes_through() -> None:
@@ -164,7 +167,7 @@ async def test_what_the_runtime_raises_at_start_comes_through() -> None:
         yield
 
     with pytest.raises(MisconfiguredError, match="no"):
-        await serve(build_app(build_server(NO_OUTBOX), lifespan_context=broken), "127.0.0.1", 0)
+        await serve(build_app(build_server(lambda _name, _version: NO_OUTBOX), lifespan_context=broken), "127.0.0.1", 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

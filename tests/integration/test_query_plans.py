@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
-from support.outbox_samples import NOW, Outlet, a_lease, an_email, as_sent, outlet
+from support.outbox_samples import EVERYTHING, NOW, Outlet, a_lease, a_series, an_email, as_sent, outlet
 
 from outspool.adapters.sql.rows import email_values, event_values, recipient_values
 from outspool.adapters.sql.tables import emails, events, recipients, tags
@@ -59,7 +59,7 @@ LONG_EXPIRED = (
 
 def _fill(connection: sa.Connection) -> None:
     old = [_old_email(number) for number in range(OLD_MAIL)]
-    connection.execute(emails.insert(), [{"lane": "smtp", **email_values(email)} for email in old])
+    connection.execute(emails.insert(), [email_values(email) for email in old])
     addressed = [row for email in old for row in recipient_values(email.id, email.recipients)]
     connection.execute(recipients.insert(), addressed)
     accepted = [Event(at=email.created_at, status=email.status, code="accepted") for email in old]
@@ -117,7 +117,7 @@ async def record(box: Outlet) -> None:
     await _due_now(box)
     lease = a_lease()
     [email, *_] = await box.claim(lease=lease)
-    assert await box.store.record(email.id, as_sent(email), lease=lease.token)
+    assert await box.store.record(email.id, as_sent(email), EVERYTHING, lease=lease.token)
 
 
 async def next_due(box: Outlet) -> None:
@@ -139,16 +139,16 @@ async def rescue(box: Outlet) -> None:
 
 async def get_status(box: Outlet) -> None:
     [email] = await _due_now(box, 1)
-    assert await box.store.get(email.id)
+    assert await box.store.get(email.id, EVERYTHING)
 
 
 async def settled(box: Outlet) -> None:
     mine = await _due_now(box)
-    assert not await box.store.settled([email.id for email in mine])
+    assert not await box.store.settled([email.id for email in mine], EVERYTHING)
 
 
 async def by_key(box: Outlet) -> None:
-    assert await box.store.by_key("order-7")
+    assert await box.store.by_key("order-7", box.scope)
 
 
 async def add_under_a_known_key(box: Outlet) -> None:
@@ -165,18 +165,19 @@ async def update(box: Outlet) -> None:
 
 async def make_of_a_series(box: Outlet) -> None:
     rule = Recurrence(cron="0 9 * * *", timezone="UTC")
-    series = await box.accept(an_email(due=NOW, status=EmailStatus.RECURRING, recurrence=rule))
-    assert await box.series.upcoming(limit=10)
+    series = a_series(due=NOW, rule=rule)
+    await box.accept(series)
+    assert await box.series.upcoming(box.scope, limit=10)
     made = replace(an_email(at=NOW), series_id=series.id, occurs_at=NOW)
     assert await box.series.advance(series, made, Event(at=NOW, status=made.status, code="accepted"))
-    assert (await box.store.find(Search(series=series.id))).emails
+    assert (await box.store.find(Search(series=series.id), EVERYTHING)).emails
 
 
 def find(**search: Any) -> Callable[[Outlet], Awaitable[None]]:
     """Return a look at a page that must hold something."""
 
     async def look(box: Outlet) -> None:
-        assert (await box.store.find(Search(**search))).emails
+        assert (await box.store.find(Search(**search), EVERYTHING)).emails
 
     return look
 
@@ -255,7 +256,7 @@ async def test_what_is_out_of_time_is_read_in_the_order_of_the_index_of_each_sta
 
 
 async def test_a_page_is_read_in_the_order_of_the_ids_and_not_sorted(old_box: Outlet) -> None:
-    page = await old_box.store.find(Search(limit=20))
+    page = await old_box.store.find(Search(limit=20), EVERYTHING)
     with plans() as found:
         await find(limit=20)(old_box)
         await find(limit=20, before_id=page.emails[-1].id)(old_box)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from support.outbox_samples import NOW, Outlet, an_email, outlet
+from support.outbox_samples import EVERYTHING, NOW, Outlet, an_email, outlet
 from support.racer import race
 
 from outspool.adapters.sql.tables import emails as table
@@ -75,7 +75,7 @@ async def _a_race_for_each(ids: Sequence[UUID], agent: Outlet, worker: Outlet, c
     canceled: set[UUID] = set()
 
     async def cancel(email_id: UUID) -> None:
-        if await agent.store.record(email_id, Transition.canceled(at=NOW)):
+        if await agent.store.record(email_id, Transition.canceled(at=NOW), EVERYTHING):
             canceled.add(email_id)
 
     async def cancel_all() -> None:

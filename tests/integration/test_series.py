@@ -23,6 +23,7 @@ from outspool.app.runtime import Outspool
 from outspool.app.settings import Settings
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
+from outspool.domain.series import Series
 from outspool.domain.status import EmailStatus
 from outspool.errors import (
     IdempotencyConflict,
@@ -142,7 +143,7 @@ async def test_a_machine_asleep_over_five_times_makes_the_last_one(app: Outspool
     assert email.scheduled_at == MONDAY + 4 * WEEK
     assert (email.date, email.expires_at) == (waking, waking + timedelta(hours=120))
     shown = await app.outbox.get(str(email.id))
-    assert "Nobody was there from 2026-11-23T08:00:00Z on" in shown.events[0].detail
+    assert "No worker ran from 2026-11-23T08:00:00Z on" in shown.events[0].detail
 
 
 async def test_a_series_ends_after_so_many_emails_or_with_its_day(app: Outspool) -> None:
@@ -215,10 +216,10 @@ async def test_a_change_of_rule_moves_the_next_time(app: Outspool) -> None:
     changed = await app.outbox.update(name, {}, when=When(scheduled_at="2026-12-01T00:00:00"))
     assert changed.scheduled_at == datetime(2026, 12, 1, 15, 30, tzinfo=UTC)
     changed = await app.outbox.update(name, {"until": "2026-12-08", "count": 9})
-    assert changed.recurrence is not None
+    assert isinstance(changed, Series)
     assert (changed.recurrence.count, changed.scheduled_at) == (9, datetime(2026, 12, 1, 15, 30, tzinfo=UTC))
     changed = await app.outbox.update(name, {"until": None, "count": None})
-    assert changed.recurrence is not None
+    assert isinstance(changed, Series)
     assert (changed.recurrence.until, changed.recurrence.count) == (None, None)
     with pytest.raises(InvalidSchedule, match="until is before the first time"):
         await app.outbox.update(name, {"until": "2026-11-30"})

@@ -30,7 +30,7 @@ async def outspool(tmp_path: Path) -> AsyncIterator[Outspool]:
 
 @asynccontextmanager
 async def connected(outspool: Outspool, mode: str) -> AsyncIterator[Client]:
-    async with Client(build_server(outspool.outbox), mode=mode) as client:
+    async with Client(build_server(outspool.outbox_for), mode=mode) as client:
         yield client
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from outspool.adapters.files.template_folder import MAX_FILE_BYTES, SHIPPED, TemplateFolder
 from outspool.errors import InvalidArgument, TemplateError
+from outspool.services.acceptance.preparation import render_request
 from outspool.services.acceptance.validation import EmailRequest
 from outspool.services.templates.catalog import MAX_VARIABLES, TemplateCard, Templates
 from outspool.services.templates.limits import MAX_OUTPUT
@@ -37,7 +38,7 @@ class Folder:
         file.write_text(text, encoding="utf-8")
 
     async def written(self, template: str = "t", **variables: Any) -> EmailRequest:
-        return await self.templates.written(EmailRequest(template=template, variables=variables, subject="S"))
+        return await render_request(EmailRequest(template=template, variables=variables, subject="S"), self.templates)
 
     async def refused(self, template: str = "t", **variables: Any) -> str:
         """Fill in, expect a refusal, and return it as the caller sees it."""
@@ -51,7 +52,7 @@ class Folder:
         return said
 
     async def card(self, name: str) -> TemplateCard:
-        return next(card for card in await self.templates.listed() if card.name == name)
+        return next(card for card in await self.templates.list() if card.name == name)
 
 
 @pytest.fixture
@@ -74,10 +75,11 @@ address = {}
 async def test_a_pair_with_front_matter_becomes_subject_text_and_html(folder: Folder) -> None:
     folder.put("order.html", FRONT + "<p>{{ number }}: {{ note }}</p>\n")
     folder.put("order.txt", "{% for line in lines %}\n{{ line.what }}\n{% endfor %}\n{{ number }}, {{ note }}\n")
-    draft = await folder.templates.written(
+    draft = await render_request(
         EmailRequest(
             to=["a@x.com"], template="order", variables={"number": 7, "lines": [{"what": "Ink"}, {"what": "Pen"}]}
-        )
+        ),
+        folder.templates,
     )
     assert draft.subject == "Order 7"
     assert draft.body == "Ink\nPen\n7, none\n"
@@ -88,8 +90,8 @@ async def test_a_pair_with_front_matter_becomes_subject_text_and_html(folder: Fo
 
 async def test_a_subject_of_the_caller_stays_and_is_never_read_as_a_template(folder: Folder) -> None:
     folder.put("order.txt", FRONT + "x")
-    draft = await folder.templates.written(
-        EmailRequest(template="order", variables={"number": 7}, subject="{{ number }}")
+    draft = await render_request(
+        EmailRequest(template="order", variables={"number": 7}, subject="{{ number }}"), folder.templates
     )
     assert draft.subject == "{{ number }}"
 
@@ -179,7 +181,7 @@ async def test_each_template_is_listed_with_what_it_needs(folder: Folder) -> Non
         required=("below", "extra", "number"),
         defaults={"note": "none", "lines": [], "address": {}, "maybe": None, "x": None},
     )
-    assert [card.name for card in await folder.templates.listed()] == ["notification", "order", "report"]
+    assert [card.name for card in await folder.templates.list()] == ["notification", "order", "report"]
 
 
 async def test_a_broken_template_is_listed_with_its_trouble_and_hides_no_other(folder: Folder) -> None:
@@ -258,15 +260,15 @@ async def test_a_template_excludes_a_body_and_variables_need_a_template(folder: 
         EmailRequest(variables={"a": 1}),
     ):
         with pytest.raises(InvalidArgument):
-            await folder.templates.written(draft)
+            await render_request(draft, folder.templates)
     plain = EmailRequest(body="x")
-    assert await folder.templates.written(plain) is plain
+    assert await render_request(plain, folder.templates) is plain
 
 
 async def test_a_template_without_a_subject_asks_for_one(folder: Folder) -> None:
     folder.put("t.txt", "x")
     with pytest.raises(TemplateError, match=r'The template "t" has no subject\. Give `subject`'):
-        await folder.templates.written(EmailRequest(template="t"))
+        await render_request(EmailRequest(template="t"), folder.templates)
 
 
 @pytest.mark.parametrize(
@@ -482,7 +484,7 @@ async def test_a_link_within_the_folder_and_a_folder_that_is_a_link_are_fine(fol
     assert (await folder.written("same")).body == "Hi"
     (tmp_path / "link").symlink_to(folder.path)
     through = Templates([TemplateFolder(tmp_path / "link")])
-    assert (await through.written(EmailRequest(template="t", subject="S"))).body == "Hi"
+    assert (await render_request(EmailRequest(template="t", subject="S"), through)).body == "Hi"
 
 
 async def test_what_is_no_text_file_is_no_template(folder: Folder) -> None:
@@ -494,7 +496,7 @@ async def test_what_is_no_text_file_is_no_template(folder: Folder) -> None:
     assert 'The template file "latin.txt" is not UTF-8 text.' in await folder.refused("latin")
     (folder.path / "large.txt").write_bytes(b"x" * (MAX_FILE_BYTES + 1))
     assert 'The template file "large.txt" is larger than' in await folder.refused("large")
-    troubles = {card.name: bool(card.trouble) for card in await folder.templates.listed()}
+    troubles = {card.name: bool(card.trouble) for card in await folder.templates.list()}
     assert troubles == {
         "fifo": True,
         "folder": True,
@@ -507,12 +509,12 @@ async def test_what_is_no_text_file_is_no_template(folder: Folder) -> None:
 
 async def test_a_byte_order_mark_and_crlf_are_no_matter(folder: Folder) -> None:
     (folder.path / "t.txt").write_bytes(b"\xef\xbb\xbf+++\r\nsubject = 'S'\r\n+++\r\nHi\r\n")
-    draft = await folder.templates.written(EmailRequest(template="t"))
+    draft = await render_request(EmailRequest(template="t"), folder.templates)
     assert (draft.subject, draft.body) == ("S", "Hi\n")
 
 
 async def test_a_folder_that_does_not_exist_holds_nothing(tmp_path: Path) -> None:
-    assert await Templates([TemplateFolder(tmp_path / "none")]).listed() == []
+    assert await Templates([TemplateFolder(tmp_path / "none")]).list() == []
 
 
 REPORT: Mapping[str, Any] = {
@@ -549,7 +551,7 @@ NOTIFICATION: Mapping[str, Any] = {
 async def test_a_shipped_template_is_whole_and_safe_html(
     folder: Folder, name: str, variables: Mapping[str, Any]
 ) -> None:
-    draft = await folder.templates.written(EmailRequest(template=name, variables=variables))
+    draft = await render_request(EmailRequest(template=name, variables=variables), folder.templates)
     html, text = draft.html or "", draft.body or ""
     assert html.startswith("<!DOCTYPE html>")
     assert "@media (max-width: 620px)" in html
@@ -566,7 +568,7 @@ async def test_a_shipped_template_is_whole_and_safe_html(
 
 
 async def test_the_shipped_report_shows_everything_in_both_parts(folder: Folder) -> None:
-    draft = await folder.templates.written(EmailRequest(template="report", variables=REPORT))
+    draft = await render_request(EmailRequest(template="report", variables=REPORT), folder.templates)
     for shown in ("Week 47", "second line", "Orders", "+8 %", "North", "58 %", "Without VAT.", "Open", "The desk"):
         assert shown in str(draft.html)
         assert shown in str(draft.body)
@@ -582,8 +584,9 @@ async def test_a_button_leads_to_the_web_or_nowhere(folder: Folder, url: Any) ->
 
 
 async def test_a_subject_made_of_a_hostile_variable_is_still_only_text(folder: Folder) -> None:
-    draft = await folder.templates.written(
-        EmailRequest(template="notification", variables={"title": "Hi\r\nBcc: eve@example.com", "message": "M"})
+    draft = await render_request(
+        EmailRequest(template="notification", variables={"title": "Hi\r\nBcc: eve@example.com", "message": "M"}),
+        folder.templates,
     )
     assert draft.subject == "Hi\r\nBcc: eve@example.com"  # which the intake refuses, as every subject
 
@@ -607,7 +610,7 @@ def test_whatever_the_variables_are_the_shipped_templates_are_filled_in_or_refus
     templates = Templates([TemplateFolder(SHIPPED)])
     variables = {**({"title": "T", "summary": "S", "message": "M"} if is_whole else {}), **given_}
     try:
-        draft = asyncio.run(templates.written(EmailRequest(template=name, variables=variables)))
+        draft = asyncio.run(render_request(EmailRequest(template=name, variables=variables), templates))
     except (TemplateError, InvalidArgument) as refusal:
         assert str(refusal).isprintable()
         assert len(str(refusal)) < 500

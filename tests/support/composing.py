@@ -34,6 +34,7 @@ def an_email(**content: object) -> Email:
         created_at=AT,
         due_at=AT,
         expires_at=AT,
+        identity="me@example.org",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -20,10 +20,14 @@ from outspool.adapters.sql.watch import ChangeWatch
 from outspool.adapters.uuid7 import least_id
 from outspool.domain.cap import HOUR, Cap
 from outspool.domain.email import Content, Email, Event, Mailbox, Recipient, Reply
+from outspool.domain.principal import LOCAL_USER, Scope
+from outspool.domain.recurrence import Recurrence
+from outspool.domain.series import Series
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.ports.queue import Lease
 
+EVERYTHING = Scope.everything()
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 OK = Reply(code=250, enhanced_code="2.0.0", text="ok")
 
@@ -44,18 +48,30 @@ class Outlet:
     queue: SqlQueue
     account: SqlAccount
     series: SqlSeries
+    identity: str
+    owner: str
+
+    @property
+    def scope(self) -> Scope:
+        """What an agent of this owner sees."""
+        return Scope(owner=self.owner, identities=frozenset({self.identity}))
 
     async def accept(self, email: Email) -> Email:
-        """Store an email with the event of its acceptance."""
+        """Store an email of this identity and owner, with the event of its acceptance."""
+        email = replace(email, identity=self.identity, owner=self.owner)
         return await self.store.add(email, Event(at=email.created_at, status=email.status, code="accepted"))
 
     async def record(self, email_id: UUID, change: Transition, **guard: Any) -> Email | None:
         """Record a transition, and return the email as it then is; None when the guard refused."""
-        return await self.store.get(email_id) if await self.store.record(email_id, change, **guard) else None
+        return (
+            await self.store.get(email_id, EVERYTHING)
+            if await self.store.record(email_id, change, EVERYTHING, **guard)
+            else None
+        )
 
     async def revise(self, email: Email, event: Event) -> Email | None:
         """Revise an email, and return it as it then is; None when it was too late."""
-        return await self.store.get(email.id) if await self.store.revise(email, event) else None
+        return await self.store.get(email.id, EVERYTHING) if await self.store.revise(email, event, EVERYTHING) else None
 
     async def claim(self, *, at: datetime = NOW, limit: int = 10, lease: Lease | None = None) -> list[Email]:
         """Claim what is due, for a lease of 30 s unless another is given."""
@@ -64,20 +80,22 @@ class Outlet:
 
 @asynccontextmanager
 async def outlet(
-    url: str, *, lane: str = "smtp", rate: Cap = UNLIMITED, quota: Cap | None = None
+    url: str, *, identity: str = "smtp", owner: str = LOCAL_USER, rate: Cap = UNLIMITED, quota: Cap | None = None
 ) -> AsyncIterator[Outlet]:
     """Open a database as one more process would."""
     database = MigratedDatabase(url)
     changes = ChangeWatch(database)
-    journal = StatusWriter(database, changes, meter="handed over test", quota=quota)
+    status_writer = StatusWriter(database, changes, meter="handed over test", quota=quota)
     try:
         yield Outlet(
             database=database,
             changes=changes,
-            store=SqlEmailStore(database, changes, journal, lane=lane, rate=rate),
-            queue=SqlQueue(database, changes, journal, lane=lane),
+            store=SqlEmailStore(database, changes, status_writer, rate=rate),
+            queue=SqlQueue(database, changes, status_writer, identity=identity),
             account=SqlAccount(database, changes, name="test"),
-            series=SqlSeries(database, changes, lane=lane, rate=rate),
+            series=SqlSeries(database, changes, rate=rate),
+            identity=identity,
+            owner=owner,
         )
     finally:
         await changes.close()
@@ -111,8 +129,15 @@ def an_email(*to: str, at: datetime = NOW, due: datetime | None = None, **change
         expires_at=(due or at) + timedelta(hours=120),
         scheduled_at=due,
         fingerprint="f" * 64,
+        identity="smtp",
     )
     return replace(email, **of_email)
+
+
+def a_series(*to: str, rule: Recurrence, **changes: Any) -> Series:
+    """Return a series with this rule; see `an_email`."""
+    email = an_email(*to, status=EmailStatus.RECURRING, **changes)
+    return Series(**{part.name: getattr(email, part.name) for part in fields(email)}, recurrence=rule)
 
 
 def as_sent(email: Email, *, at: datetime = NOW) -> Transition:

@@ -18,9 +18,11 @@ from outspool.errors import InvalidArgument, InvalidSchedule, NotConfigured, Rec
 from outspool.services.acceptance.validation import (
     EmailRequest,
     check_idempotency_key,
-    fingerprint,
     revise_content,
     validate_request,
+)
+from outspool.services.acceptance.validation import (
+    fingerprint_content as fingerprint,
 )
 
 _ME = Mailbox(address="me@example.com", name="Me")
@@ -239,7 +241,15 @@ def test_the_same_schedule_has_the_same_fingerprint_at_any_time() -> None:
     assert berlin != fingerprint(content, scheduled_at="2020-07-01T09:00:00Z")
     assert fingerprint(content, delay="PT2H") == fingerprint(content, delay="PT2H")
     assert (
-        len({fingerprint(content), berlin, fingerprint(content, delay="PT2H"), fingerprint(content, delay="PT3H")}) == 4
+        len(
+            {
+                fingerprint(content),
+                berlin,
+                fingerprint(content, delay="PT2H"),
+                fingerprint(content, delay="PT3H"),
+            }
+        )
+        == 4
     )
     with pytest.raises(InvalidSchedule):
         fingerprint(content, scheduled_at="tomorrow")

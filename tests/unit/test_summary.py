@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from outspool.domain.email import Content, Email, Mailbox, Problem, Recipient, RecipientKind, Reply
 from outspool.domain.recurrence import Recurrence
+from outspool.domain.series import Series
 from outspool.domain.status import CLAIMABLE, EmailStatus, RecipientStatus
 from outspool.domain.summary import Pause, next_attempt_at, summarize, utc
 
@@ -40,13 +42,23 @@ def email(status: EmailStatus, *recipients: Recipient, due_in: float = 0, proble
         due_at=NOW + timedelta(seconds=due_in),
         expires_at=NOW + timedelta(days=5),
         problem=problem,
-        recurrence=WEEKLY if status in (EmailStatus.RECURRING, EmailStatus.PAUSED, EmailStatus.ENDED) else None,
+        identity="me@example.com",
     )
+
+
+def series(status: EmailStatus, rule: Recurrence = WEEKLY, **parts: Any) -> Series:
+    one = email(status, **parts)
+    return Series(**{part.name: getattr(one, part.name) for part in fields(one)}, recurrence=rule)
+
+
+def any_of(status: EmailStatus) -> Email:
+    is_of_series = status in (EmailStatus.RECURRING, EmailStatus.PAUSED, EmailStatus.ENDED)
+    return series(status) if is_of_series else email(status)
 
 
 @pytest.mark.parametrize("status", EmailStatus)
 def test_every_status_has_a_sentence_that_never_says_delivered(status: EmailStatus) -> None:
-    said = summarize(email(status), now=NOW)
+    said = summarize(any_of(status), now=NOW)
     assert said.endswith((".", "…"))
     assert "deliver" not in said.lower()
 
@@ -123,7 +135,7 @@ def test_a_servers_endless_reply_is_clipped_and_stays_on_one_line() -> None:
 
 
 def test_a_series_says_its_rule_and_its_next_two_times() -> None:
-    said = summarize(email(EmailStatus.RECURRING, due_in=7 * 86400), now=NOW)
+    said = summarize(series(EmailStatus.RECURRING, due_in=7 * 86400), now=NOW)
     assert said == (
         "A series, 0 13 * * sun in Europe/Berlin: next at 2026-11-29T12:00:00Z, in 7 days, "
         "then 2026-12-06T12:00:00Z. It goes on by itself."
@@ -132,26 +144,26 @@ def test_a_series_says_its_rule_and_its_next_two_times() -> None:
 
 def test_a_series_with_an_end_counts_and_says_which_is_the_last() -> None:
     rule = replace(WEEKLY, count=3, made=2)
-    said = summarize(replace(email(EmailStatus.RECURRING, due_in=60), recurrence=rule), now=NOW)
+    said = summarize(series(EmailStatus.RECURRING, rule, due_in=60), now=NOW)
     assert ", 2 of 3 emails: next at 2026-11-22T12:01:00Z, in 1 min, and that is the last. " in said
 
 
 def test_a_series_that_rests_says_so_and_why() -> None:
     denied = Problem(code="recipient_refused", message="The operator does not allow mail to bob@example.com.")
-    said = summarize(replace(email(EmailStatus.PAUSED, problem=denied), recurrence=WEEKLY), now=NOW)
+    said = summarize(series(EmailStatus.PAUSED, problem=denied), now=NOW)
     assert said.startswith("A series, paused. The operator does not allow mail to bob@example.com. It makes no emails ")
 
 
 def test_a_series_that_ended_or_was_canceled_says_how_many_it_made() -> None:
-    ended = replace(email(EmailStatus.ENDED), recurrence=replace(WEEKLY, count=3, made=3))
+    ended = series(EmailStatus.ENDED, replace(WEEKLY, count=3, made=3))
     assert summarize(ended, now=NOW).startswith("A series that is over, 3 of 3 emails.")
-    canceled = replace(email(EmailStatus.CANCELED), recurrence=replace(WEEKLY, made=1))
+    canceled = series(EmailStatus.CANCELED, replace(WEEKLY, made=1))
     assert summarize(canceled, now=NOW) == "A series, canceled: it makes no more emails after 1 email."
 
 
 @pytest.mark.parametrize("status", sorted(set(EmailStatus) - CLAIMABLE))
 def test_nothing_but_a_waiting_email_has_a_next_attempt(status: EmailStatus) -> None:
-    assert next_attempt_at(email(status)) is None
+    assert next_attempt_at(any_of(status)) is None
 
 
 def test_times_are_rfc_3339_with_z_and_milliseconds_only_when_there_are_any() -> None:

@@ -32,7 +32,7 @@ NAMES = [
 
 
 def connect(mode: str = "legacy") -> Client:
-    return Client(build_server(NO_OUTBOX), mode=mode)
+    return Client(build_server(lambda _name, _version: NO_OUTBOX), mode=mode)
 
 
 async def tools(mode: str = "legacy") -> dict[str, Tool]:

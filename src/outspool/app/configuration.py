@@ -9,11 +9,13 @@ from outspool.adapters.smtp.transport import Security, SmtpAccount
 from outspool.app.settings import GMAIL_HOST, Settings
 from outspool.domain.address import parse_mailbox
 from outspool.domain.cap import DAY, HOUR, Cap
-from outspool.domain.email import Mailbox
+from outspool.domain.email import Mailbox, Problem
+from outspool.domain.identity import SANDBOX_IDENTITY, Identity
 from outspool.domain.policy import Policy
+from outspool.domain.principal import SANDBOX_USER, Principal, Role
 from outspool.domain.retry import RetryPolicy
-from outspool.errors import InvalidAddress, MisconfiguredError, NotConfigured
-from outspool.services.acceptance.submission import Acceptance
+from outspool.errors import InvalidAddress, MisconfiguredError
+from outspool.services.acceptance.preparation import AcceptanceRules
 
 _TLS_PORT = 465
 """Where TLS begins with the first byte (RFC 8314 §3.3), so that it need not be said twice."""
@@ -65,16 +67,18 @@ def _other_account(settings: Settings, host: str) -> SmtpAccount:
         raise MisconfiguredError(str(error), "Look at SMTP_HOST and its kin.") from None
 
 
-def lack_of_account(settings: Settings, account: SmtpAccount | None) -> NotConfigured | None:
+def find_obstacle(settings: Settings, account: SmtpAccount | None) -> Problem | None:
     """Return why nothing can be sent, None when there is an account or the sandbox."""
     if account is not None or settings.sandbox:
         return None
     missing = "GMAIL_APP_PASSWORD" if settings.gmail_email else "GMAIL_EMAIL and GMAIL_APP_PASSWORD"
     if settings.gmail_app_password and not settings.gmail_email:
         missing = "GMAIL_EMAIL"
-    return NotConfigured(
-        "No SMTP account is set, so nothing can be sent.",
-        f"The operator sets {missing} (or SMTP_HOST and its kin) and restarts outspool; --sandbox tries it without.",
+    return Problem(
+        code="not_configured",
+        message="No SMTP account is set, so nothing can be sent.",
+        hint=f"The operator sets {missing}, or SMTP_HOST and what it needs, and restarts outspool. "
+        "Use --sandbox to try it without an account.",
     )
 
 
@@ -90,8 +94,8 @@ def sender(settings: Settings, account: SmtpAccount | None) -> Mailbox | None:
         raise MisconfiguredError(error.message, error.hint) from None
 
 
-def terms(settings: Settings, account: SmtpAccount | None) -> Acceptance:
-    """Return on what terms emails are accepted."""
+def acceptance_rules(settings: Settings, account: SmtpAccount | None) -> AcceptanceRules:
+    """Return the rules by which emails are accepted."""
     username = account.username if account else None
     quota = daily_quota(settings, account)
     policy = Policy(
@@ -102,10 +106,11 @@ def terms(settings: Settings, account: SmtpAccount | None) -> Acceptance:
         sender=sender(settings, account),
         account=username if username and "@" in username else None,
     )
-    return Acceptance(
+    return AcceptanceRules(
         policy=policy,
         expire_after=timedelta(hours=settings.expire_after_hours),
-        refusal=lack_of_account(settings, account),
+        identity=identity(settings, account).address,
+        obstacle=find_obstacle(settings, account),
     )
 
 
@@ -130,26 +135,28 @@ def retry_policy(settings: Settings) -> RetryPolicy:
     return RetryPolicy(max_retries=settings.max_retries)
 
 
-def lane(settings: Settings, account: SmtpAccount | None) -> str:
-    """Return which emails of the database are this process's to send.
+def identity(settings: Settings, account: SmtpAccount | None) -> Identity:
+    """Return which emails of the database are this process's to send, and by which account.
 
-    One outbox may serve people with accounts of their own: nobody's mail leaves through somebody else's. The sender's
-    address tells them apart, so that a change of server strands nothing. The sandbox never takes real mail.
+    People with accounts of their own may share an outbox: nobody's mail leaves through somebody else's account. The
+    sender's address tells them apart, so that a change of server strands nothing. The sandbox never takes real mail.
     """
     if settings.sandbox:
-        return "sandbox"
+        return Identity(address=SANDBOX_IDENTITY, account="sandbox")
     mailbox = sender(settings, account)
-    return mailbox.address.lower() if mailbox else ""
+    login = f"{account.username or ''}@{account.host}:{account.port}" if account else ""
+    return Identity(address=mailbox.address.lower() if mailbox else "", account=login)
 
 
-def account_name(account: SmtpAccount | None) -> str:
-    """Return what tells this account from others; no secret is in it."""
-    return f"{account.username or ''}@{account.host}:{account.port}" if account else "sandbox"
+def principal(settings: Settings, own: Identity, *, role: Role, agent: str = "", client: str = "") -> Principal:
+    """Return who calls through this process; `agent` is the program, `client` its name and version."""
+    user = SANDBOX_USER if settings.sandbox else settings.user
+    return Principal(user=user, identities=frozenset({own.address}), agent=agent, client=client, role=role)
 
 
 def credential(account: SmtpAccount | None) -> str:
     """Return a salted scrypt hash of the login: it tells a mended password from one already refused."""
     if account is None or account.password is None:
         return ""
-    salt = account_name(account).encode()
+    salt = f"{account.username or ''}@{account.host}:{account.port}".encode()
     return hashlib.scrypt(account.password.encode(), salt=salt, n=2**14, r=8, p=1, dklen=16).hex()

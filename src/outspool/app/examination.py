@@ -33,7 +33,7 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
         _setup(outspool),
         disk=partial(disk_state, folder),
         blobs=None if offline and outspool.settings.aws_bucket_name else outspool.blobs,
-        probe=SqlProbe(outspool.settings.store_url, lane=outspool.lane),
+        probe=SqlProbe(outspool.settings.store_url, identity=outspool.identity.address),
         queue=outspool.queue,
         account=outspool.account,
         breaker=outspool.breaker(),
@@ -55,7 +55,7 @@ def _setup(outspool: Outspool) -> Setup:
     settings, account = outspool.settings, outspool.smtp
     return Setup(
         account=outspool.account_label,
-        refusal=configuration.lack_of_account(settings, account),
+        obstacle=outspool.rules.obstacle,
         is_sandbox=settings.sandbox,
         sender=configuration.sender(settings, account),
         gmail=account.username if account and account.is_gmail else None,

@@ -30,7 +30,9 @@ from outspool.adapters.ticker import Ticker
 from outspool.adapters.uuid7 import new_id
 from outspool.app import configuration, storage
 from outspool.app.settings import Settings
+from outspool.domain.principal import Principal, Role
 from outspool.domain.retry import account_pause
+from outspool.errors import NotConfigured
 from outspool.ports.clock import Clock
 from outspool.ports.files import Files
 from outspool.ports.transport import Transport
@@ -63,23 +65,24 @@ class Outspool:
         self.timings = timings or Timings()
         self.database = MigratedDatabase(settings.store_url)
         self.changes = ChangeWatch(self.database)
-        self.lane = configuration.lane(settings, self.smtp)
-        rate = configuration.rate(settings)
-        account, quota = configuration.account_name(self.smtp), configuration.daily_quota(settings, self.smtp)
-        journal = StatusWriter(self.database, self.changes, meter=f"handed over {account}", quota=quota)
-        self.store = SqlEmailStore(self.database, self.changes, journal, lane=self.lane, rate=rate)
-        self.queue = SqlQueue(self.database, self.changes, journal, lane=self.lane)
+        self.identity = configuration.identity(settings, self.smtp)
+        rate, quota = configuration.rate(settings), configuration.daily_quota(settings, self.smtp)
+        account = self.identity.account
+        status_writer = StatusWriter(self.database, self.changes, meter=f"handed over {account}", quota=quota)
+        self.store = SqlEmailStore(self.database, self.changes, status_writer, rate=rate)
+        self.queue = SqlQueue(self.database, self.changes, status_writer, identity=self.identity.address)
         self.account = SqlAccount(self.database, self.changes, name=account)
-        self.series = SqlSeries(self.database, self.changes, lane=self.lane, rate=rate)
-        self.terms = configuration.terms(settings, self.smtp)
+        self.series = SqlSeries(self.database, self.changes, rate=rate)
+        self.rules = configuration.acceptance_rules(settings, self.smtp)
         self.blobs = storage.blob_store(settings)
         self.ledger = SqlBlobLedger(self.database)
-        self.outbox = self._outbox(storage.files(settings))
+        self.outbox = self._outbox(storage.files(settings), self.principal())
         self.occurrences = Occurrences(
             self.store,
             self.series,
-            policy=self.terms.policy,
-            expire_after=self.terms.expire_after,
+            identity=self.identity.address,
+            policy=self.rules.policy,
+            expire_after=self.rules.expire_after,
             new_id=new_id,
             clock=self.clock,
         )
@@ -94,8 +97,12 @@ class Outspool:
 
     def require_account(self) -> None:
         """Raise `NotConfigured` when there is nothing to send through."""
-        if (lack := configuration.lack_of_account(self.settings, self.smtp)) is not None:
-            raise lack
+        if (obstacle := self.rules.obstacle) is not None:
+            raise NotConfigured(obstacle.message, obstacle.hint)
+
+    def principal(self, *, role: Role = Role.AGENT, agent: str = "", client: str = "") -> Principal:
+        """Return who calls through this process; see `outspool.app.configuration.principal`."""
+        return configuration.principal(self.settings, self.identity, role=role, agent=agent, client=client)
 
     async def attach(self, file: Path) -> str:
         """Store a file that the operator names, wherever it is and links lead, and return its handle.
@@ -104,11 +111,15 @@ class Outspool:
         """
         return await self._attachments(OperatorFiles()).keep(str(file))
 
-    def operators_outbox(self) -> Outbox:
-        """Return the outbox for whoever types a command: their emails take any file that they name."""
-        return self._outbox(OperatorFiles())
+    def outbox_for(self, name: str, version: str) -> Outbox:
+        """Return the outbox as an MCP client of this name and version may use it."""
+        return self.outbox.acting_for(self.principal(agent=name, client=f"{name} {version}".strip()))
 
-    def _outbox(self, files: Files) -> Outbox:
+    def operators_outbox(self) -> Outbox:
+        """Return the outbox of the command line: it sees everybody's mail, and attaches any file that is named."""
+        return self._outbox(OperatorFiles(), self.principal(role=Role.OPERATOR, agent="command line"))
+
+    def _outbox(self, files: Files, principal: Principal) -> Outbox:
         settings = self.settings
         return Outbox(
             self.store,
@@ -116,13 +127,14 @@ class Outspool:
             self.changes,
             attachments=self._attachments(files),
             templates=Templates([TemplateFolder(settings.templates_dir), TemplateFolder(SHIPPED)]),
-            terms=self.terms,
+            rules=self.rules,
+            principal=principal,
             new_id=new_id,
             clock=self.clock,
         )
 
     def _attachments(self, files: Files) -> Attachments:
-        most = self.terms.policy.max_message_bytes
+        most = self.rules.policy.max_message_bytes
         return Attachments(self.blobs, self.ledger, files, max_message_bytes=most, clock=self.clock)
 
     async def migrate(self) -> bool:

@@ -11,6 +11,7 @@ from platformdirs import user_data_path
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from outspool.domain.principal import LOCAL_USER, SANDBOX_USER, USER_NAME
 from outspool.errors import MisconfiguredError
 
 
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     data_dir: Path = Field(default_factory=_default_data_dir, alias="OUTSPOOL_DATA_DIR")
+    user: str = Field(LOCAL_USER, alias="OUTSPOOL_USER", pattern=USER_NAME)
     sandbox: bool = Field(default=False, alias="OUTSPOOL_SANDBOX")
     database_url: str = Field("", alias="DATABASE_URL", repr=False)
 
@@ -104,7 +106,7 @@ class Settings(BaseSettings):
                 "Name addresses or @domains, or unset it to allow everybody.",
             )
         try:
-            return cls(_env_file=dotenv_files(folder), **(overrides or {}))  # type: ignore[arg-type]
+            settings = cls(_env_file=dotenv_files(folder), **(overrides or {}))  # type: ignore[arg-type]
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             name = ".".join(str(part) for part in first["loc"])
@@ -112,6 +114,11 @@ class Settings(BaseSettings):
             raise MisconfiguredError(f"{name}: {complaint}." if name else f"{complaint}.") from None
         except UnicodeDecodeError:
             raise MisconfiguredError("A .env file is not UTF-8 text.", "Save it as UTF-8.") from None
+        if settings.user == SANDBOX_USER:
+            raise MisconfiguredError(
+                f"OUTSPOOL_USER is {SANDBOX_USER}, the name that owns the sandbox's mail.", "Choose another name."
+            )
+        return settings
 
     @property
     def store_url(self) -> str:

@@ -114,7 +114,7 @@ async def _list(filters: dict[str, Any]) -> ListResult:
     from outspool.api.results.listing import list_result
 
     async with opened() as outspool:
-        outbox = outspool.outbox
+        outbox = outspool.operators_outbox()
         page = await outbox.find(**filters)
         return list_result(
             page.emails, next_cursor=page.next_cursor, counts=page.counts, now=outbox.now(), pause=await outbox.pause()
@@ -125,7 +125,7 @@ async def _show(email_id: str) -> StatusResult:
     from outspool.api.results.email import status_result
 
     async with opened() as outspool:
-        outbox = outspool.outbox
+        outbox = outspool.operators_outbox()
         email = await outbox.get(email_id)
         return status_result(email, now=outbox.now(), pause=await outbox.pause())
 
@@ -134,7 +134,7 @@ async def _change(verb: str, email_id: str) -> EmailResult:
     from outspool.api.results.email import email_result
 
     async with opened() as outspool:
-        outbox = outspool.outbox
+        outbox = outspool.operators_outbox()
         match verb:
             case "cancel":
                 email = await outbox.cancel(email_id)

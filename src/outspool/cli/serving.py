@@ -62,7 +62,7 @@ async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> N
 
     outspool = Outspool(settings)
     app = build_app(
-        build_server(outspool.outbox),
+        build_server(outspool.outbox_for),
         lifespan_context=lambda: outspool.running(worker=worker),
         allowed_hosts=settings.allowed_hosts or LOOPBACK_HOSTS,
         allowed_origins=settings.allowed_origins or LOOPBACK_ORIGINS,

@@ -19,6 +19,7 @@ from outspool.errors import OutspoolError
 from outspool.mcp.server import build_server
 
 if TYPE_CHECKING:
+    from outspool.app.runtime import Outspool
     from outspool.app.settings import Settings
     from outspool.services.acceptance.outbox import Outbox
 
@@ -28,27 +29,37 @@ _HEAD_START = 1.0
 """Seconds in which the handshake has the interpreter for itself, unless a tool is called sooner."""
 
 
-class LateOutbox:
-    """Stands in for an `Outbox` that is still being opened: calls wait until it is there."""
+class PendingOutspool:
+    """Stands in for an `Outspool` that is still being opened: calls of its outboxes wait until it is there."""
 
     def __init__(self) -> None:
-        """`opened` is for whoever opens the outbox to resolve, `wanted` tells that somebody waits for it."""
-        self.wanted = asyncio.Event()
-        self.opened: asyncio.Future[Outbox] = asyncio.get_running_loop().create_future()
+        """`opened` is resolved by whoever opens it; `is_needed` is set when a call waits for it."""
+        self.is_needed = asyncio.Event()
+        self.opened: asyncio.Future[Outspool] = asyncio.get_running_loop().create_future()
+
+    def outbox_for(self, name: str, version: str) -> Outbox:
+        """Return what `Outspool.outbox_for` does, at once."""
+        return cast("Outbox", _PendingOutbox(self, name, version))  # it has all that tools use
+
+
+class _PendingOutbox:
+    def __init__(self, pending: PendingOutspool, name: str, version: str) -> None:
+        self._pending = pending
+        self._client = name, version
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         """Return the method of this name; it waits first."""
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            self.wanted.set()
-            outbox = await asyncio.shield(self.opened)
-            return await getattr(outbox, name)(*args, **kwargs)
+            self._pending.is_needed.set()
+            outspool = await asyncio.shield(self._pending.opened)
+            return await getattr(outspool.outbox_for(*self._client), name)(*args, **kwargs)
 
         return call
 
     def now(self) -> datetime:
         """Return the server's time; only a call that has waited may ask."""
-        return self.opened.result().now()
+        return self._pending.opened.result().outbox.now()
 
 
 async def serve_stdio(settings: Settings, *, worker: bool) -> None:
@@ -57,19 +68,18 @@ async def serve_stdio(settings: Settings, *, worker: bool) -> None:
     Raises `MisconfiguredError` when the settings contradict themselves.
     """
     stop = stop_on_signals()
-    outbox = LateOutbox()
-    # `Outbox` is no Protocol, and its coroutines and `now` are all that tools use.
-    server = build_server(cast("Outbox", outbox))
+    pending = PendingOutspool()
+    server = build_server(pending.outbox_for)
     serving = asyncio.create_task(server.run_stdio_async(), name="stdio")
 
     def end(_task: asyncio.Task[None]) -> None:
         stop.set()
-        outbox.wanted.set()
+        pending.is_needed.set()
 
     serving.add_done_callback(end)
     failure: BaseException | None = None
     try:
-        await _run(settings, outbox, stop, worker=worker)
+        await _run(settings, pending, stop, worker=worker)
     except OutspoolError as error:
         failure = error
     if not serving.done():
@@ -79,16 +89,16 @@ async def serve_stdio(settings: Settings, *, worker: bool) -> None:
     await serving
 
 
-async def _run(settings: Settings, outbox: LateOutbox, stop: asyncio.Event, *, worker: bool) -> None:
+async def _run(settings: Settings, pending: PendingOutspool, stop: asyncio.Event, *, worker: bool) -> None:
     """Open the outbox, and keep the runtime until `stop`."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(outbox.wanted.wait(), _HEAD_START)
+        await asyncio.wait_for(pending.is_needed.wait(), _HEAD_START)
     if stop.is_set():
         return
     outspool_class = await asyncio.to_thread(_import_app)
     outspool = outspool_class(settings)
     async with outspool.running(worker=worker):
-        outbox.opened.set_result(outspool.outbox)
+        pending.opened.set_result(outspool)
         spare_what_is_loaded()
         logger.info("Ready; emails are sent %s.", outspool.account_label if worker else "by other processes")
         await stop.wait()

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from uuid import UUID
 
 from outspool.domain.attachment import Attachment
-from outspool.domain.recurrence import Recurrence
+from outspool.domain.principal import LOCAL_USER, Actor
 from outspool.domain.status import EmailStatus, RecipientStatus
 
 
@@ -102,12 +102,16 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One line of an email's append-only history: at `at` (UTC) it was `status`, because of `code`."""
+    """One line of an email's append-only history: at `at` (UTC) it was `status`, because of `code`.
+
+    `actor` is who caused it, None for outspool itself.
+    """
 
     at: datetime
     status: EmailStatus
     code: str
     detail: str = ""
+    actor: Actor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +151,9 @@ class Email:
     `attempts` counts those that reached the message; trouble of the account burns none.
     `version` grows with every write: a change is applied only to the version it was made from.
     `lease` is the token of the claim that holds it, or held it last.
-    With a `recurrence` it is a series: it is never sent itself, and `due_at` is when its next email is made. Each of
-    those has its `series_id`, and is the only one of it that `occurs_at` that time.
+    `owner` is the user whose mail it is, `identity` the address by which workers claim it (`Identity.address`);
+    `agent` and `client` are the program that asked for it.
+    An email that a series made has its `series_id`, and is the only one of it that `occurs_at` that time.
     """
 
     id: UUID
@@ -160,6 +165,10 @@ class Email:
     created_at: datetime
     due_at: datetime
     expires_at: datetime
+    identity: str
+    owner: str = LOCAL_USER
+    agent: str = ""
+    client: str = ""
     scheduled_at: datetime | None = None
     sent_at: datetime | None = None
     attempts: int = 0
@@ -168,7 +177,6 @@ class Email:
     fingerprint: str = ""
     version: int = 0
     lease: UUID | None = None
-    recurrence: Recurrence | None = None
     series_id: UUID | None = None
     occurs_at: datetime | None = None
     events: tuple[Event, ...] = ()

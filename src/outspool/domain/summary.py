@@ -13,6 +13,7 @@ from types import MappingProxyType
 from outspool.domain.email import Email, Recipient
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import describe_wait
+from outspool.domain.series import Series
 from outspool.domain.status import EmailStatus, RecipientStatus
 
 _NAMED = 3
@@ -32,6 +33,8 @@ class Pause:
 
 def summarize(email: Email, *, now: datetime, pause: Pause | None = None) -> str:
     """Say in a sentence or two what became of `email`, seen at `now`; `pause` if the SMTP account rests."""
+    if isinstance(email, Series):
+        return _SERIES_SENTENCES[email.status](email, now)
     return _SENTENCES[email.status](email, now, pause)
 
 
@@ -105,9 +108,7 @@ def _failed(email: Email, _now: datetime, _pause: Pause | None) -> str:
     return _closed(f"Failed: {_reason(email)}")
 
 
-def _canceled(email: Email, _now: datetime, _pause: Pause | None) -> str:
-    if email.recurrence is not None:
-        return f"A series, canceled: it makes no more emails{_made(email.recurrence, ' after ')}."
+def _canceled(_email: Email, _now: datetime, _pause: Pause | None) -> str:
     return "Canceled: it was not sent and never will be."
 
 
@@ -124,29 +125,30 @@ def _bounced(email: Email, _now: datetime, _pause: Pause | None) -> str:
     return _closed(f"Bounced: {_reason(email)}")
 
 
-def _recurring(email: Email, now: datetime, _pause: Pause | None) -> str:
-    rule = email.recurrence
-    assert rule is not None
-    after = replace(rule, made=rule.made + 1).following(email.due_at)
+def _recurring(series: Series, now: datetime) -> str:
+    rule = series.recurrence
+    after = replace(rule, made=rule.made + 1).following(series.due_at)
     then = f", then {utc(after)}" if after else ", and that is the last"
-    wait = describe_wait(now, email.due_at) if email.due_at > now else "now"
+    wait = describe_wait(now, series.due_at) if series.due_at > now else "now"
     return (
-        f"A series, {rule.cron} in {rule.timezone}{_made(rule, ', ')}: next at {utc(email.due_at)}, {wait}{then}. "
+        f"A series, {rule.cron} in {rule.timezone}{_made(rule, ', ')}: next at {utc(series.due_at)}, {wait}{then}. "
         "It goes on by itself."
     )
 
 
-def _paused(email: Email, _now: datetime, _pause: Pause | None) -> str:
-    rule = email.recurrence
-    assert rule is not None
-    why = f" {_closed(_clipped(email.problem.message))}" if email.problem is not None else ""
+def _paused(series: Series, _now: datetime) -> str:
+    rule = series.recurrence
+    why = f" {_closed(_clipped(series.problem.message))}" if series.problem is not None else ""
     return f"A series, paused{_made(rule, ' after ')}.{why} It makes no emails until update_email resumes it."
 
 
-def _ended(email: Email, _now: datetime, _pause: Pause | None) -> str:
-    rule = email.recurrence
-    assert rule is not None
+def _ended(series: Series, _now: datetime) -> str:
+    rule = series.recurrence
     return f"A series that is over{_made(rule, ', ')}. Each of its emails has an id of its own."
+
+
+def _canceled_series(series: Series, _now: datetime) -> str:
+    return f"A series, canceled: it makes no more emails{_made(series.recurrence, ' after ')}."
 
 
 def _made(rule: Recurrence, before: str) -> str:
@@ -172,9 +174,15 @@ _SENTENCES: Mapping[EmailStatus, _Sentence] = MappingProxyType(
         EmailStatus.CANCELED: _canceled,
         EmailStatus.UNKNOWN: _unknown,
         EmailStatus.BOUNCED: _bounced,
+    }
+)
+
+_SERIES_SENTENCES: Mapping[EmailStatus, Callable[[Series, datetime], str]] = MappingProxyType(
+    {
         EmailStatus.RECURRING: _recurring,
         EmailStatus.PAUSED: _paused,
         EmailStatus.ENDED: _ended,
+        EmailStatus.CANCELED: _canceled_series,
     }
 )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from outspool.domain.email import Problem, Recipient
+from outspool.domain.principal import Actor
 from outspool.domain.status import WAITING, EmailStatus, sources
 
 S = EmailStatus
@@ -16,7 +17,8 @@ class Transition:
     """One lawful change: from any of `sources` to `target`. Use a named constructor, never this one.
 
     `recipients` None leaves them as they are. `due_at` None leaves the due time. `attempts` None leaves the
-    count. `keeps_lease`: the claim's token stays on record, so that its worker may still settle a doubt.
+    count. `keeps_lease`: the claim's token stays on record, so that its worker may still settle a doubt. `actor` is who
+    asked for it, None for outspool itself.
     """
 
     target: EmailStatus
@@ -30,6 +32,7 @@ class Transition:
     expires_at: datetime | None = None
     problem: Problem | None = None
     keeps_lease: bool = field(default=False)
+    actor: Actor | None = None
 
     def __post_init__(self) -> None:
         """Refuse a change that the table does not allow."""
@@ -123,12 +126,14 @@ class Transition:
         return cls(target=S.QUEUED, sources=_SETTLES, code=code, detail=detail, at=at, recipients=recipients)
 
     @classmethod
-    def canceled(cls, *, at: datetime) -> Transition:
+    def canceled(cls, *, at: datetime, actor: Actor | None = None) -> Transition:
         """Never sent to anybody, and never will be."""
-        return cls(target=S.CANCELED, sources=WAITING, code="canceled", at=at)
+        return cls(target=S.CANCELED, sources=WAITING, code="canceled", at=at, actor=actor)
 
     @classmethod
-    def stopped(cls, *, at: datetime, recipients: tuple[Recipient, ...], problem: Problem) -> Transition:
+    def stopped(
+        cls, *, at: datetime, recipients: tuple[Recipient, ...], problem: Problem, actor: Actor | None = None
+    ) -> Transition:
         """Canceled after some recipients had been taken: the rest will not be asked again."""
         return cls(
             target=S.PARTIAL,
@@ -138,10 +143,13 @@ class Transition:
             at=at,
             recipients=recipients,
             problem=problem,
+            actor=actor,
         )
 
     @classmethod
-    def retried(cls, *, at: datetime, recipients: tuple[Recipient, ...], expires_at: datetime) -> Transition:
+    def retried(
+        cls, *, at: datetime, recipients: tuple[Recipient, ...], expires_at: datetime, actor: Actor | None = None
+    ) -> Transition:
         """Somebody asked for another try: it is due now, for those not yet taken, with fresh attempts."""
         return cls(
             target=S.QUEUED,
@@ -152,6 +160,7 @@ class Transition:
             attempts=0,
             due_at=at,
             expires_at=expires_at,
+            actor=actor,
         )
 
 

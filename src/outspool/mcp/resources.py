@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp_types import (
     Completion,
@@ -19,7 +20,8 @@ from pydantic import BaseModel
 from outspool.api.results.email import status_result
 from outspool.api.results.templates import TemplateResult, template_result
 from outspool.errors import InvalidArgument, NotFound, OutspoolError, TemplateError
-from outspool.services.acceptance.outbox import Outbox
+from outspool.mcp.sdk import client_of
+from outspool.mcp.strict_tool import OutboxFor
 
 log = logging.getLogger(__name__)
 
@@ -37,35 +39,36 @@ class TemplateFilesResult(TemplateResult):
     files: dict[str, str]
 
 
-class Readings:
-    """Reads resources from one outbox, and completes their names. Each reading raises `ResourceError`."""
+class ResourceReader:
+    """Reads resources as the calling client may see them, and completes their names. Raises `ResourceError`."""
 
-    def __init__(self, outbox: Outbox) -> None:
-        """Read from `outbox`."""
-        self._outbox = outbox
+    def __init__(self, outbox_for: OutboxFor) -> None:
+        """Read from the outbox that `outbox_for` returns for each client."""
+        self._outbox_for = outbox_for
 
-    async def email(self, email_id: str) -> str:
+    async def email(self, email_id: str, context: Context[Any, Any]) -> str:
         """Return what `get_status` does, as JSON."""
 
         async def read() -> str:
-            email = await self._outbox.get(email_id)
-            return _json(status_result(email, now=self._outbox.now(), pause=await self._outbox.pause()))
+            outbox = self._outbox_for(*client_of(context.session))
+            email = await outbox.get(email_id)
+            return _json(status_result(email, now=outbox.now(), pause=await outbox.pause()))
 
         return await _told(read)
 
-    async def raw(self, email_id: str) -> str:
+    async def raw(self, email_id: str, context: Context[Any, Any]) -> str:
         """Return the message; it is all ASCII, so its characters are its bytes."""
 
         async def read() -> str:
-            return (await self._outbox.raw(email_id)).decode("ascii")
+            return (await self._outbox_for(*client_of(context.session)).raw(email_id)).decode("ascii")
 
         return await _told(read)
 
-    async def template(self, name: str) -> str:
+    async def template(self, name: str, context: Context[Any, Any]) -> str:
         """Return what `list_templates` says of one template, with its files, as JSON."""
 
         async def read() -> str:
-            card, files = await self._outbox.show_template(name)
+            card, files = await self._outbox_for(*client_of(context.session)).show_template(name)
             return _json(TemplateFilesResult(**dict(template_result(card)), files=dict(files)))
 
         return await _told(read)
@@ -77,43 +80,44 @@ class Readings:
         _context: CompletionContext | None,
     ) -> Completion | None:
         """Return the ids of emails, the newest first, or the names of templates, that begin with what is written."""
+        outbox = self._outbox_for("", "")  # the SDK does not say which client asks
         is_of_resource = isinstance(reference, ResourceTemplateReference)
         try:
             if is_of_resource and argument.name == "email_id":
-                listing = await self._outbox.find(limit=_MOST_COMPLETED)
+                listing = await outbox.find(limit=_MOST_COMPLETED)
                 return _completion([str(email.id) for email in listing.emails], argument.value)
             if argument.name == ("name" if is_of_resource else "template"):
-                return _completion([card.name for card in await self._outbox.list_templates()], argument.value)
+                return _completion([card.name for card in await outbox.list_templates()], argument.value)
         except OutspoolError as error:
             log.warning("cannot complete: %s", error)
         return None
 
 
-def add_resources(server: MCPServer[object], outbox: Outbox) -> None:
-    """Let `server` offer the emails and templates of `outbox`."""
-    readings = Readings(outbox)
+def add_resources(server: MCPServer[object], outbox_for: OutboxFor) -> None:
+    """Let `server` offer emails and templates."""
+    reader = ResourceReader(outbox_for)
     server.resource(
         EMAIL_URI,
         name="email",
         title="Email",
         description="One email as get_status shows it. Subscribe to it to be told when it changes.",
         mime_type="application/json",
-    )(readings.email)
+    )(reader.email)
     server.resource(
         RAW_URI,
         name="raw_email",
         title="Raw email",
         description="The very message that goes, or went, on the wire (RFC 5322).",
         mime_type="message/rfc822",
-    )(readings.raw)
+    )(reader.raw)
     server.resource(
         TEMPLATE_URI,
         name="template",
         title="Template",
         description="One template: what it needs, its defaults, and its files.",
         mime_type="application/json",
-    )(readings.template)
-    server.completion()(readings.complete)  # type: ignore[no-untyped-call]
+    )(reader.template)
+    server.completion()(reader.complete)  # type: ignore[no-untyped-call]
 
 
 async def _told(read: Callable[[], Awaitable[str]]) -> str:

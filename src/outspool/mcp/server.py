@@ -27,10 +27,10 @@ from outspool.api.results.listing import ListResult
 from outspool.api.results.templates import TemplatesHead
 from outspool.mcp.prompts import add_prompts
 from outspool.mcp.resources import add_resources
-from outspool.mcp.strict_tool import StrictTool
+from outspool.mcp.sdk import add_request_handler
+from outspool.mcp.strict_tool import OutboxFor, StrictTool
 from outspool.mcp.subscriptions import Subscriptions
 from outspool.mcp.tools import Tools
-from outspool.services.acceptance.outbox import Outbox
 
 INSTRUCTIONS = (
     "An email outbox. Once a tool returns an id the email is stored and goes out by itself, retries included: do not "
@@ -41,45 +41,44 @@ INSTRUCTIONS = (
 )
 
 
-def build_server(outbox: Outbox) -> MCPServer[object]:
-    """Build the server over `outbox`; run it over stdio, or give it to `outspool.http.asgi.build_app`."""
-    subscriptions = Subscriptions(outbox)
+def build_server(outbox_for: OutboxFor) -> MCPServer[object]:
+    """Build the server; run it over stdio, or give it to `outspool.http.asgi.build_app`."""
+    subscriptions = Subscriptions(outbox_for)
     server: MCPServer[object] = MCPServer(
         "outspool",
         title="outspool email outbox",
         version=__version__,
         instructions=INSTRUCTIONS,
-        tools=list(_tools(Tools(outbox))),
+        tools=list(_tools(Tools(), outbox_for)),
         log_level="WARNING",
         subscriptions=subscriptions.bus,
         middleware=[subscriptions.while_listening],
     )
-    add_resources(server, outbox)
+    add_resources(server, outbox_for)
     add_prompts(server)
-    # MCPServer serves the subscriptions of the later era only, and has no other way to these.
-    handshake_era = server._lowlevel_server  # noqa: SLF001
-    handshake_era.add_request_handler("resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)
-    handshake_era.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, subscriptions.unsubscribe)
+    # MCPServer itself serves only the subscriptions of the later era of the protocol.
+    add_request_handler(server, "resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)
+    add_request_handler(server, "resources/unsubscribe", UnsubscribeRequestParams, subscriptions.unsubscribe)
     return server
 
 
-def _tools(handlers: Tools) -> tuple[StrictTool, ...]:
+def _tools(tools: Tools, outbox_for: OutboxFor) -> tuple[StrictTool, ...]:
     return (
-        _send(handlers),
-        _schedule(handlers),
-        _status(handlers),
-        _list(handlers),
-        _update(handlers),
-        _cancel(handlers),
-        _retry(handlers),
-        _batch(handlers),
-        _templates(handlers),
+        _send(tools, outbox_for),
+        _schedule(tools, outbox_for),
+        _status(tools, outbox_for),
+        _list(tools, outbox_for),
+        _update(tools, outbox_for),
+        _cancel(tools, outbox_for),
+        _retry(tools, outbox_for),
+        _batch(tools, outbox_for),
+        _templates(tools, outbox_for),
     )
 
 
-def _send(handlers: Tools) -> StrictTool:
+def _send(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
     return StrictTool.build(
-        handlers.send,
+        tools.send,
         name="send_email",
         title="Send email",
         description=(
@@ -87,6 +86,7 @@ def _send(handlers: Tools) -> StrictTool:
             "server took it, no proof of delivery. partial, failed: error says why. queued, sending, deferred: it goes "
             "out by itself; do not call again, follow it with get_status. unknown: ask the person before retry_email."
         ),
+        outbox_for=outbox_for,
         arguments=SendArguments,
         result=PreviewableHead,
         annotations=_hints(destructive=True, open_world=True),
@@ -97,9 +97,9 @@ def _send(handlers: Tools) -> StrictTool:
     )
 
 
-def _schedule(handlers: Tools) -> StrictTool:
+def _schedule(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
     return StrictTool.build(
-        handlers.schedule,
+        tools.schedule,
         name="schedule_email",
         title="Schedule email",
         description=(
@@ -107,6 +107,7 @@ def _schedule(handlers: Tools) -> StrictTool:
             "arguments as in send_email. Check that scheduled_at, now (the server's clock) and in (time to go) are "
             "what was meant. It leaves by itself, connected or not. update_email changes it, cancel_email stops it."
         ),
+        outbox_for=outbox_for,
         arguments=ScheduleArguments,
         explained=MessageArguments,
         result=ScheduledHead,
@@ -116,39 +117,41 @@ def _schedule(handlers: Tools) -> StrictTool:
     )
 
 
-def _status(handlers: Tools) -> StrictTool:
+def _status(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
     return StrictTool.build(
-        handlers.status,
+        tools.status,
         name="get_status",
         title="Email status",
         description=(
             "One email in full: what the server said about each recipient, when the next attempt is, and what "
             "happened to it (events)."
         ),
+        outbox_for=outbox_for,
         arguments=EmailArguments,
         result=StatusResult,
         annotations=_hints(read_only=True),
     )
 
 
-def _list(handlers: Tools) -> StrictTool:
+def _list(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
     return StrictTool.build(
-        handlers.find,
+        tools.find,
         name="list_emails",
         title="List emails",
         description=(
             "Emails of this outbox, newest first; filters narrow together, counts covers all. No inbox: received mail "
             "is not here."
         ),
+        outbox_for=outbox_for,
         arguments=ListArguments,
         result=ListResult,
         annotations=_hints(read_only=True),
     )
 
 
-def _update(handlers: Tools) -> StrictTool:
+def _update(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
     return StrictTool.build(
-        handlers.update,
+        tools.update,
         name="update_email",
         title="Update email",
         description=(
@@ -156,6 +159,7 @@ def _update(handlers: Tools) -> StrictTool:
             "arguments as in schedule_email. What is left out stays, null or [] clears, a list is replaced whole. "
             "Of a series (recurring, paused) it changes what is to come: put it off, or rest it with paused."
         ),
+        outbox_for=outbox_for,
         arguments=UpdateArguments,
         explained=ScheduleArguments,
         result=EmailHead,
@@ -164,12 +168,13 @@ def _update(handlers: Tools) -> StrictTool:
     )
 
 
-def _cancel(handlers: Tools) -> StrictTool:
+def _cancel(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
     return StrictTool.build(
-        handlers.cancel,
+        tools.cancel,
         name="cancel_email",
         title="Cancel email",
         description=("Stop an email that still waits: then it never goes out. What was sent cannot be called back."),
+        outbox_for=outbox_for,
         arguments=EmailArguments,
         result=EmailHead,
         annotations=_hints(destructive=True, idempotent=True),
@@ -177,15 +182,16 @@ def _cancel(handlers: Tools) -> StrictTool:
     )
 
 
-def _retry(handlers: Tools) -> StrictTool:
+def _retry(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
     return StrictTool.build(
-        handlers.retry,
+        tools.retry,
         name="retry_email",
         title="Retry email",
         description=(
             "Send a failed, partial or unknown email again, only to recipients not yet served; after unknown they "
             "may get it twice: ask the person first. A deferred one, which goes out by itself, moves to now."
         ),
+        outbox_for=outbox_for,
         arguments=EmailArguments,
         result=EmailHead,
         annotations=_hints(destructive=True, open_world=True),
@@ -193,29 +199,30 @@ def _retry(handlers: Tools) -> StrictTool:
     )
 
 
-def _batch(handlers: Tools) -> StrictTool:
+def _batch(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
     return StrictTool.build(
-        handlers.send_batch,
+        tools.send_batch,
         name="send_batch",
         title="Send batch",
         description=(
             "Send up to 100 emails, each the arguments of send_email; what all have in common goes into shared, e.g. "
             '{"template": "notice"}. All are accepted, or none.'
         ),
+        outbox_for=outbox_for,
         arguments=BatchArguments,
         result=BatchResult,
         annotations=_hints(destructive=True, open_world=True),
         untouched="Nothing was sent.",
-        reports=True,
     )
 
 
-def _templates(handlers: Tools) -> StrictTool:
+def _templates(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
     return StrictTool.build(
-        handlers.templates,
+        tools.templates,
         name="list_templates",
         title="List templates",
         description="The templates that send_email can fill in: variables each requires, defaults of the others.",
+        outbox_for=outbox_for,
         arguments=NoArguments,
         result=TemplatesHead,
         annotations=_hints(read_only=True),

@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from mcp.server.mcpserver.tools.base import Tool
-from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field, ValidationError
 
 from outspool.api.schema import input_schema, output_schema
 from outspool.api.validation_errors import refusal
 from outspool.errors import OutspoolError, Refusal
+from outspool.mcp.sdk import Tool, client_of, metadata_of
+from outspool.services.acceptance.outbox import Outbox
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import Context
@@ -26,6 +26,18 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[float, float], Awaitable[None]]
 """Tells a waiting client how much is done, and of how much; one that did not ask hears nothing."""
+
+OutboxFor = Callable[[str, str], Outbox]
+"""Returns the outbox as a client, given by its name and version, may use it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a tool: the `outbox` as its caller may use it, and how to `report` progress."""
+
+    outbox: Outbox
+    report: Progress
+
 
 CRASHED = (
     "internal_error: outspool failed unexpectedly, and whether the call took effect is not known. "
@@ -42,16 +54,16 @@ class Answer:
 
 
 class StrictTool(Tool):
-    """One tool: `arguments_model` guards `fn`, which takes an instance of it and returns an `Answer`.
+    """One tool: `arguments_model` guards `fn`, which takes an instance of it and the `Call`, and returns an `Answer`.
 
     `untouched` ends every refusal of arguments, e.g. "Nothing was sent."; `elsewhere` maps arguments that callers
-    expect here to the tool that takes them. If it `reports`, `fn` also takes a `Progress`, to say how far it is.
+    expect here to the tool that takes them.
     """
 
     arguments_model: type[BaseModel] = Field(exclude=True)
+    outbox_for: Callable[..., Any] = Field(exclude=True)
     untouched: str = ""
     elsewhere: Mapping[str, str] = Field(default_factory=dict)
-    reports: bool = False
 
     @classmethod
     def build(
@@ -61,13 +73,13 @@ class StrictTool(Tool):
         name: str,
         description: str,
         title: str,
+        outbox_for: OutboxFor,
         arguments: type[BaseModel],
         explained: type[BaseModel] | None = None,
         result: type[BaseModel],
         annotations: ToolAnnotations,
         untouched: str = "",
         elsewhere: Mapping[str, str] | None = None,
-        reports: bool = False,
     ) -> Self:
         """Make a tool out of a handler and the models of what goes in and what comes out.
 
@@ -80,13 +92,13 @@ class StrictTool(Tool):
             title=title,
             description=description,
             parameters=input_schema(arguments, explained=explained),
-            fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_schema=output_schema(result)),
+            fn_metadata=metadata_of(output_schema(result)),
             is_async=True,
             annotations=annotations,
             arguments_model=arguments,
+            outbox_for=outbox_for,
             untouched=untouched,
             elsewhere=elsewhere or {},
-            reports=reports,
         )
 
     async def run(
@@ -100,8 +112,9 @@ class StrictTool(Tool):
         Error results are text alone: structured content must match the output schema, and an error does not.
         """
         try:
-            parsed = self._parsed(arguments)
-            answer = await (self.fn(parsed, context.report_progress) if self.reports else self.fn(parsed))
+            parsed = self._validate(arguments)
+            outbox = self.outbox_for(*client_of(context.session))
+            answer = await self.fn(parsed, Call(outbox, context.report_progress))
         except OutspoolError as error:
             level = logging.INFO if isinstance(error, Refusal) else logging.WARNING
             log.log(level, "%s: %s", self.name, error)
@@ -114,7 +127,7 @@ class StrictTool(Tool):
             structured_content=answer.result.model_dump(mode="json", by_alias=True, exclude_none=True),
         )
 
-    def _parsed(self, arguments: dict[str, Any]) -> BaseModel:
+    def _validate(self, arguments: dict[str, Any]) -> BaseModel:
         try:
             return self.arguments_model.model_validate(arguments)
         except ValidationError as error:

@@ -22,6 +22,8 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, EmptyResult, SubscribeRequestParams, UnsubscribeRequestParams
 
 from outspool.errors import InvalidArgument, OutspoolError, brief
+from outspool.mcp.sdk import client_of, connection_of
+from outspool.mcp.strict_tool import OutboxFor
 from outspool.services.acceptance.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -39,10 +41,10 @@ Tell = Callable[[str], Awaitable[None]]
 class Subscriptions:
     """Who follows which email. One task looks at each email that is followed, however many follow it."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox_for: OutboxFor) -> None:
         """Follow nothing yet; `bus` is for `MCPServer`."""
         self.bus = InMemorySubscriptionBus()
-        self._outbox = outbox
+        self._outbox_for = outbox_for
         self._followers: dict[str, Counter[Tell]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -50,21 +52,23 @@ class Subscriptions:
         """Follow, as middleware, what a ``subscriptions/listen`` names, until its stream ends."""
         if ctx.method != "subscriptions/listen":
             return await call_next(ctx)
+        outbox = self._outbox_for(*client_of(ctx.session))
         async with AsyncExitStack() as stack:
             for uri in _named(ctx.params):
                 with contextlib.suppress(OutspoolError):  # by the protocol, what cannot be followed never tells
-                    await stack.enter_async_context(self._following(uri, self._publish))
+                    await stack.enter_async_context(self._following(outbox, uri, self._publish))
             return await call_next(ctx)
 
     async def subscribe(self, ctx: ServerRequestContext[Any, Any], params: SubscribeRequestParams) -> EmptyResult:
         """Serve ``resources/subscribe``."""
-        connection = ctx.session._connection  # noqa: SLF001 - the SDK gives no other way to outlive the request
+        outbox = self._outbox_for(*client_of(ctx.session))
+        connection = connection_of(ctx.session)
         uri = str(params.uri)
         followed: dict[str, AsyncExitStack] = connection.state.setdefault(_STATE, {})
         if uri not in followed:
             stack = AsyncExitStack()
             try:
-                await stack.enter_async_context(self._following(uri, connection.send_resource_updated))
+                await stack.enter_async_context(self._following(outbox, uri, connection.send_resource_updated))
             except OutspoolError as error:
                 raise MCPError(code=INVALID_PARAMS, message=str(error), data={"uri": uri}) from None
             followed[uri] = stack
@@ -73,21 +77,21 @@ class Subscriptions:
 
     async def unsubscribe(self, ctx: ServerRequestContext[Any, Any], params: UnsubscribeRequestParams) -> EmptyResult:
         """Serve ``resources/unsubscribe``; what is not followed is no matter."""
-        connection = ctx.session._connection  # noqa: SLF001 - as in `subscribe`
+        connection = connection_of(ctx.session)
         if stack := connection.state.get(_STATE, {}).pop(str(params.uri), None):
             await stack.aclose()
         return EmptyResult()
 
     @asynccontextmanager
-    async def _following(self, uri: str, tell: Tell) -> AsyncIterator[None]:
+    async def _following(self, outbox: Outbox, uri: str, tell: Tell) -> AsyncIterator[None]:
         """Tell of each change of the email while the block lasts. Raises as `Outbox.version` does."""
         if uri not in self._tasks and len(self._tasks) >= MOST_FOLLOWED:
             raise InvalidArgument(f"{MOST_FOLLOWED} emails are followed already.", "Ask get_status now and then.")
-        version = await self._outbox.version(_email_id(uri))
+        version = await outbox.version(_email_id(uri))
         followers = self._followers.setdefault(uri, Counter())
         followers[tell] += 1
         if uri not in self._tasks:
-            self._tasks[uri] = asyncio.create_task(self._follow(uri, version), name=f"follow {uri}")
+            self._tasks[uri] = asyncio.create_task(self._follow(outbox, uri, version), name=f"follow {uri}")
         try:
             yield
         finally:
@@ -98,10 +102,10 @@ class Subscriptions:
                 del self._followers[uri]
                 self._tasks.pop(uri).cancel()
 
-    async def _follow(self, uri: str, version: int) -> None:
+    async def _follow(self, outbox: Outbox, uri: str, version: int) -> None:
         try:
             while True:
-                version = await self._outbox.next_version(_email_id(uri), after=version)
+                version = await outbox.next_version(_email_id(uri), after=version)
                 for tell in tuple(self._followers.get(uri, ())):
                     await tell(uri)
         except Exception:

@@ -1,4 +1,4 @@
-"""What each tool does: arguments → one call of the `Outbox` → result. No decision is made here."""
+"""What each tool does: its arguments become one call of the `Outbox`, and what that returns a result."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from outspool.api.validation_errors import refusal
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
 from outspool.errors import InvalidArgument, brief
-from outspool.mcp.strict_tool import Answer, Progress
-from outspool.services.acceptance.outbox import Outbox
+from outspool.mcp.strict_tool import Answer, Call
+from outspool.services.acceptance.preparation import Submission
 from outspool.services.acceptance.validation import EmailRequest
 
 log = logging.getLogger(__name__)
@@ -44,72 +44,70 @@ _NOT_CONTENT = _TIME | {"email_id", "wait", "idempotency_key", "preview"}
 
 
 class Tools:
-    """The tools over one outbox."""
+    """The tools. Each method serves one of them; `call.outbox` is the outbox as the caller may use it."""
 
-    def __init__(self, outbox: Outbox) -> None:
-        """Serve calls from `outbox`."""
-        self._outbox = outbox
-
-    async def send(self, arguments: SendArguments) -> Answer:
+    async def send(self, arguments: SendArguments, call: Call) -> Answer:
         """Accept an email for now, and wait a while for its outcome."""
         if arguments.preview:
-            return await self._preview(arguments)
-        email = await self._outbox.accept(_draft(arguments), idempotency_key=arguments.idempotency_key)
-        return await self._answer(await self._settled(email, arguments.wait))
+            return await self._preview(call, arguments)
+        email = await call.outbox.accept(_draft(arguments), idempotency_key=arguments.idempotency_key)
+        return await self._answer(call, await self._settled(call, email, arguments.wait))
 
-    async def schedule(self, arguments: ScheduleArguments) -> Answer:
+    async def schedule(self, arguments: ScheduleArguments, call: Call) -> Answer:
         """Accept an email for later."""
         if arguments.preview:
-            return await self._preview(arguments, _when(arguments, _TIME | _RULE))
-        email = await self._outbox.accept(
+            return await self._preview(call, arguments, _when(arguments, _TIME | _RULE))
+        email = await call.outbox.accept(
             _draft(arguments), when=_when(arguments, _TIME | _RULE), idempotency_key=arguments.idempotency_key
         )
-        return await self._answer(email, scheduled_result)
+        return await self._answer(call, email, scheduled_result)
 
-    async def send_batch(self, arguments: BatchArguments, progress: Progress) -> Answer:
+    async def send_batch(self, arguments: BatchArguments, call: Call) -> Answer:
         """Accept many emails or none, and wait a while for their outcomes."""
         items = _items(arguments)
-        emails = await self._outbox.accept_all([(_draft(item), item.idempotency_key) for item in items])
-        emails = await self._all_settled(emails, arguments.wait, progress)
-        result = batch_result(emails, now=self._outbox.now(), pause=await self._outbox.pause())
+        emails = await call.outbox.accept_all(
+            [Submission(request=_draft(item), idempotency_key=item.idempotency_key) for item in items]
+        )
+        emails = await self._all_settled(call, emails, arguments.wait)
+        result = batch_result(emails, now=call.outbox.now(), pause=await call.outbox.pause())
         troubled = [f"emails[{n}] {e.id} {e.status}: {e.summary}" for n, e in enumerate(result.emails) if e.summary]
         return Answer(text="\n".join([result.summary, *troubled[:_SHOWN], *_rest(troubled)]), result=result)
 
-    async def _all_settled(self, emails: Sequence[Email], within: float, progress: Progress) -> Sequence[Email]:
+    async def _all_settled(self, call: Call, emails: Sequence[Email], within: float) -> Sequence[Email]:
         async def tell(done: int) -> None:
             with contextlib.suppress(Exception):  # a client that went must not hide what was accepted
-                await progress(done, len(emails))
+                await call.report(done, len(emails))
 
         try:
-            return await self._outbox.settle_all(emails, within=within, settled=tell)
+            return await call.outbox.settle_all(emails, within=within, settled=tell)
         except Exception:
             log.exception("lost sight of a batch after accepting it")
             return emails
 
-    async def _preview(self, arguments: MessageArguments, when: When | None = None) -> Answer:
-        preview = await self._outbox.preview(_draft(arguments), when=when)
-        result = preview_result(preview, now=self._outbox.now())
+    async def _preview(self, call: Call, arguments: MessageArguments, when: When | None = None) -> Answer:
+        preview = await call.outbox.preview(_draft(arguments), when=when)
+        result = preview_result(preview, now=call.outbox.now())
         to = ", ".join([*result.to, *(result.cc or ()), *(result.bcc or ())])
         return Answer(text=f"{result.summary}\nTo: {to}\nSubject: {result.subject}\n\n{result.text}", result=result)
 
-    async def templates(self, _arguments: NoArguments) -> Answer:
+    async def templates(self, _arguments: NoArguments, call: Call) -> Answer:
         """Show the templates there are."""
-        result = templates_result(await self._outbox.list_templates())
+        result = templates_result(await call.outbox.list_templates())
         return Answer(text="\n".join(map(_described, result.templates)) or "There are no templates.", result=result)
 
-    async def status(self, arguments: EmailArguments) -> Answer:
+    async def status(self, arguments: EmailArguments, call: Call) -> Answer:
         """Show one email with its history."""
-        return await self._answer(await self._outbox.get(arguments.email_id), status_result)
+        return await self._answer(call, await call.outbox.get(arguments.email_id), status_result)
 
-    async def find(self, arguments: ListArguments) -> Answer:
+    async def find(self, arguments: ListArguments, call: Call) -> Answer:
         """Show one page of emails."""
-        listing = await self._outbox.find(**{k: v for k, v in given(arguments).items() if v is not None})
-        pause = await self._outbox.pause()
+        listing = await call.outbox.find(**{k: v for k, v in given(arguments).items() if v is not None})
+        pause = await call.outbox.pause()
         result = list_result(
             listing.emails,
             next_cursor=listing.next_cursor,
             counts=listing.counts,
-            now=self._outbox.now(),
+            now=call.outbox.now(),
             pause=pause,
         )
         lines = [f"{e.id} {e.status}, {brief(e.subject)} to {', '.join(e.to[:3])}: {e.summary}" for e in result.emails]
@@ -118,35 +116,36 @@ class Tools:
         head = f"{len(lines)} shown, newest first. In the whole outbox: {counts}.{more}"
         return Answer(text="\n".join([head, *lines]), result=result)
 
-    async def update(self, arguments: UpdateArguments) -> Answer:
+    async def update(self, arguments: UpdateArguments, call: Call) -> Answer:
         """Change an email that still waits."""
         changes = given(arguments, but=_NOT_CONTENT)
         when = None if (asked := _when(arguments, _TIME)) == When() else asked
-        return await self._answer(await self._outbox.update(arguments.email_id, changes, when=when))
+        return await self._answer(call, await call.outbox.update(arguments.email_id, changes, when=when))
 
-    async def cancel(self, arguments: EmailArguments) -> Answer:
+    async def cancel(self, arguments: EmailArguments, call: Call) -> Answer:
         """Stop an email that still waits."""
-        return await self._answer(await self._outbox.cancel(arguments.email_id))
+        return await self._answer(call, await call.outbox.cancel(arguments.email_id))
 
-    async def retry(self, arguments: EmailArguments) -> Answer:
+    async def retry(self, arguments: EmailArguments, call: Call) -> Answer:
         """Send again to whoever did not get it."""
-        return await self._answer(await self._outbox.retry(arguments.email_id))
+        return await self._answer(call, await call.outbox.retry(arguments.email_id))
 
-    async def _settled(self, email: Email, within: float) -> Email:
+    async def _settled(self, call: Call, email: Email, within: float) -> Email:
         """Wait for the outcome. The email is committed already, so no trouble while waiting may hide that."""
         try:
-            return await self._outbox.settle(email, within=within)
+            return await call.outbox.settle(email, within=within)
         except Exception:
             log.exception("lost sight of %s after accepting it", email.id)
             return email
 
     async def _answer(
         self,
+        call: Call,
         email: Email,
         show: Callable[..., EmailResult] = email_result,
     ) -> Answer:
-        pause = await self._outbox.pause(email)
-        result = show(email, now=self._outbox.now(), pause=pause)
+        pause = await call.outbox.pause(email)
+        result = show(email, now=call.outbox.now(), pause=pause)
         return Answer(text=f"{result.summary} Email id: {result.id}", result=result)
 
 

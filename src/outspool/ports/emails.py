@@ -10,6 +10,8 @@ from typing import Protocol
 from uuid import UUID
 
 from outspool.domain.email import Email, Event
+from outspool.domain.principal import Scope
+from outspool.domain.series import Series
 from outspool.domain.status import EmailStatus
 from outspool.domain.transition import Transition
 
@@ -46,6 +48,9 @@ class Page:
 class EmailStore(Protocol):
     """The outbox on disk: the only truth about every email.
 
+    Each method takes a `Scope`: emails outside it are as if they did not exist. `add` and `add_all` take none, since a
+    new email names its owner and identity itself.
+
     Each method is one transaction, or a read. Each raises `StoreUnavailable` when the database cannot be used; then
     nothing was changed, except where a method says otherwise.
     """
@@ -53,9 +58,9 @@ class EmailStore(Protocol):
     async def add(self, email: Email, event: Event) -> Email:
         """Commit a new email and its first event; what is returned survives any crash.
 
-        An email with the same idempotency key and fingerprint is returned instead of a second being stored.
-        Raises `IdempotencyConflict` when the key stands for another fingerprint, and `RateLimited` when the sender
-        had as many emails accepted lately, by all processes together, as it may.
+        An email of the same owner, idempotency key and fingerprint is returned instead of a second being stored.
+        Raises `IdempotencyConflict` when the owner's key stands for another fingerprint, and `RateLimited` when the
+        identity had as many emails accepted lately, by all processes together, as it may.
         """
         ...
 
@@ -67,35 +72,35 @@ class EmailStore(Protocol):
         """
         ...
 
-    async def get(self, email_id: UUID) -> Email | None:
+    async def get(self, email_id: UUID, scope: Scope) -> Email | None:
         """Return the email with its events, oldest first, or None."""
         ...
 
-    async def version(self, email_id: UUID) -> int | None:
+    async def version(self, email_id: UUID, scope: Scope) -> int | None:
         """Return the email's version, None when there is no such email."""
         ...
 
-    async def get_all(self, ids: Sequence[UUID]) -> Sequence[Email]:
+    async def get_all(self, ids: Sequence[UUID], scope: Scope) -> Sequence[Email]:
         """Return those of these emails that there are, in this order, without events."""
         ...
 
-    async def settled(self, ids: Collection[UUID]) -> frozenset[UUID]:
+    async def settled(self, ids: Collection[UUID], scope: Scope) -> frozenset[UUID]:
         """Return which of these emails are neither ``queued`` nor ``sending`` now."""
         ...
 
-    async def by_key(self, idempotency_key: str) -> Email | None:
-        """Return the email accepted under this key, without events, or None."""
+    async def by_key(self, idempotency_key: str, scope: Scope) -> Email | None:
+        """Return the email that the owner of `scope` had accepted under this key, without events, or None."""
         ...
 
-    async def find(self, search: Search) -> Page:
+    async def find(self, search: Search, scope: Scope) -> Page:
         """Return one page of emails, newest first, by keyset: new mail never shifts a later page."""
         ...
 
-    async def counts(self) -> Mapping[EmailStatus, int]:
+    async def counts(self, scope: Scope) -> Mapping[EmailStatus, int]:
         """Return how many emails stand in each status, `MOST_COUNTED` meaning so many or more; no zeros."""
         ...
 
-    async def revise(self, email: Email, event: Event) -> bool:
+    async def revise(self, email: Email, event: Event, scope: Scope) -> bool:
         """Replace content, recipients and schedule of a waiting email.
 
         It happens only when the stored version is `email.version` and its status is still a waiting one; otherwise
@@ -104,12 +109,18 @@ class EmailStore(Protocol):
         ...
 
     async def record(
-        self, email_id: UUID, change: Transition, *, lease: UUID | None = None, version: int | None = None
+        self,
+        email_id: UUID,
+        change: Transition,
+        scope: Scope,
+        *,
+        lease: UUID | None = None,
+        version: int | None = None,
     ) -> bool:
         """Apply a transition and add its event.
 
-        False, and no change, when the email is not in one of the transition's sources, or not under `lease`, or no
-        longer at `version`, where these are given.
+        False, and no change, when the email is outside `scope`, not in one of the transition's sources, or not under
+        `lease` or no longer at `version`, where these are given.
         """
         ...
 
@@ -117,11 +128,11 @@ class EmailStore(Protocol):
 class SeriesStore(Protocol):
     """The series of the outbox, as the dispatchers of all processes share them. Raises like `EmailStore`."""
 
-    async def upcoming(self, *, limit: int) -> Sequence[tuple[UUID, datetime]]:
-        """Return which series go on, with the time of their next email (UTC), the soonest first."""
+    async def upcoming(self, scope: Scope, *, limit: int) -> Sequence[tuple[UUID, datetime]]:
+        """Return the recurring series, each with the time of its next email (UTC), the soonest first."""
         ...
 
-    async def advance(self, series: Email, email: Email, event: Event) -> bool:
+    async def advance(self, series: Series, email: Email, event: Event) -> bool:
         """Commit at once that `email` was made, with its first `event`, and where its `series` stands after it.
 
         It happens only when the series recurs and its stored version is `series.version`; otherwise False is returned
@@ -130,7 +141,7 @@ class SeriesStore(Protocol):
         """
         ...
 
-    async def halt(self, series: Email, event: Event) -> bool:
+    async def halt(self, series: Series, event: Event) -> bool:
         """Commit that the series stands still, for its `problem`; guarded like `advance`."""
         ...
 

@@ -8,9 +8,10 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+import outspool
 from outspool.errors import TemplateError, brief
 
-SHIPPED = Path(__file__).parents[1] / "templates"
+SHIPPED = Path(outspool.__file__).parent / "templates"
 """The templates that come with outspool."""
 
 MAX_FILE_BYTES = 1_000_000

@@ -1,11 +1,11 @@
-"""The way of new emails into one lane of a database: stored with all their parts, and no more than the cap allows."""
+"""Stores new emails with all their parts, and no more of an identity than its rate allows."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -14,8 +14,9 @@ from outspool.adapters.sql import meter as sql_meter
 from outspool.adapters.sql.attachments import add_attachments
 from outspool.adapters.sql.backend import T
 from outspool.adapters.sql.database import Database
-from outspool.adapters.sql.rows import email_values, event_values, recipient_values
-from outspool.adapters.sql.tables import emails, events, recipients, tags
+from outspool.adapters.sql.events import add_events
+from outspool.adapters.sql.rows import email_values, recipient_values
+from outspool.adapters.sql.tables import emails, recipients, tags
 from outspool.domain.cap import Cap, rate_limited
 from outspool.domain.email import Email, Event
 from outspool.errors import InvalidArgument
@@ -29,25 +30,22 @@ def _adding(insert: Any) -> Any:
 _ADD = {"postgresql": _adding(postgresql.insert), "sqlite": _adding(sqlite.insert)}
 _ADD_RECIPIENTS = recipients.insert()
 _ADD_TAGS = tags.insert()
-_ADD_EVENT = events.insert()
 
 
 class Admission:
     """Admits new emails; who uses it brings the transaction."""
 
-    def __init__(self, database: Database, *, lane: str, rate: Cap) -> None:
-        """Admit into `lane`, no more than `rate`."""
+    def __init__(self, database: Database, *, rate: Cap) -> None:
+        """Admit no more than `rate` for each identity."""
         self._database = database
-        self._lane = lane
         self._rate = rate
-        self._meter = f"accepted {lane}"
 
-    async def obey(self, transaction: Awaitable[T], *, now: datetime) -> T:
+    async def obey(self, transaction: Awaitable[T], *, identity: str, now: datetime) -> T:
         """Return what `transaction`, which admits emails, returns. Raises `RateLimited` when they are too many."""
         try:
             return await transaction
         except sql_meter.CapReached as reached:
-            await sql_meter.mend(self._database, self._meter, reached, now=now)
+            await sql_meter.mend(self._database, _meter(identity), reached, now=now)
             raise rate_limited(self._rate, now=now, again_at=reached.at) from None
 
     def admit(self, connection: sa.Connection, asked: Sequence[tuple[Email, Event]]) -> list[bool]:
@@ -60,22 +58,23 @@ class Admission:
         stored = [False] * len(asked)
         # Everybody takes the keys in one order, so that no two transactions wait for each other.
         for place in sorted(range(len(asked)), key=lambda n: asked[n][0].idempotency_key or ""):
-            values = {"lane": self._lane, **email_values(asked[place][0])}
-            stored[place] = connection.scalar(add, values) is not None
+            stored[place] = connection.scalar(add, email_values(asked[place][0])) is not None
         new = [one for one, is_stored in zip(asked, stored, strict=True) if is_stored]
         if new:
-            self._count(connection, len(new), now=new[0][0].created_at)
+            by_identity = Counter(email.identity for email, _ in new)
+            for identity, number in sorted(by_identity.items()):
+                self._count(connection, identity, number, now=new[0][0].created_at)
             add_parts(connection, [email for email, _ in new])
-            connection.execute(_ADD_EVENT, [event_values(email.id, event) for email, event in new])
+            add_events(connection, [(email.id, event) for email, event in new])
         return stored
 
-    def _count(self, connection: sa.Connection, number: int, *, now: datetime) -> None:
+    def _count(self, connection: sa.Connection, identity: str, number: int, *, now: datetime) -> None:
         if number > self._rate.most:
             raise InvalidArgument(
                 f"{number} new emails are more than the {self._rate.most} that EMAIL_RATE_LIMIT_PER_HOUR allows.",
                 "Send smaller batches, an hour apart.",
             )
-        sql_meter.take(connection, self._meter, number, self._rate, now=now)
+        sql_meter.take(connection, _meter(identity), number, self._rate, now=now)
 
 
 def add_parts(connection: sa.Connection, asked: Sequence[Email]) -> None:
@@ -88,6 +87,5 @@ def add_parts(connection: sa.Connection, asked: Sequence[Email]) -> None:
     add_attachments(connection, asked)
 
 
-def note(connection: sa.Connection, email_id: UUID, event: Event) -> None:
-    """Add a line to the history of an email."""
-    connection.execute(_ADD_EVENT, event_values(email_id, event))
+def _meter(identity: str) -> str:
+    return f"accepted {identity}"

@@ -40,6 +40,13 @@ class Backend(Protocol):
         """Do `work` and commit it, or nothing of it. Raises `CommitInDoubt` when nobody can tell which."""
         ...
 
+    async def migrate(self, work: Work[T], *, lock: int) -> T:
+        """Run `work`, which changes the schema, in this process alone: `lock` is the number of an advisory lock.
+
+        On Postgres `work` begins and commits transactions of its own; on SQLite it is one transaction.
+        """
+        ...
+
     async def close(self) -> None:
         """Close every connection."""
         ...

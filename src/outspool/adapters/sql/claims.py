@@ -34,8 +34,8 @@ _LATE = {priority.rank: priority.delay.total_seconds() for priority in Priority}
 
 
 def _ours(*, deferred_too: bool) -> sa.ColumnElement[bool]:
-    """What the lane may take when it is due; with the account at rest, nothing that was deferred."""
-    ours = emails.c.lane == sa.bindparam("own_lane")
+    """What a worker of the identity may claim when it is due; while the account is paused, nothing deferred."""
+    ours = emails.c.lane == sa.bindparam("identity")
     return ours if deferred_too else sa.and_(ours, emails.c.status != EmailStatus.DEFERRED.value)
 
 
@@ -99,10 +99,10 @@ def _next_due(*, deferred_too: bool) -> sa.Select[datetime | None]:
 
 
 CLAIM = {flag: _claim(deferred_too=flag) for flag in (True, False)}
-"""By whether the deferred are claimed too; parameters own_lane, now, most, token, until."""
+"""By whether the deferred are claimed too; parameters identity, now, most, token, until."""
 
 NEXT_DUE = {flag: _next_due(deferred_too=flag) for flag in (True, False)}
-"""By whether the deferred are claimed too; parameters own_lane, now."""
+"""By whether the deferred are claimed too; parameters identity, now."""
 
 MARK = (
     emails.update()

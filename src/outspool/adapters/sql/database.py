@@ -66,6 +66,10 @@ class Database:
         """
         return await self._whole(self.line.write(work))
 
+    async def migrate(self, work: Work[T], *, lock: int) -> T:
+        """See `Backend.migrate`. Raises as `write` does."""
+        return await self._whole(self.line.migrate(work, lock=lock))
+
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Self]:
         """Yield this database and close it at the end."""

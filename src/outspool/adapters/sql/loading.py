@@ -10,12 +10,13 @@ import sqlalchemy as sa
 
 from outspool.adapters.sql.attachments import attachments_of
 from outspool.adapters.sql.rows import read_email, read_event, read_recipient
+from outspool.adapters.sql.scope import is_visible
 from outspool.adapters.sql.tables import emails, events, recipients
 from outspool.domain.email import Email, Recipient
+from outspool.domain.principal import Scope
 
 # Built once: to build a statement, and look up what it compiles to, costs more than to run it.
 _EMAIL_ID: sa.BindParameter[Any] = sa.bindparam("email_id", type_=emails.c.id.type)
-_EMAIL = sa.select(emails).where(emails.c.id == _EMAIL_ID)
 _EVENTS = sa.select(events).where(events.c.email_id == _EMAIL_ID).order_by(events.c.id)
 _RECIPIENTS = (
     sa.select(recipients)
@@ -24,9 +25,11 @@ _RECIPIENTS = (
 )
 
 
-def load(connection: sa.Connection, email_id: UUID) -> Email | None:
+def load(connection: sa.Connection, email_id: UUID, scope: Scope) -> Email | None:
     """Return the whole email, with its events, or None."""
-    row = connection.execute(_EMAIL, {"email_id": email_id}).mappings().one_or_none()
+    row = (
+        connection.execute(sa.select(emails).where(emails.c.id == email_id, is_visible(scope))).mappings().one_or_none()
+    )
     if row is None:
         return None
     past = tuple(read_event(e) for e in connection.execute(_EVENTS, {"email_id": email_id}).mappings())

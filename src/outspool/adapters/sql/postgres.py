@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncIterator
@@ -21,6 +22,8 @@ _SILENCE_SECONDS = 5
 
 _FRESH_SECONDS = 1.0
 """For so long after it answered a connection is taken to live. To ask costs more than most that it is used for."""
+
+_LOCK_POLL_SECONDS = 0.1
 
 
 class PostgresBackend:
@@ -49,6 +52,24 @@ class PostgresBackend:
             except FAILURES as error:
                 raise CommitInDoubt from error
             return result
+
+    async def migrate(self, work: Work[T], *, lock: int) -> T:
+        """See `Backend.migrate`. A second connection holds the lock, in a transaction, so a pooler cannot lose it.
+
+        The lock is polled for: a statement that waits for it would hold a snapshot, and ``CREATE INDEX CONCURRENTLY``
+        in the process that has it would wait for that statement in turn, for ever.
+        """
+        async with self._connection(self._engine) as guard:
+            while True:
+                async with guard.begin():
+                    if await guard.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(lock))):
+                        # The portal of the SELECT holds a snapshot until the next command of the simple protocol.
+                        driver = (await guard.get_raw_connection()).driver_connection
+                        assert driver is not None
+                        await driver.execute("SAVEPOINT locked")
+                        async with self._connection(self._engine) as connection:
+                            return await connection.run_sync(work)
+                await asyncio.sleep(_LOCK_POLL_SECONDS)
 
     async def close(self) -> None:
         """See `Backend.close`."""

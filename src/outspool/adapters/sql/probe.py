@@ -19,10 +19,10 @@ from outspool.ports.database import Backlog, DatabaseHealth, SchemaState
 class SqlProbe:
     """Looks at the database of one URL; every look opens connections of its own."""
 
-    def __init__(self, url: str, *, lane: str) -> None:
-        """Take ``postgresql://…`` or ``sqlite:///path``, and open nothing yet. `lane` is whose mail is counted."""
+    def __init__(self, url: str, *, identity: str) -> None:
+        """Take ``postgresql://…`` or ``sqlite:///path``. Mail of `identity` (an address) is counted."""
         self._url = url
-        self._lane = lane
+        self._identity = identity
 
     @property
     def address(self) -> str:
@@ -58,8 +58,8 @@ class SqlProbe:
             sa.func.count().filter(is_due),
             sa.func.min(emails.c.due_at).filter(is_due),
             sa.func.count().filter(~is_due),
-        ).where(claimable, emails.c.lane == self._lane)
-        elsewhere = sa.select(sa.func.count()).where(claimable, emails.c.lane.not_in([self._lane, "sandbox"]))
+        ).where(claimable, emails.c.lane == self._identity)
+        elsewhere = sa.select(sa.func.count()).where(claimable, emails.c.lane.not_in([self._identity, "sandbox"]))
         in_doubt = sa.select(sa.func.count()).where(emails.c.status == EmailStatus.UNKNOWN.value)
 
         def count(connection: sa.Connection) -> Backlog:

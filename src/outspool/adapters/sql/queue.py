@@ -20,11 +20,11 @@ from outspool.adapters.sql.claims import (
     NEXT_DUE,
     REQUEUE,
 )
+from outspool.adapters.sql.events import add_events
 from outspool.adapters.sql.loading import with_parts
-from outspool.adapters.sql.rows import event_values
 from outspool.adapters.sql.schema import MigratedDatabase
 from outspool.adapters.sql.status_writer import Marking, StatusWriter
-from outspool.adapters.sql.tables import UtcDateTime, events, workers
+from outspool.adapters.sql.tables import UtcDateTime, workers
 from outspool.adapters.sql.watch import ChangeWatch
 from outspool.domain.cap import quota_reached
 from outspool.domain.email import Email, Event, Priority
@@ -34,22 +34,22 @@ from outspool.ports.queue import Lease, Room, WorkerHeartbeat
 _FORGOTTEN = timedelta(days=1)
 """After this nobody asks any more when a worker that was killed was last seen."""
 
-_ADD_EVENT = events.insert()
-
 
 class SqlQueue:
     """The waiting emails of one database."""
 
-    def __init__(self, database: MigratedDatabase, changes: ChangeWatch, journal: StatusWriter, *, lane: str) -> None:
-        """Share the database and its journal with the store; announce what changes. Claim emails of `lane` alone."""
+    def __init__(
+        self, database: MigratedDatabase, changes: ChangeWatch, status_writer: StatusWriter, *, identity: str
+    ) -> None:
+        """Share the database and its status writer with the store. Claim only the emails of `identity` (an address)."""
         self.database = database
         self._changes = changes
-        self._journal = journal
-        self._lane = lane
+        self._status_writer = status_writer
+        self._identity = identity
 
     async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
         """See `Queue.claim_due`."""
-        asked = {"own_lane": self._lane, "now": now, "most": limit, "token": lease.token, "until": lease.until}
+        asked = {"identity": self._identity, "now": now, "most": limit, "token": lease.token, "until": lease.until}
 
         def take(connection: sa.Connection) -> list[Email]:
             rows = connection.execute(CLAIM[deferred_too], asked).mappings().all()
@@ -61,17 +61,17 @@ class SqlQueue:
 
     async def mark(self, email_id: UUID, lease: Lease, *, at: datetime, recipients: int) -> bool:
         """See `Queue.mark`."""
-        journal = self._journal
+        writer = self._status_writer
         try:
-            return await journal.mark(Marking(email_id, lease, at, recipients))
+            return await writer.mark(Marking(email_id, lease, at, recipients))
         except sql_meter.CapReached as reached:
-            await sql_meter.mend(self.database, journal.meter, reached, now=at)
-            assert journal.quota is not None
-            raise quota_reached(journal.quota, until=reached.at) from None
+            await sql_meter.mend(self.database, writer.meter, reached, now=at)
+            assert writer.quota is not None
+            raise quota_reached(writer.quota, until=reached.at) from None
 
     async def room(self, *, now: datetime) -> Room:
         """See `Queue.room`."""
-        meter, quota = self._journal.meter, self._journal.quota
+        meter, quota = self._status_writer.meter, self._status_writer.quota
         if quota is None:
             return Room()
         free, until = await self.database.read(lambda connection: sql_meter.room(connection, meter, quota, now=now))
@@ -121,7 +121,7 @@ class SqlQueue:
 
     async def next_due(self, *, after: datetime, deferred_too: bool) -> datetime | None:
         """See `Queue.next_due`."""
-        asked = {"own_lane": self._lane, "now": after}
+        asked = {"identity": self._identity, "now": after}
         at: datetime | None = await self.database.read(
             lambda connection: connection.scalar(NEXT_DUE[deferred_too], asked)
         )
@@ -162,5 +162,4 @@ def _turn(row: sa.RowMapping) -> tuple[datetime, datetime, UUID]:
 
 def _note(connection: sa.Connection, rows: Sequence[sa.RowMapping], event: Event) -> None:
     """Add the same event to each of these emails."""
-    if rows:
-        connection.execute(_ADD_EVENT, [event_values(row["id"], event) for row in rows])
+    add_events(connection, [(row["id"], event) for row in rows])

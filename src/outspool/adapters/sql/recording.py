@@ -15,9 +15,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from outspool.adapters.sql.rows import event_values, problem_values, recipient_values
-from outspool.adapters.sql.tables import emails, events, recipients
+from outspool.adapters.sql.events import add_events
+from outspool.adapters.sql.rows import problem_values, recipient_values
+from outspool.adapters.sql.tables import OWNER, emails, recipients
 from outspool.domain.email import Event
+from outspool.domain.principal import Scope
 from outspool.domain.status import EmailStatus
 from outspool.domain.transition import Transition
 
@@ -28,7 +30,7 @@ def _given(name: str) -> sa.BindParameter[Any]:
 
 
 _LOCK = (
-    sa.select(emails.c.id, emails.c.status, emails.c.lease, emails.c.version)
+    sa.select(emails.c.id, emails.c.status, emails.c.lease, emails.c.version, emails.c.lane, OWNER.label("owner"))
     .where(emails.c.id.in_(sa.bindparam("ids", expanding=True)))
     .order_by(emails.c.id)
     .with_for_update()
@@ -46,7 +48,6 @@ _RECORD = (
         **{name: _given(name) for name in ("status", *problem_values(None))},
     )
 )
-_ADD_EVENT = events.insert()
 _OUTCOME = ("status", "code", "enhanced_code", "reply")
 _RECORD_RECIPIENT = (
     recipients.update()
@@ -64,6 +65,7 @@ class Recording:
 
     email_id: UUID
     change: Transition
+    scope: Scope
     lease: UUID | None
     version: int | None
 
@@ -73,6 +75,8 @@ class Recording:
             row["status"] in self.change.sources
             and self.lease in (None, row["lease"])
             and self.version in (None, row["version"])
+            and self.scope.owner in (None, row["owner"])
+            and (self.scope.identities is None or row["lane"] in self.scope.identities)
         )
 
     def values(self) -> dict[str, Any]:
@@ -100,11 +104,10 @@ class Recording:
             for row in recipient_values(self.email_id, self.change.recipients or ())
         ]
 
-    def event_row(self) -> dict[str, Any]:
+    def event(self) -> Event:
         """Return the event of the change."""
         change = self.change
-        event = Event(at=change.at, status=change.target, code=change.code, detail=change.detail)
-        return event_values(self.email_id, event)
+        return Event(at=change.at, status=change.target, code=change.code, detail=change.detail, actor=change.actor)
 
 
 def record_all(connection: sa.Connection, asked: Sequence[Recording]) -> list[bool]:
@@ -125,4 +128,4 @@ def _apply(connection: sa.Connection, allowed: Sequence[Recording]) -> None:
     connection.execute(_RECORD, [one.values() for one in allowed])
     if outcomes := [row for one in allowed for row in one.recipient_rows()]:
         connection.execute(_RECORD_RECIPIENT, outcomes)
-    connection.execute(_ADD_EVENT, [one.event_row() for one in allowed])
+    add_events(connection, [(one.email_id, one.event()) for one in allowed])

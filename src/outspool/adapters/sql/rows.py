@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,10 @@ from outspool.domain.email import (
     RecipientKind,
     Reply,
 )
+from outspool.domain.identity import SANDBOX_IDENTITY
+from outspool.domain.principal import LOCAL_USER, SANDBOX_USER, Actor, Role
 from outspool.domain.recurrence import Recurrence
+from outspool.domain.series import Series
 from outspool.domain.status import EmailStatus, RecipientStatus
 
 Row = RowMapping
@@ -51,6 +55,10 @@ def email_values(email: Email) -> dict[str, Any]:
     return {
         **content_values(email.content),
         "id": email.id,
+        "lane": email.identity,
+        "owner": email.owner,
+        "agent": email.agent,
+        "client": email.client,
         "status": email.status.value,
         "version": email.version,
         "message_id": email.message_id,
@@ -60,9 +68,11 @@ def email_values(email: Email) -> dict[str, Any]:
         "due_at": email.due_at,
         "expires_at": email.expires_at,
         "attempts": email.attempts,
-        "idempotency_key": email.idempotency_key,
+        # Versions without owners look keys up by lane, and could have written for these two.
+        "idempotency_key": email.idempotency_key if email.owner in (LOCAL_USER, SANDBOX_USER) else None,
+        "owner_key": email.idempotency_key,
         "fingerprint": email.fingerprint,
-        "recurrence": recurrence_value(email.recurrence),
+        "recurrence": recurrence_value(email.recurrence) if isinstance(email, Series) else None,
         "series_id": email.series_id,
         "occurs_at": email.occurs_at,
     }
@@ -77,15 +87,13 @@ def revised_values(email: Email) -> dict[str, Any]:
         "scheduled_at": email.scheduled_at,
         "due_at": email.due_at,
         "expires_at": email.expires_at,
-        "recurrence": recurrence_value(email.recurrence),
+        "recurrence": recurrence_value(email.recurrence) if isinstance(email, Series) else None,
         **problem_values(email.problem),
     }
 
 
-def recurrence_value(rule: Recurrence | None) -> dict[str, Any] | None:
+def recurrence_value(rule: Recurrence) -> dict[str, Any]:
     """Return the column of `emails` that holds the rule of a series."""
-    if rule is None:
-        return None
     return {
         "cron": rule.cron,
         "timezone": rule.timezone,
@@ -131,12 +139,18 @@ def event_values(email_id: UUID, event: Event) -> dict[str, Any]:
         "status": event.status.value,
         "code": event.code,
         "detail": event.detail,
+        "actor": event.actor.user if event.actor else None,
+        "actor_agent": event.actor.agent if event.actor else None,
+        "actor_role": event.actor.role.value if event.actor else None,
     }
 
 
 def read_event(row: Row) -> Event:
     """Return the event of a row."""
-    return Event(at=row["at"], status=EmailStatus(row["status"]), code=row["code"], detail=row["detail"])
+    actor = None
+    if row["actor"] is not None:
+        actor = Actor(user=row["actor"], agent=row["actor_agent"] or "", role=Role(row["actor_role"]))
+    return Event(at=row["at"], status=EmailStatus(row["status"]), code=row["code"], detail=row["detail"], actor=actor)
 
 
 def read_recipient(row: Row) -> Recipient:
@@ -158,8 +172,8 @@ def read_email(
     events: tuple[Event, ...] = (),
     attachments: tuple[Attachment, ...] = (),
 ) -> Email:
-    """Return the email of a row of `emails` and its rows elsewhere."""
-    return Email(
+    """Return the email, or the series, of a row of `emails` and its rows elsewhere."""
+    email = Email(
         id=row["id"],
         status=EmailStatus(row["status"]),
         content=_read_content(row, recipients, attachments),
@@ -169,19 +183,27 @@ def read_email(
         created_at=row["created_at"],
         due_at=row["due_at"],
         expires_at=row["expires_at"],
+        identity=row["lane"],
+        owner=row["owner"] or (SANDBOX_USER if row["lane"] == SANDBOX_IDENTITY else LOCAL_USER),
+        agent=row["agent"] or "",
+        client=row["client"] or "",
         scheduled_at=row["scheduled_at"],
         sent_at=row["sent_at"],
         attempts=row["attempts"],
         problem=_read_problem(row),
-        idempotency_key=row["idempotency_key"],
+        idempotency_key=row["owner_key"] or row["idempotency_key"],
         fingerprint=row["fingerprint"],
         version=row["version"],
         lease=row["lease"],
-        recurrence=_read_recurrence(row["recurrence"]),
         series_id=row["series_id"],
         occurs_at=row["occurs_at"],
         events=events,
     )
+    rule = row["recurrence"]
+    if rule is None:
+        return email
+    parts = {part.name: getattr(email, part.name) for part in fields(email)}
+    return Series(**parts, recurrence=_read_recurrence(rule))
 
 
 def _read_problem(row: Row) -> Problem | None:
@@ -190,9 +212,7 @@ def _read_problem(row: Row) -> Problem | None:
     return Problem(code=row["problem_code"], message=row["problem_message"], hint=row["problem_hint"])
 
 
-def _read_recurrence(value: Mapping[str, Any] | None) -> Recurrence | None:
-    if value is None:
-        return None
+def _read_recurrence(value: Mapping[str, Any]) -> Recurrence:
     times = {name: datetime.fromisoformat(value[name]) if value[name] else None for name in ("start", "until")}
     return Recurrence(**{**value, **times})
 

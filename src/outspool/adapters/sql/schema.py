@@ -13,7 +13,7 @@ from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.tables import SCHEMA_VERSION
 from outspool.errors import MisconfiguredError
 
-_ADVISORY_LOCK = 0x6F757473706F6F6C  # "outspool" in ASCII: a number nobody else is likely to lock
+_ADVISORY_LOCK = 0x6F757473706F6F6D  # "outspoom" in ASCII: versions before waited for "outspool", and held snapshots
 
 VERSION_TABLE = "outspool_version"
 """Not Alembic's default: another program in the same database may keep its own there."""
@@ -36,7 +36,7 @@ async def migrate(database: Database) -> bool:
     database.make_file()
     if await schema_version(database) == SCHEMA_VERSION:
         return False
-    return await database.write(_bring_up_to_date)
+    return await database.migrate(_bring_up_to_date, lock=_ADVISORY_LOCK)
 
 
 class MigratedDatabase(Database):
@@ -83,9 +83,10 @@ def _read_version(connection: sa.Connection) -> str | None:
 
 
 def _bring_up_to_date(connection: sa.Connection) -> bool:
+    version = _read_version(connection)
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
-    if _read_version(connection) == SCHEMA_VERSION:
+        connection.rollback()  # each migration begins a transaction of its own
+    if version == SCHEMA_VERSION:
         return False  # another process was quicker
     _upgrade(connection)
     return True

@@ -9,41 +9,44 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from outspool.adapters.sql.admission import Admission, note
+from outspool.adapters.sql.admission import Admission
+from outspool.adapters.sql.events import add_events
 from outspool.adapters.sql.rows import problem_values, recurrence_value
 from outspool.adapters.sql.schema import MigratedDatabase
+from outspool.adapters.sql.scope import is_visible
 from outspool.adapters.sql.tables import emails
 from outspool.adapters.sql.watch import ChangeWatch
 from outspool.domain.cap import Cap
 from outspool.domain.email import Email, Event
+from outspool.domain.principal import Scope
+from outspool.domain.series import Series
 from outspool.domain.status import EmailStatus
 
 
 class SqlSeries:
     """The series of one database."""
 
-    def __init__(self, database: MigratedDatabase, changes: ChangeWatch, *, lane: str, rate: Cap) -> None:
-        """Share the database with the store; announce what changes. Only series of `lane` are seen.
+    def __init__(self, database: MigratedDatabase, changes: ChangeWatch, *, rate: Cap) -> None:
+        """Share the database with the store; announce what changes.
 
-        What they make counts to the emails of which no more than `rate` are accepted.
+        The emails that a series makes count towards the `rate` of its identity.
         """
         self.database = database
         self._changes = changes
-        self._lane = lane
-        self._admission = Admission(database, lane=lane, rate=rate)
+        self._admission = Admission(database, rate=rate)
 
-    async def upcoming(self, *, limit: int) -> Sequence[tuple[UUID, datetime]]:
+    async def upcoming(self, scope: Scope, *, limit: int) -> Sequence[tuple[UUID, datetime]]:
         """See `SeriesStore.upcoming`."""
         statement = (
             sa.select(emails.c.id, emails.c.due_at)
-            .where(_is_recurring(), emails.c.lane == self._lane)
+            .where(_is_recurring(), is_visible(scope))
             .order_by(emails.c.due_at, emails.c.id)
             .limit(limit)
         )
         rows = await self.database.read(lambda connection: connection.execute(statement).all())
         return [(row.id, row.due_at) for row in rows]
 
-    async def advance(self, series: Email, email: Email, event: Event) -> bool:
+    async def advance(self, series: Series, email: Email, event: Event) -> bool:
         """See `SeriesStore.advance`."""
 
         def step(connection: sa.Connection) -> bool:
@@ -52,22 +55,24 @@ class SqlSeries:
             # A clock that was set back can come to the same time again; then its email is there already.
             self._admission.admit(connection, [(email, event)])
             if series.status is not EmailStatus.RECURRING:
-                note(connection, series.id, replace(event, status=series.status, code=series.status, detail=""))
+                add_events(
+                    connection, [(series.id, replace(event, status=series.status, code=series.status, detail=""))]
+                )
             self._changes.notify(connection)
             return True
 
-        is_made = await self._admission.obey(self.database.write(step), now=email.created_at)
+        is_made = await self._admission.obey(self.database.write(step), identity=email.identity, now=email.created_at)
         if is_made:
             self._changes.announce(due=False)
         return is_made
 
-    async def halt(self, series: Email, event: Event) -> bool:
+    async def halt(self, series: Series, event: Event) -> bool:
         """See `SeriesStore.halt`."""
 
         def stop(connection: sa.Connection) -> bool:
             if not _revise(connection, series):
                 return False
-            note(connection, series.id, event)
+            add_events(connection, [(series.id, event)])
             return True
 
         is_halted = await self.database.write(stop)
@@ -81,7 +86,7 @@ def _is_recurring() -> sa.ColumnElement[bool]:
     return emails.c.status == sa.literal_column(f"'{EmailStatus.RECURRING}'")
 
 
-def _revise(connection: sa.Connection, series: Email) -> bool:
+def _revise(connection: sa.Connection, series: Series) -> bool:
     """Write where the series stands; False when it is not at this version any more, or not recurring."""
     statement = (
         emails.update()

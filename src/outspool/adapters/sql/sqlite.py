@@ -66,6 +66,10 @@ class SqliteBackend:
             self._writing = asyncio.create_task(self._write_waiting(), name="outspool-writer")
         return await done
 
+    async def migrate(self, work: Work[T], *, lock: int) -> T:
+        """See `Backend.migrate`. The file's own write lock keeps other processes away."""
+        return await self.write(work)
+
     async def close(self) -> None:
         """See `Backend.close`."""
         self._writer.shutdown(wait=False, cancel_futures=True)

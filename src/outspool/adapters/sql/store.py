@@ -7,23 +7,25 @@ race for it exactly one wins and the other is told that it came too late.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from outspool.adapters.sql import search as sql_search
-from outspool.adapters.sql.admission import Admission, add_parts, note
+from outspool.adapters.sql.admission import Admission, add_parts
+from outspool.adapters.sql.events import add_events
 from outspool.adapters.sql.group_commit import GroupCommit
 from outspool.adapters.sql.loading import emails_of, load, with_parts
 from outspool.adapters.sql.recording import Recording
 from outspool.adapters.sql.rows import revised_values
 from outspool.adapters.sql.schema import MigratedDatabase
+from outspool.adapters.sql.scope import is_visible
 from outspool.adapters.sql.status_writer import StatusWriter
-from outspool.adapters.sql.tables import attachments, emails, recipients, tags
+from outspool.adapters.sql.tables import OWNER, attachments, emails, recipients, tags
 from outspool.adapters.sql.watch import ChangeWatch
 from outspool.domain.cap import Cap
 from outspool.domain.email import Email, Event
+from outspool.domain.principal import Scope
 from outspool.domain.status import UNSETTLED, WAITING, EmailStatus
 from outspool.domain.transition import Transition
 from outspool.errors import IdempotencyConflict, StoreUnavailable, brief
@@ -34,37 +36,36 @@ class SqlEmailStore:
     """The emails of one database."""
 
     def __init__(
-        self, database: MigratedDatabase, changes: ChangeWatch, journal: StatusWriter, *, lane: str, rate: Cap
+        self, database: MigratedDatabase, changes: ChangeWatch, status_writer: StatusWriter, *, rate: Cap
     ) -> None:
-        """Share the database and its journal with the queue; announce what changes.
+        """Share the database and its status writer with the queue; announce what changes.
 
-        New emails go into `lane`, no more than `rate`.
+        No more than `rate` new emails are accepted for each identity.
         """
         self.database = database
         self._changes = changes
-        self._journal = journal
-        self._lane = lane
-        self._admission = Admission(database, lane=lane, rate=rate)
+        self._status_writer = status_writer
+        self._admission = Admission(database, rate=rate)
         self._add_together = GroupCommit(self._add_all)
 
     async def add(self, email: Email, event: Event) -> Email:
         """See `EmailStore.add`. Who adds at the same time shares a commit."""
-        [stored] = await self._added(lambda: self._alone((email, event)), now=email.created_at)
+        [stored] = await self._added(lambda: self._alone((email, event)), email)
         return stored
 
     async def add_all(self, asked: Sequence[tuple[Email, Event]]) -> Sequence[Email]:
         """See `EmailStore.add_all`."""
-        return await self._added(lambda: self._add_all(asked), now=asked[0][0].created_at)
+        return await self._added(lambda: self._add_all(asked), asked[0][0])
 
-    async def _added(self, add: Callable[[], Awaitable[Sequence[Email]]], *, now: datetime) -> Sequence[Email]:
+    async def _added(self, add: Callable[[], Awaitable[Sequence[Email]]], first: Email) -> Sequence[Email]:
         """Add; to add the same ids again is harmless, so a doubtful commit is simply repeated."""
         try:
-            stored = await self._admission.obey(add(), now=now)
+            stored = await self._admission.obey(add(), identity=first.identity, now=first.created_at)
         except StoreUnavailable as doubt:
             if not doubt.in_doubt:
                 raise
             try:
-                stored = await self._admission.obey(add(), now=now)
+                stored = await self._admission.obey(add(), identity=first.identity, now=first.created_at)
             except StoreUnavailable:
                 raise doubt from None  # the first try may have been committed, whatever became of the second
         self._changes.announce(due=True)
@@ -89,7 +90,7 @@ class SqlEmailStore:
 
         Raises `IdempotencyConflict` when that is another email, and says at which `place` of several.
         """
-        twin = sa.or_(emails.c.id == email.id, self._has_key(email.idempotency_key))
+        twin = sa.or_(emails.c.id == email.id, _has_key(email.idempotency_key, email.owner, {email.identity}))
         rows = connection.execute(sa.select(emails).where(twin)).mappings().all()
         found = with_parts(connection, rows)[0]
         if found.fingerprint != email.fingerprint:
@@ -100,62 +101,57 @@ class SqlEmailStore:
             )
         return found
 
-    def _has_key(self, idempotency_key: str | None) -> sa.ColumnElement[bool]:
-        """Match the email of this key; each lane has keys of its own."""
-        if idempotency_key is None:
-            return sa.false()
-        return sa.and_(emails.c.lane == self._lane, emails.c.idempotency_key == idempotency_key)
-
-    async def get(self, email_id: UUID) -> Email | None:
+    async def get(self, email_id: UUID, scope: Scope) -> Email | None:
         """See `EmailStore.get`."""
-        return await self.database.read(lambda connection: load(connection, email_id))
+        return await self.database.read(lambda connection: load(connection, email_id, scope))
 
-    async def version(self, email_id: UUID) -> int | None:
+    async def version(self, email_id: UUID, scope: Scope) -> int | None:
         """See `EmailStore.version`."""
-        statement = sa.select(emails.c.version).where(emails.c.id == email_id)
+        statement = sa.select(emails.c.version).where(emails.c.id == email_id, is_visible(scope))
         return await self.database.read(lambda connection: connection.execute(statement).scalar())
 
-    async def get_all(self, ids: Sequence[UUID]) -> Sequence[Email]:
+    async def get_all(self, ids: Sequence[UUID], scope: Scope) -> Sequence[Email]:
         """See `EmailStore.get_all`."""
-        of_these = sa.select(emails).where(emails.c.id.in_(ids))
+        of_these = sa.select(emails).where(emails.c.id.in_(ids), is_visible(scope))
         found = await self.database.read(lambda connection: emails_of(connection, of_these))
         return sorted(found, key=lambda email: ids.index(email.id))
 
-    async def settled(self, ids: Collection[UUID]) -> frozenset[UUID]:
+    async def settled(self, ids: Collection[UUID], scope: Scope) -> frozenset[UUID]:
         """See `EmailStore.settled`."""
-        statement = sa.select(emails.c.id).where(emails.c.id.in_(ids), ~_stands_in(UNSETTLED))
+        statement = sa.select(emails.c.id).where(emails.c.id.in_(ids), ~_stands_in(UNSETTLED), is_visible(scope))
         return await self.database.read(lambda connection: frozenset(connection.execute(statement).scalars()))
 
-    async def by_key(self, idempotency_key: str) -> Email | None:
+    async def by_key(self, idempotency_key: str, scope: Scope) -> Email | None:
         """See `EmailStore.by_key`."""
-        of_key = sa.select(emails).where(self._has_key(idempotency_key))
+        has_key = _has_key(idempotency_key, scope.owner, scope.identities or frozenset())
+        of_key = sa.select(emails).where(has_key, is_visible(scope))
         found = await self.database.read(lambda connection: emails_of(connection, of_key))
         return next(iter(found), None)
 
-    async def find(self, search: Search) -> Page:
+    async def find(self, search: Search, scope: Scope) -> Page:
         """See `EmailStore.find`."""
 
         def read_page(connection: sa.Connection) -> Page:
-            rows = connection.execute(sql_search.page(search)).mappings().all()
+            rows = connection.execute(sql_search.page(search, scope)).mappings().all()
             found = with_parts(connection, rows[: search.limit])
             if len(rows) > search.limit:
                 next_before: UUID | None = found[-1].id
             else:
-                next_before = connection.scalar(sql_search.end_of_window(search)) if search.query else None
+                next_before = connection.scalar(sql_search.end_of_window(search, scope)) if search.query else None
             return Page(emails=tuple(found), next_before=next_before)
 
         return await self.database.read(read_page)
 
-    async def counts(self) -> Mapping[EmailStatus, int]:
+    async def counts(self, scope: Scope) -> Mapping[EmailStatus, int]:
         """See `EmailStore.counts`."""
-        rows = await self.database.read(lambda connection: connection.execute(sql_search.counts()).all())
+        rows = await self.database.read(lambda connection: connection.execute(sql_search.counts(scope)).all())
         return {EmailStatus(status): number for status, number in rows}
 
-    async def revise(self, email: Email, event: Event) -> bool:
+    async def revise(self, email: Email, event: Event, scope: Scope) -> bool:
         """See `EmailStore.revise`."""
         statement = (
             emails.update()
-            .where(emails.c.id == email.id, emails.c.version == email.version, _stands_in(WAITING))
+            .where(emails.c.id == email.id, emails.c.version == email.version, _stands_in(WAITING), is_visible(scope))
             .values({**revised_values(email), "version": emails.c.version + 1})
             .returning(emails.c.id)
         )
@@ -166,7 +162,7 @@ class SqlEmailStore:
             for part in (recipients, tags, attachments):
                 connection.execute(part.delete().where(part.c.email_id == email.id))
             add_parts(connection, [email])
-            note(connection, email.id, event)
+            add_events(connection, [(email.id, event)])
             self._changes.notify(connection)
             return True
 
@@ -176,13 +172,34 @@ class SqlEmailStore:
         return is_revised
 
     async def record(
-        self, email_id: UUID, change: Transition, *, lease: UUID | None = None, version: int | None = None
+        self,
+        email_id: UUID,
+        change: Transition,
+        scope: Scope,
+        *,
+        lease: UUID | None = None,
+        version: int | None = None,
     ) -> bool:
         """See `EmailStore.record`."""
-        is_applied = await self._journal.record(Recording(email_id, change, lease, version))
+        is_applied = await self._status_writer.record(Recording(email_id, change, scope, lease, version))
         if is_applied:
             self._changes.announce(due=change.target is EmailStatus.QUEUED)
         return is_applied
+
+
+def _has_key(idempotency_key: str | None, owner: str | None, identities: Collection[str]) -> sa.ColumnElement[bool]:
+    """Match the email of an owner's key; what a version without owners accepted had its key by identity."""
+    if idempotency_key is None:
+        return sa.false()
+    return sa.or_(
+        sa.and_(emails.c.owner == owner, emails.c.owner_key == idempotency_key),
+        sa.and_(
+            emails.c.lane.in_(sorted(identities)),
+            emails.c.idempotency_key == idempotency_key,
+            emails.c.owner_key.is_(None),
+            OWNER == owner,  # noqa: SIM300 - the constant is a column
+        ),
+    )
 
 
 def _stands_in(statuses: Collection[EmailStatus]) -> sa.ColumnElement[bool]:

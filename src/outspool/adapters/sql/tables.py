@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
+from outspool.domain.identity import SANDBOX_IDENTITY
+from outspool.domain.principal import LOCAL_USER, SANDBOX_USER
 from outspool.domain.status import CLAIMABLE, EmailStatus
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0009"
 """The Alembic revision this code was written for."""
 
 
@@ -35,13 +37,29 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class TransactionId(sa.types.UserDefinedType[int]):
+    """Postgres's ``xid8``: transaction ids that never wrap around."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_kw: object) -> str:
+        """Return the type's name."""
+        return "xid8"
+
+
 metadata = sa.MetaData()
 
 emails = sa.Table(
     "emails",
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
+    # The address of the identity that sends it.
     sa.Column("lane", sa.Text, nullable=False),
+    # Who owns it, by which program it was asked for, and that program's name and version. Rows that a version without
+    # owners wrote have none: see `OWNER`.
+    sa.Column("owner", sa.Text),
+    sa.Column("agent", sa.Text),
+    sa.Column("client", sa.Text),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("version", sa.Integer, nullable=False, default=0),
     sa.Column("from_address", sa.Text, nullable=False),
@@ -67,7 +85,10 @@ emails = sa.Table(
     sa.Column("problem_code", sa.Text),
     sa.Column("problem_message", sa.Text),
     sa.Column("problem_hint", sa.Text),
+    # A key is its owner's (`owner_key`). Versions without owners looked it up by lane, so it is kept there too for the
+    # owners that they could have written for.
     sa.Column("idempotency_key", sa.String(255)),
+    sa.Column("owner_key", sa.String(256)),
     sa.Column("fingerprint", sa.String(64), nullable=False),
     # How many attachments it has, so that nobody looks for those of emails without.
     sa.Column("attached", sa.Integer, nullable=False, server_default="0"),
@@ -78,6 +99,30 @@ emails = sa.Table(
     sa.Column("series_id", sa.Uuid),
     sa.Column("occurs_at", UtcDateTime),
     sa.UniqueConstraint("lane", "idempotency_key", name="emails_key"),
+)
+
+OWNER = sa.func.coalesce(
+    emails.c.owner,
+    sa.case(
+        (
+            emails.c.lane == sa.literal_column(f"'{SANDBOX_IDENTITY}'", sa.Text),
+            sa.literal_column(f"'{SANDBOX_USER}'", sa.Text),
+        ),
+        else_=sa.literal_column(f"'{LOCAL_USER}'", sa.Text),
+    ),
+)
+"""Who owns an email, also one that a version without owners wrote. Indexed as it stands here."""
+
+sa.Index("emails_owner", OWNER, emails.c.id)
+sa.Index("emails_owner_status", OWNER, emails.c.status, emails.c.id)
+_has_key = emails.c.owner_key.is_not(None)
+sa.Index(
+    "emails_owner_key",
+    emails.c.owner,
+    emails.c.owner_key,
+    unique=True,
+    postgresql_where=_has_key,
+    sqlite_where=_has_key,
 )
 
 _waiting = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAIMABLE)])
@@ -178,7 +223,18 @@ events = sa.Table(
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("code", sa.Text, nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
+    # Who caused it; NULL is outspool itself.
+    sa.Column("actor", sa.Text),
+    sa.Column("actor_agent", sa.Text),
+    sa.Column("actor_role", sa.String(16)),
+    # The transaction that wrote it: ids are given before commits, so a reader cannot follow the events by id alone.
+    sa.Column(
+        "xact",
+        TransactionId().with_variant(sa.BigInteger(), "sqlite"),
+        server_default=sa.text("pg_current_xact_id()"),
+    ),
 )
+sa.Index("events_xact", events.c.xact.nulls_first(), events.c.id).ddl_if(dialect="postgresql")
 sa.Index("events_email", events.c.email_id, events.c.id)
 
 accounts = sa.Table(

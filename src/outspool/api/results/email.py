@@ -13,6 +13,7 @@ from outspool.domain.attachment import Attachment
 from outspool.domain.email import Email, Event, Problem, Recipient
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import describe_wait
+from outspool.domain.series import Series
 from outspool.domain.summary import Pause, next_attempt_at, summarize
 
 _FIRST_EVENTS, _LAST_EVENTS = 5, 20
@@ -129,7 +130,7 @@ def email_result(email: Email, *, now: datetime, pause: Pause | None) -> EmailRe
         next_attempt_at=next_attempt_at(email, pause=pause),
         message_id=email.message_id,
         recipients=[_recipient(r) for r in email.recipients],
-        recurrence=_recurrence(email.recurrence),
+        recurrence=_recurrence(email.recurrence) if isinstance(email, Series) else None,
         series_id=None if email.series_id is None else str(email.series_id),
         error=_error(email.problem),
     )
@@ -173,7 +174,7 @@ def _recipient(recipient: Recipient) -> RecipientResult:
     )
 
 
-def _recurrence(rule: Recurrence | None) -> RecurrenceResult | None:
+def _recurrence(rule: Recurrence) -> RecurrenceResult:
     if rule is None:
         return None
     return RecurrenceResult(

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from outspool.api.results.base import PreviewableHead, Time, written
 from outspool.domain.schedule import describe_wait
+from outspool.domain.series import Series
 from outspool.domain.summary import summarize
-from outspool.services.acceptance.submission import Preview
+from outspool.services.acceptance.preparation import Preview
 
 
 class PreviewResult(PreviewableHead):
@@ -34,7 +35,7 @@ def preview_result(preview: Preview, *, now: datetime) -> PreviewResult:
     email, content = preview.email, preview.email.content
     count = len(email.recipients)
     when = describe_wait(now, email.due_at) if email.scheduled_at else "at once"
-    series = f" {summarize(email, now=now)}" if email.recurrence is not None else ""
+    series = f" {summarize(email, now=now)}" if isinstance(email, Series) else ""
     return PreviewResult(
         summary=f"Preview: nothing was stored or sent. It would leave {when}, for {count} "
         f"{'recipient' if count == 1 else 'recipients'}, {preview.size:,} bytes.{series}",

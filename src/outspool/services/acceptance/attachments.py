@@ -1,16 +1,16 @@
-"""Reads the files a caller gives with an email, and stores them before the email is.
+"""Reads the attachments of an email, and stores them before the email is.
 
-Each file is one of four things: `text` that the caller writes, `content` in base64, the `path` of a file that may be
-sent, or the `blob` of one that is stored already. All are looked at before any is stored, so that a refusal leaves
-nothing behind; none is ever in memory whole, but for what the caller wrote into the request itself.
+Each is one of four things: `text` that the caller wrote, `content` in base64, the `path` of a file that may be sent, or
+the `blob` of one that is stored already. All are read and checked before any is stored, so that a refusal leaves
+nothing behind. None is ever in memory whole, but for what stands in the request itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -37,7 +37,6 @@ _ACCEPTING = timedelta(days=1)
 """Far longer than it takes to accept an email once its files are stored."""
 
 _HANDLE = re.compile(r"blob:([0-9a-f]{64})")
-_NAMED = 3
 _MEGABYTE = 1024 * 1024
 _BASE64_GROWTH = 78 / 57
 """57 bytes become a line of 76 characters and its line end (RFC 2045 §6.8)."""
@@ -48,25 +47,36 @@ def handle(digest: str) -> str:
     return f"blob:{digest}"
 
 
-class Gathered:
-    """Files that were read and found good, held open until they are stored."""
+class StagedAttachments:
+    """The attachments of one call: read and checked first, stored when the rest of the call has been found good.
 
-    def __init__(
-        self, attachments: Sequence[Attachment], unstored: Mapping[str, SourceFile], owner: Attachments
-    ) -> None:
-        """`unstored` has, by digest, what is not known to be stored yet."""
-        self.attachments = tuple(attachments)
-        self._unstored = unstored
-        self._owner = owner
+    No file stays open in between, however many emails the call has. A file that changed meanwhile is refused when it
+    is stored: its digest no longer fits.
+    """
+
+    def __init__(self, attachments: Attachments) -> None:
+        """Nothing is read yet."""
+        self._attachments = attachments
+        self._read: dict[tuple[AttachmentRequest, ...], tuple[Attachment, ...]] = {}
+
+    async def read(self, requests: Sequence[AttachmentRequest]) -> tuple[Attachment, ...]:
+        """Return the attachments of one email. Emails that attach the same files share one reading.
+
+        Raises as `Attachments.read` does.
+        """
+        key = tuple(requests)
+        if key not in self._read:
+            self._read[key] = await self._attachments.read(key)
+        return self._read[key]
 
     async def store(self) -> None:
-        """Store every file; once this returns they survive any crash.
+        """Store everything that was read; once this returns it survives any crash.
 
         Raises `AttachmentRefused` when a file has changed since it was read, `StoreUnavailable` when the place for
         attachments, or the database, cannot be used.
         """
-        if self.attachments:
-            await self._owner.store(self.attachments, self._unstored)
+        for requests, attachments in self._read.items():
+            await self._attachments.store(requests, attachments)
 
 
 class Attachments:
@@ -86,78 +96,69 @@ class Attachments:
         """Open the message of `email` as it goes on the wire; see `outspool.services.message_stream.open_message`."""
         return open_message(email, self._blobs)
 
-    @asynccontextmanager
-    async def gathered(self, drafts: Sequence[AttachmentRequest]) -> AsyncIterator[Gathered]:
-        """Read and check all files; nothing is stored until `Gathered.store`.
+    def stage(self) -> StagedAttachments:
+        """Begin the attachments of one call."""
+        return StagedAttachments(self)
+
+    async def read(self, requests: Sequence[AttachmentRequest]) -> tuple[Attachment, ...]:
+        """Read and check the files of one email; nothing is stored.
 
         Raises `AttachmentRefused` for the first that cannot be sent, `TooLarge` when they are too much together.
         """
-        if len(drafts) > MAX_ATTACHMENTS:
+        if len(requests) > MAX_ATTACHMENTS:
             raise AttachmentRefused(
-                f"{len(drafts):,} attachments are given; {MAX_ATTACHMENTS} is the most.", "Put them into one archive."
+                f"{len(requests):,} attachments are given; {MAX_ATTACHMENTS} is the most.", "Put them into one archive."
             )
         async with AsyncExitStack() as stack:
-            files = [await self._read(draft, f"attachments[{n}]", stack) for n, draft in enumerate(drafts)]
+            files = [await self._open(request, f"attachments[{n}]", stack) for n, request in enumerate(requests)]
             self._check_sizes([attachment.size for attachment, _ in files])
-            attachments = [await _with_digest(attachment, source) for attachment, source in files]
-            check_content_ids(attachments)
-            unstored = {a.digest: source for a, (_, source) in zip(attachments, files, strict=True) if source}
-            yield Gathered(attachments, unstored, self)
+            attachments = tuple([await _with_digest(attachment, source) for attachment, source in files])
+        check_content_ids(attachments)
+        return attachments
 
-    def opening(self, opened: AsyncExitStack) -> Callable[[Sequence[AttachmentRequest]], Awaitable[Gathered]]:
-        """Return what reads and checks files as `gathered` does, and leaves them open until `opened` closes."""
-        return lambda drafts: opened.enter_async_context(self.gathered(drafts))
-
-    async def store_seen(self, drafts: Sequence[AttachmentRequest], seen: Sequence[Attachment]) -> None:
-        """Store files that were `gathered`, and let go, before: who has many emails need not hold all their files.
-
-        Raises as `gathered` and `Gathered.store` do, and `AttachmentRefused` when they are not what was `seen`.
-        """
-        if not seen:
+    async def store(self, requests: Sequence[AttachmentRequest], attachments: Sequence[Attachment]) -> None:
+        """Store the files of one email that `read` returned. Raises as `StagedAttachments.store` does."""
+        if not attachments:
             return
-        async with self.gathered(drafts) as gathered:
-            if gathered.attachments != tuple(seen):
-                names = ", ".join(brief(attachment.filename) for attachment in seen[:_NAMED])
-                raise AttachmentRefused(f"An attachment was changed meanwhile ({names}).", "Try again when it is done.")
-            await gathered.store()
-
-    async def keep(self, path: str) -> str:
-        """Store a file for emails to come, and return its handle; it is kept for `HANDLE_KEPT` without one.
-
-        Raises as `gathered` and `Gathered.store` do.
-        """
-        async with self.gathered([AttachmentRequest(path=path)]) as gathered:
-            await gathered.store()
-            [attachment] = gathered.attachments
-            await self._ledger.note({attachment.digest: attachment.size}, kept_until=self._clock.now() + HANDLE_KEPT)
-            return handle(attachment.digest)
-
-    async def store(self, attachments: Sequence[Attachment], unstored: Mapping[str, SourceFile]) -> None:
-        """See `Gathered.store`."""
         sizes = {attachment.digest: attachment.size for attachment in attachments}
         # First: from here on nobody removes a file of these digests.
         await self._ledger.note(sizes, kept_until=self._clock.now() + _ACCEPTING)
-        for digest, size in sizes.items():
-            if digest in unstored:
-                await self._blobs.put(digest, size, unstored[digest].chunks())
-            elif await self._blobs.size(digest) != size:
-                raise _no_blob(handle(digest))
+        for place, (request, attachment) in enumerate(zip(requests, attachments, strict=True)):
+            if sizes.pop(attachment.digest, None) is None:
+                continue  # stored a moment ago, under another name
+            async with AsyncExitStack() as stack:
+                _, source = await self._open(request, f"attachments[{place}]", stack)
+                if source is not None:
+                    await self._blobs.put(attachment.digest, attachment.size, source.chunks())
+                elif await self._blobs.size(attachment.digest) != attachment.size:
+                    raise _no_blob(handle(attachment.digest))
 
-    async def _read(
-        self, draft: AttachmentRequest, field: str, stack: AsyncExitStack
+    async def keep(self, path: str) -> str:
+        """Store a file for emails to come, and return its handle; it is kept for `HANDLE_KEPT` without an email.
+
+        Raises as `read` and `store` do.
+        """
+        requests = [AttachmentRequest(path=path)]
+        [attachment] = await self.read(requests)
+        await self.store(requests, [attachment])
+        await self._ledger.note({attachment.digest: attachment.size}, kept_until=self._clock.now() + HANDLE_KEPT)
+        return handle(attachment.digest)
+
+    async def _open(
+        self, request: AttachmentRequest, field: str, stack: AsyncExitStack
     ) -> tuple[Attachment, SourceFile | None]:
-        """Return what the file is, and the file, open; or its digest and None when it is stored already."""
-        check_kind(draft, field)
-        if draft.path is not None:
-            source = await stack.enter_async_context(self._files.open(draft.path))
-            return described(draft, field, name=source.name, size=source.size), source
-        if draft.blob is not None:
-            digest, size = await self._stored(draft.blob)
-            return replace(described(draft, field, size=size), digest=digest), None
-        if draft.content is not None:
-            self._check_sizes([len(draft.content) // 4 * 3])
-        written = await asyncio.to_thread(InlineFile.of, draft, field)
-        return described(draft, field, size=written.size), written
+        """Return the attachment with its file, open in `stack`; or with its digest and None when it is stored."""
+        check_kind(request, field)
+        if request.path is not None:
+            source = await stack.enter_async_context(self._files.open(request.path))
+            return described(request, field, name=source.name, size=source.size), source
+        if request.blob is not None:
+            digest, size = await self._stored(request.blob)
+            return replace(described(request, field, size=size), digest=digest), None
+        if request.content is not None:
+            self._check_sizes([len(request.content) // 4 * 3])
+        inline = await asyncio.to_thread(InlineFile.of, request, field)
+        return described(request, field, size=inline.size), inline
 
     async def _stored(self, written: str) -> tuple[str, int]:
         match = _HANDLE.fullmatch(written)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from uuid import UUID
 
+from outspool.domain.principal import Scope
 from outspool.errors import StoreUnavailable
 from outspool.ports.emails import Changes, EmailStore
 
@@ -18,14 +19,14 @@ _POLL_SECONDS = 1.0
 """How long news may take that no notice told of: other processes tell of what may be due, not of each outcome."""
 
 
-async def next_version(store: EmailStore, changes: Changes, email_id: UUID, *, after: int) -> int:
+async def next_version(store: EmailStore, changes: Changes, email_id: UUID, scope: Scope, *, after: int) -> int:
     """Return the email's version as soon as it is another than `after`; a database that is away is waited for."""
     changed = asyncio.Event()
     async with changes.watch(changed.set):
         while True:
             changed.clear()
             try:
-                version = await store.version(email_id)
+                version = await store.version(email_id, scope)
             except StoreUnavailable as error:
                 logger.debug("waiting for the database: %s", error)
                 version = after

@@ -1,17 +1,18 @@
-"""Accept, show, change, cancel and retry emails: what every face calls. Never delivers."""
+"""Accepts, shows, changes, cancels and retries emails: what every face calls. It never delivers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 from uuid import UUID
 
 from outspool.domain.email import Email, Event
+from outspool.domain.principal import Principal
 from outspool.domain.schedule import When
 from outspool.domain.status import UNSETTLED, EmailStatus
 from outspool.domain.summary import Pause
@@ -21,12 +22,17 @@ from outspool.ports.clock import Clock
 from outspool.ports.emails import Changes, EmailStore
 from outspool.services.acceptance.account_news import AccountNews
 from outspool.services.acceptance.attachments import Attachments
-from outspool.services.acceptance.batch import Batch
 from outspool.services.acceptance.email_news import next_version
 from outspool.services.acceptance.listing import Filters, Listing, read_email_id, read_search, write_cursor
 from outspool.services.acceptance.outcome_waiter import OutcomeWaiter
-from outspool.services.acceptance.revision import another_try, cancellation, named, revised
-from outspool.services.acceptance.submission import Acceptance, Preview, Submissions, measured
+from outspool.services.acceptance.preparation import (
+    AcceptanceRules,
+    Preparer,
+    Preview,
+    Submission,
+    check_size,
+)
+from outspool.services.acceptance.revision import describe_changes, plan_cancellation, plan_retry, revise_email
 from outspool.services.acceptance.validation import EmailRequest
 from outspool.services.templates.catalog import TemplateCard, Templates
 
@@ -35,7 +41,10 @@ _LAST_LOOK_SECONDS = 1.0
 
 
 class Outbox:
-    """The service behind every face. Each method raises `Refusal` (nothing changed) or `StoreUnavailable`."""
+    """The service behind every face, for one caller: see `acting_for`.
+
+    What the caller may not see is not found. Each method raises `Refusal` (nothing changed) or `StoreUnavailable`.
+    """
 
     def __init__(
         self,
@@ -45,7 +54,8 @@ class Outbox:
         *,
         attachments: Attachments,
         templates: Templates,
-        terms: Acceptance,
+        rules: AcceptanceRules,
+        principal: Principal,
         new_id: Callable[[datetime], UUID],
         clock: Clock,
     ) -> None:
@@ -55,13 +65,20 @@ class Outbox:
         self._changes = changes
         self._attachments = attachments
         self._templates = templates
-        self._terms = terms
+        self._rules = rules
+        self._principal = principal
         self._clock = clock
-        self._submissions = Submissions(
-            store, attachments=attachments, templates=templates, terms=terms, new_id=new_id, clock=clock
+        self._preparer = Preparer(
+            store, attachments=attachments, templates=templates, rules=rules, new_id=new_id, clock=clock
         )
         self._account_news = AccountNews(account, clock=clock)
         self._outcome_waiter = OutcomeWaiter(store, changes)
+
+    def acting_for(self, principal: Principal) -> Self:
+        """Return this outbox as another caller may use it."""
+        view = copy.copy(self)
+        view._principal = principal  # noqa: SLF001 - our own class
+        return view
 
     def now(self) -> datetime:
         """Return the server's time, UTC."""
@@ -76,40 +93,40 @@ class Outbox:
         return await self._account_news.pause(email)
 
     async def accept(
-        self, draft: EmailRequest, *, when: When | None = None, idempotency_key: str | None = None
+        self, request: EmailRequest, *, when: When | None = None, idempotency_key: str | None = None
     ) -> Email:
         """Check and commit an email: due now (`when` None), or at `when`. What is returned survives any crash.
 
         A second call with the same key and payload returns the first call's email. The files are stored first, so that
         the email never has one that is not there.
         """
-        async with AsyncExitStack() as opened:
-            gather = self._attachments.opening(opened)
-            email, files = await self._submissions.asked(draft, when, idempotency_key, gather)
-            await files.store()
-            return await self._store.add(email, _accepted(email))
+        submission = Submission(request=request, when=when, idempotency_key=idempotency_key)
+        email, attachments = await self._preparer.prepare(submission, self._principal)
+        await attachments.store()
+        return await self._store.add(email, self._event(email, "accepted", at=email.created_at))
 
-    async def accept_all(self, asked: Sequence[tuple[EmailRequest, str | None]]) -> Sequence[Email]:
-        """Check and commit emails that are due now, each with an idempotency key or None: all of them, or none.
+    async def accept_all(self, submissions: Sequence[Submission]) -> Sequence[Email]:
+        """Check and commit emails: all of them, or none.
 
         Returns an email for each, in their order, as `accept` would. A `Refusal` names the first that is at fault.
         """
-        batch = Batch(self._submissions, self._attachments)
-        emails = await batch.asked(asked)
-        await batch.store_files()
-        return await self._store.add_all([(email, _accepted(email)) for email in emails])
+        emails, attachments = await self._preparer.prepare_batch(submissions, self._principal)
+        await attachments.store()
+        return await self._store.add_all(
+            [(email, self._event(email, "accepted", at=email.created_at)) for email in emails]
+        )
 
-    async def preview(self, draft: EmailRequest, *, when: When | None = None) -> Preview:
+    async def preview(self, request: EmailRequest, *, when: When | None = None) -> Preview:
         """Return what `accept` would make of the same, and store nothing. It needs no account to be set."""
-        return await self._submissions.preview(draft, when=when)
+        return await self._preparer.preview(Submission(request=request, when=when), self._principal)
 
     async def list_templates(self) -> list[TemplateCard]:
-        """Return what templates there are, by name."""
-        return await self._templates.listed()
+        """Return a card of every template, by name."""
+        return await self._templates.list()
 
     async def show_template(self, name: str) -> tuple[TemplateCard, Mapping[str, str]]:
         """Return one template, and the text of its files by their names."""
-        return await self._templates.shown(name)
+        return await self._templates.show(name)
 
     async def raw(self, email_id: str) -> bytes:
         """Return the very message that goes, or went, on the wire, whole.
@@ -122,18 +139,20 @@ class Outbox:
 
     async def version(self, email_id: str) -> int:
         """Return the email's version, which grows with every change."""
-        version = await self._store.version(read_email_id(email_id))
+        version = await self._store.version(read_email_id(email_id), self._principal.scope)
         if version is None:
             raise _not_found(email_id)
         return version
 
     async def next_version(self, email_id: str, *, after: int) -> int:
         """Wait, for as long as it takes, until the email is of another version than `after`; return that."""
-        return await next_version(self._store, self._changes, read_email_id(email_id), after=after)
+        return await next_version(
+            self._store, self._changes, read_email_id(email_id), self._principal.scope, after=after
+        )
 
     async def get(self, email_id: str) -> Email:
         """Return the email with its events."""
-        email = await self._store.get(read_email_id(email_id))
+        email = await self._store.get(read_email_id(email_id), self._principal.scope)
         if email is None:
             raise _not_found(email_id)
         return email
@@ -141,8 +160,8 @@ class Outbox:
     async def find(self, **filters: Unpack[Filters]) -> Listing:
         """Return one page of emails, newest first; see `Filters`."""
         search = read_search(**filters)
-        page = await self._store.find(search)
-        counts = await self._store.counts()
+        page = await self._store.find(search, self._principal.scope)
+        counts = await self._store.counts(self._principal.scope)
         cursor = write_cursor(page.next_before) if page.next_before else None
         return Listing(emails=page.emails, next_cursor=cursor, counts=counts)
 
@@ -152,18 +171,18 @@ class Outbox:
             raise InvalidArgument(
                 "There is nothing to change.", "Give what shall change, e.g. subject or scheduled_at."
             )
-        async with self._attachments.gathered(changes.get("attachments") or ()) as files:
-            if "attachments" in changes:
-                changes = {**changes, "attachments": files.attachments}
-            while True:
-                email = await self.get(email_id)
-                now = self._clock.now()
-                changed = revised(email, changes, when, terms=self._terms, now=now)
-                await measured(changed, self._terms.policy)
-                await files.store()
-                event = Event(at=now, status=changed.status, code="updated", detail=named(changes, when))
-                if await self._store.revise(changed, event):
-                    return await self.get(email_id)
+        staged = self._attachments.stage()
+        if "attachments" in changes:
+            changes = {**changes, "attachments": await staged.read(changes["attachments"] or ())}
+        while True:
+            email = await self.get(email_id)
+            now = self._clock.now()
+            revised = revise_email(email, changes, when, rules=self._rules, now=now)
+            await check_size(revised, self._rules.policy)
+            await staged.store()
+            event = self._event(revised, "updated", at=now, detail=describe_changes(changes, when))
+            if await self._store.revise(revised, event, self._principal.scope):
+                return await self.get(email_id)
 
     async def cancel(self, email_id: str) -> Email:
         """Cancel a waiting email; it is never sent then. If some recipients were served, stop the rest."""
@@ -171,8 +190,8 @@ class Outbox:
             email = await self.get(email_id)
             if email.status is EmailStatus.CANCELED:
                 return email
-            change = cancellation(email, now=self._clock.now())
-            if await self._store.record(email.id, change, version=email.version):
+            change = plan_cancellation(email, actor=self._principal.actor, now=self._clock.now())
+            if await self._store.record(email.id, change, self._principal.scope, version=email.version):
                 return await self.get(email_id)
 
     async def retry(self, email_id: str) -> Email:
@@ -189,10 +208,10 @@ class Outbox:
         """Make it due now; False when it changed meanwhile."""
         now = self._clock.now()
         if email.status is EmailStatus.DEFERRED:
-            event = Event(at=now, status=email.status, code="retried")
-            return await self._store.revise(replace(email, due_at=now), event)
-        change = another_try(email, terms=self._terms, now=now)
-        return await self._store.record(email.id, change, version=email.version)
+            event = self._event(email, "retried", at=now)
+            return await self._store.revise(replace(email, due_at=now), event, self._principal.scope)
+        change = plan_retry(email, actor=self._principal.actor, expire_after=self._rules.expire_after, now=now)
+        return await self._store.record(email.id, change, self._principal.scope, version=email.version)
 
     async def settle(self, email: Email, *, within: float) -> Email:
         """Wait up to `within` seconds until something has come of the email; return it as it then is."""
@@ -202,7 +221,7 @@ class Outbox:
         # It is accepted: a database in trouble must not turn the answer into an error, nor make it late.
         with contextlib.suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_LAST_LOOK_SECONDS):
-                return await self._store.get(email.id) or email
+                return await self._store.get(email.id, self._principal.scope) or email
         return email
 
     async def settle_all(
@@ -225,13 +244,12 @@ class Outbox:
                 task.cancel()  # of those who wait no longer
         with contextlib.suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_LAST_LOOK_SECONDS):
-                now = {email.id: email for email in await self._store.get_all(waiting)}
+                now = {email.id: email for email in await self._store.get_all(waiting, self._principal.scope)}
                 return [now.get(email.id, email) for email in emails]
         return emails
 
-
-def _accepted(email: Email) -> Event:
-    return Event(at=email.created_at, status=email.status, code="accepted")
+    def _event(self, email: Email, code: str, *, at: datetime, detail: str = "") -> Event:
+        return Event(at=at, status=email.status, code=code, detail=detail, actor=self._principal.actor)
 
 
 def _not_found(email_id: str) -> NotFound:

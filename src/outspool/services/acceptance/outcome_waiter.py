@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from uuid import UUID
 
+from outspool.domain.principal import Scope
 from outspool.errors import OutspoolError
 from outspool.ports.emails import Changes, EmailStore
 
@@ -65,8 +66,9 @@ class OutcomeWaiter:
                 self._watch = None  # before the watch closes: who comes now must begin another
 
     async def _settled_now(self) -> frozenset[UUID]:
+        # For all callers at once: each waits only for emails that its own scope has shown it.
         try:
-            return await self._store.settled(tuple(self._waited_for))
+            return await self._store.settled(tuple(self._waited_for), Scope.everything())
         except OutspoolError as error:
             logger.debug("waiting for the database: %s", error)
             return frozenset()

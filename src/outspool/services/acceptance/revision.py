@@ -1,28 +1,33 @@
-"""What may become of an email that is stored already when a caller changes, cancels or retries it. Stores nothing."""
+"""What a caller's change, cancellation or retry makes of a stored email. Pure: the outbox stores it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from outspool.domain.email import Email, Problem, Recipient
+from outspool.domain.principal import Actor
 from outspool.domain.schedule import When
+from outspool.domain.series import Series
 from outspool.domain.status import WAITING, EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.errors import InvalidArgument, WrongState
-from outspool.services.acceptance import series
-from outspool.services.acceptance.submission import Acceptance, pending
+from outspool.services.acceptance.preparation import AcceptanceRules, pending_recipients
+from outspool.services.acceptance.series import SERIES_FIELDS, change_series
 from outspool.services.acceptance.validation import revise_content
 
 _RETRIABLE = frozenset({EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNKNOWN})
 
 
-def revised(email: Email, changes: Mapping[str, Any], when: When | None, *, terms: Acceptance, now: datetime) -> Email:
+def revise_email(
+    email: Email, changes: Mapping[str, Any], when: When | None, *, rules: AcceptanceRules, now: datetime
+) -> Email:
     """Return the email with `changes`, keyed like `EmailRequest`, and at another time unless `when` is None.
 
-    The attachments among them are those of `Gathered`. Raises `Refusal`, `WrongState` when it waits no longer.
+    The attachments among them have been read (`StagedAttachments`). Raises `Refusal`, and `WrongState` when the email
+    no longer waits.
     """
     if email.status not in WAITING:
         raise _wrong_state(email, "changed")
@@ -31,34 +36,34 @@ def revised(email: Email, changes: Mapping[str, Any], when: When | None, *, term
             "Some recipients already have this email, so its content can no longer change.",
             "Cancel the rest with cancel_email, or send a new email.",
         )
-    of_content = {name: value for name, value in changes.items() if name not in series.FIELDS}
+    of_content = {name: value for name, value in changes.items() if name not in SERIES_FIELDS}
     if of_content:
-        written = {name: value for name, value in of_content.items() if name != "attachments"}
-        content = revise_content(email.content, written, terms.policy)
+        texts = {name: value for name, value in of_content.items() if name != "attachments"}
+        content = revise_content(email.content, texts, rules.policy)
         content = replace(content, attachments=of_content.get("attachments", content.attachments))
-        email = replace(email, content=content, recipients=pending(content))
-    if email.recurrence is not None:
-        return series.changed(email, changes, when, now=now)
+        email = replace(email, content=content, recipients=pending_recipients(content))
+    if isinstance(email, Series):
+        return change_series(email, changes, when, now=now)
     if of_content.keys() != changes.keys():
         raise InvalidArgument(
             "This is a single email: it has no recurrence, until or count, and cannot be paused.",
             "schedule_email makes a series.",
         )
-    return email if when is None else _put_off(email, when, terms=terms, now=now)
+    return email if when is None else _reschedule(email, when, expire_after=rules.expire_after, now=now)
 
 
-def _put_off(email: Email, when: When, *, terms: Acceptance, now: datetime) -> Email:
+def _reschedule(email: Email, when: When, *, expire_after: timedelta, now: datetime) -> Email:
     at = when.moment(now=now)
     status = EmailStatus.SCHEDULED if email.status is EmailStatus.QUEUED else email.status
-    return replace(email, status=status, scheduled_at=at, due_at=at, date=at, expires_at=at + terms.expire_after)
+    return replace(email, status=status, scheduled_at=at, due_at=at, date=at, expires_at=at + expire_after)
 
 
-def named(changes: Mapping[str, Any], when: When | None) -> str:
+def describe_changes(changes: Mapping[str, Any], when: When | None) -> str:
     """Return what a revision changed, for its event."""
     return ", ".join([*changes, *(["scheduled_at"] if when is not None else [])])
 
 
-def cancellation(email: Email, *, now: datetime) -> Transition:
+def plan_cancellation(email: Email, *, actor: Actor, now: datetime) -> Transition:
     """Return what cancels the email; where some have it already, what keeps it from the rest.
 
     Raises `WrongState` when it waits no longer.
@@ -66,20 +71,20 @@ def cancellation(email: Email, *, now: datetime) -> Transition:
     if email.status not in WAITING:
         raise _wrong_state(email, "canceled")
     if not any(r.status is RecipientStatus.SENT for r in email.recipients):
-        return Transition.canceled(at=now)
+        return Transition.canceled(at=now, actor=actor)
     stopped = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in email.recipients)
     problem = Problem(code="stopped", message="Canceled for the recipients that did not have it yet.")
-    return Transition.stopped(at=now, recipients=stopped, problem=problem)
+    return Transition.stopped(at=now, recipients=stopped, problem=problem, actor=actor)
 
 
-def another_try(email: Email, *, terms: Acceptance, now: datetime) -> Transition:
+def plan_retry(email: Email, *, actor: Actor, expire_after: timedelta, now: datetime) -> Transition:
     """Return what sends the email to whoever does not have it.
 
     Raises `WrongState` when it neither failed nor is in doubt.
     """
     if email.status not in _RETRIABLE:
         raise _wrong_state(email, "retried")
-    return Transition.retried(at=now, recipients=_owed_again(email), expires_at=now + terms.expire_after)
+    return Transition.retried(at=now, recipients=_owed_again(email), expires_at=now + expire_after, actor=actor)
 
 
 def _owed_again(email: Email) -> tuple[Recipient, ...]:

@@ -1,13 +1,9 @@
-"""A series of emails: how it begins, how it is changed, and what each of its emails is.
-
-The series is kept like an email, so that it is listed, shown, changed and canceled like one; but only what it makes is
-ever sent. All here is pure: `Occurrences` does it when the time comes.
-"""
+"""How a series begins, how it is changed, and what each of its emails is. Pure: `Occurrences` makes the emails."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,30 +11,17 @@ from uuid import UUID
 from outspool.domain.email import Email, Event, Recipient
 from outspool.domain.recurrence import Recurrence, read_recurrence
 from outspool.domain.schedule import When
+from outspool.domain.series import Series
 from outspool.domain.status import EmailStatus
 from outspool.errors import InvalidArgument, InvalidSchedule
 from outspool.message.compose import new_message_id
 
-FIELDS = frozenset({"recurrence", "until", "count", "paused"})
+SERIES_FIELDS = frozenset({"recurrence", "until", "count", "paused"})
 """What `update_email` may change of a series alone."""
 
 
-def planned(when: When | None, *, now: datetime) -> tuple[EmailStatus, datetime | None, Recurrence | None]:
-    """Return how a new email begins, when it is scheduled for, and its rule if it is a series.
-
-    Raises `InvalidSchedule`.
-    """
-    if when is None:
-        return EmailStatus.QUEUED, None, None
-    rule = rule_asked(when)
-    if rule is None:
-        return EmailStatus.SCHEDULED, when.moment(now=now), None
-    rule = _starting(rule, when, now=now)
-    return EmailStatus.RECURRING, rule.first(now=now), rule
-
-
-def rule_asked(when: When) -> Recurrence | None:
-    """Return the rule in the caller's words, None when there is none. Raises `InvalidSchedule`."""
+def read_rule(when: When) -> Recurrence | None:
+    """Return the recurrence that a caller wrote, None when there is none. Raises `InvalidSchedule`."""
     if when.recurrence is not None:
         return read_recurrence(when.recurrence, timezone=when.timezone, until=when.until, count=when.count)
     if when.until is not None or when.count is not None:
@@ -46,7 +29,7 @@ def rule_asked(when: When) -> Recurrence | None:
     return None
 
 
-def _starting(rule: Recurrence, when: When | None, *, now: datetime) -> Recurrence:
+def start_rule(rule: Recurrence, when: When | None, *, now: datetime) -> Recurrence:
     """Return `rule` with nothing before the time of `when`, if it names one."""
     if when is None or not when.is_given:
         return rule
@@ -55,14 +38,19 @@ def _starting(rule: Recurrence, when: When | None, *, now: datetime) -> Recurren
     return replace(rule, start=when.moment(now=now))
 
 
-def changed(series: Email, changes: Mapping[str, Any], when: When | None, *, now: datetime) -> Email:
-    """Return `series` with another rule, start or end, paused or resumed; `changes` are of `FIELDS`.
+def make_series(first: Email, rule: Recurrence) -> Series:
+    """Return the series that begins with the email `first`."""
+    parts = {part.name: getattr(first, part.name) for part in fields(first)}
+    return Series(**{**parts, "status": EmailStatus.RECURRING}, recurrence=rule)
+
+
+def change_series(series: Series, changes: Mapping[str, Any], when: When | None, *, now: datetime) -> Series:
+    """Return `series` with another rule, start or end, paused or resumed; `changes` are of `SERIES_FIELDS`.
 
     With a time in `when`, nothing goes out before that. Raises `InvalidSchedule`, also when it would never go out.
     """
     before = series.recurrence
-    assert before is not None
-    rule = _starting(_changed_rule(before, changes, when), _in_zone(when, before), now=now)
+    rule = start_rule(_change_rule(before, changes, when), _in_zone(when, before), now=now)
     paused = changes.get("paused")
     if paused is None:
         paused = series.status is EmailStatus.PAUSED
@@ -81,7 +69,7 @@ def changed(series: Email, changes: Mapping[str, Any], when: When | None, *, now
     )
 
 
-def _changed_rule(rule: Recurrence, changes: Mapping[str, Any], when: When | None) -> Recurrence:
+def _change_rule(rule: Recurrence, changes: Mapping[str, Any], when: When | None) -> Recurrence:
     if "recurrence" in changes and changes["recurrence"] is None:
         raise InvalidArgument("recurrence: a series cannot become a single email.", "cancel_email ends it.")
     zone = (when.timezone if when is not None else None) or rule.timezone
@@ -103,9 +91,8 @@ def _in_zone(when: When | None, rule: Recurrence) -> When | None:
     return replace(when, timezone=rule.timezone)
 
 
-def advanced(series: Email, at: datetime, *, now: datetime) -> Email:
+def advance_series(series: Series, at: datetime, *, now: datetime) -> Series:
     """Return `series` after its email of the time `at` was made, at `now`: it waits for the next, or has ended."""
-    assert series.recurrence is not None
     rule = replace(series.recurrence, made=series.recurrence.made + 1)
     due_at = rule.following(max(at, now))
     if due_at is None:
@@ -113,13 +100,13 @@ def advanced(series: Email, at: datetime, *, now: datetime) -> Email:
     return replace(series, recurrence=rule, due_at=due_at, scheduled_at=due_at, date=due_at)
 
 
-def occurrence(series: Email, at: datetime, *, now: datetime, email_id: UUID, expire_after: timedelta) -> Email:
-    """Return the email of the time `at`, made at `now`: its time to be sent counts from then."""
+def make_occurrence(series: Series, at: datetime, *, now: datetime, email_id: UUID, expire_after: timedelta) -> Email:
+    """Return the email of the time `at`, made at `now`: it may take `expire_after` from then to be sent."""
     content = series.content
-    return replace(
-        series,
+    return Email(
         id=email_id,
         status=EmailStatus.QUEUED,
+        content=content,
         recipients=tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.addressed()),
         message_id=new_message_id(email_id, content.sender),
         date=now,
@@ -127,17 +114,17 @@ def occurrence(series: Email, at: datetime, *, now: datetime, email_id: UUID, ex
         due_at=at,
         expires_at=now + expire_after,
         scheduled_at=at,
-        problem=None,
-        idempotency_key=None,
-        version=0,
-        recurrence=None,
+        identity=series.identity,
+        owner=series.owner,
+        agent=series.agent,
+        client=series.client,
+        fingerprint=series.fingerprint,
         series_id=series.id,
         occurs_at=at,
-        events=(),
     )
 
 
-def occurred(series: Email, at: datetime, *, now: datetime) -> Event:
+def occurrence_event(series: Series, at: datetime, *, now: datetime) -> Event:
     """Return the first event of that email."""
-    missed = "" if at == series.due_at else f" Nobody was there from {series.due_at:%Y-%m-%dT%H:%M:%SZ} on."
+    missed = "" if at == series.due_at else f" No worker ran from {series.due_at:%Y-%m-%dT%H:%M:%SZ} on."
     return Event(at=now, status=EmailStatus.QUEUED, code="accepted", detail=f"One of the series {series.id}.{missed}")

@@ -92,7 +92,7 @@ def check_idempotency_key(key: str) -> str:
     return key
 
 
-def fingerprint(
+def fingerprint_content(
     content: Content,
     *,
     scheduled_at: str | None = None,

@@ -8,13 +8,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from outspool.domain.email import Email, Event, Problem
+from outspool.domain.email import Event, Problem
 from outspool.domain.policy import Policy
+from outspool.domain.principal import Scope
+from outspool.domain.series import Series
 from outspool.domain.status import EmailStatus
 from outspool.errors import OutspoolError, RateLimited, Refusal
 from outspool.ports.clock import Clock
 from outspool.ports.emails import EmailStore, SeriesStore
-from outspool.services.acceptance import series as series_of
+from outspool.services.acceptance.series import advance_series, make_occurrence, occurrence_event
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +35,17 @@ class Occurrences:
         store: EmailStore,
         series: SeriesStore,
         *,
+        identity: str,
         policy: Policy,
         expire_after: timedelta,
         new_id: Callable[[datetime], UUID],
         clock: Clock,
     ) -> None:
-        """An email may be sent for `expire_after` from when it is made; `policy` is asked about each."""
+        """Make the emails of the series of `identity`, an address.
+
+        An email may take `expire_after` from when it is made to be sent; `policy` must allow each.
+        """
+        self._scope = Scope(owner=None, identities=frozenset({identity}))
         self._store = store
         self._series = series
         self._policy = policy
@@ -67,7 +74,7 @@ class Occurrences:
         """
         seen: set[UUID] = set()
         while True:
-            upcoming = await self._series.upcoming(limit=_TOGETHER)
+            upcoming = await self._series.upcoming(self._scope, limit=_TOGETHER)
             due = [series_id for series_id, at in upcoming if at <= now and series_id not in seen]
             for series_id in due:
                 seen.add(series_id)
@@ -84,8 +91,8 @@ class Occurrences:
                 return next((at for _, at in upcoming if at > now), None)
 
     async def _make(self, series_id: UUID, now: datetime) -> None:
-        series = await self._store.get(series_id)
-        if series is None or series.status is not EmailStatus.RECURRING or series.due_at > now:
+        series = await self._store.get(series_id, self._scope)
+        if not isinstance(series, Series) or series.status is not EmailStatus.RECURRING or series.due_at > now:
             return  # another process was here
         try:
             await self._advance(series, now)
@@ -94,15 +101,14 @@ class Occurrences:
         except Refusal as refusal:
             await self._pause(series, refusal, now)
 
-    async def _advance(self, series: Email, now: datetime) -> None:
+    async def _advance(self, series: Series, now: datetime) -> None:
         self._policy.check_recipients([mailbox for _, mailbox in series.content.addressed()])
-        assert series.recurrence is not None
         at = series.recurrence.latest(series.due_at, now=now)
-        email = series_of.occurrence(series, at, now=now, email_id=self._new_id(now), expire_after=self._expire_after)
-        after = series_of.advanced(series, at, now=now)
-        await self._series.advance(after, email, series_of.occurred(series, at, now=now))
+        email = make_occurrence(series, at, now=now, email_id=self._new_id(now), expire_after=self._expire_after)
+        after = advance_series(series, at, now=now)
+        await self._series.advance(after, email, occurrence_event(series, at, now=now))
 
-    async def _pause(self, series: Email, why: Refusal, now: datetime) -> None:
+    async def _pause(self, series: Series, why: Refusal, now: datetime) -> None:
         logger.warning("series %s is paused: %s", series.id, why)
         problem = Problem(code=why.code, message=why.message, hint=why.hint)
         paused = replace(series, status=EmailStatus.PAUSED, scheduled_at=None, problem=problem)

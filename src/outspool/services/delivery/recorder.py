@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from outspool.domain.email import Email
+from outspool.domain.principal import Scope
 from outspool.domain.transition import Transition
 from outspool.errors import StoreUnavailable
 from outspool.ports.emails import EmailStore
@@ -62,7 +63,7 @@ class Recorder:
         wait = _FIRST_WAIT
         while True:
             try:
-                if not await self._store.record(email.id, change, lease=lease.token):
+                if not await self._store.record(email.id, change, Scope.everything(), lease=lease.token):
                     logger.warning("email %s is no longer ours: that it is %s is dropped", email.id, change.target)
                 return
             except StoreUnavailable as error:

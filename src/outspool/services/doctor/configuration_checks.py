@@ -6,8 +6,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from outspool.domain.email import Mailbox
-from outspool.errors import NotConfigured
+from outspool.domain.email import Mailbox, Problem
 from outspool.services.doctor.findings import Finding, fail, ok, warn
 
 _SHOWN = 3
@@ -19,13 +18,13 @@ _ALIKE = 0.75
 class Setup:
     """The settings as far as they can be wrong together; no secret in them.
 
-    `account` says how emails are sent, `refusal` says why there is nothing. `gmail` is the Gmail account's
+    `account` says how emails are sent, `obstacle` says why nothing can be sent. `gmail` is the Gmail account's
     address, if it is one; `has_two_accounts`: one for Gmail and another, which wins. `unknown_names` are variables
     that look like ours and are not, `known_names` those that are.
     """
 
     account: str
-    refusal: NotConfigured | None
+    obstacle: Problem | None
     is_sandbox: bool
     sender: Mailbox | None
     gmail: str | None
@@ -41,7 +40,7 @@ def check_configuration(setup: Setup) -> Iterator[Finding]:
     yield _account(setup)
     if setup.has_two_accounts:
         yield warn("account", "GMAIL_EMAIL and SMTP_HOST are both set, and SMTP_HOST wins.", "Unset one of them.")
-    if setup.refusal is None:
+    if setup.obstacle is None:
         yield _sender(setup)
         yield _recipients(setup)
     for name in setup.unknown_names:
@@ -49,8 +48,8 @@ def check_configuration(setup: Setup) -> Iterator[Finding]:
 
 
 def _account(setup: Setup) -> Finding:
-    if setup.refusal is not None:
-        return fail("account", setup.refusal.message, setup.refusal.hint)
+    if setup.obstacle is not None:
+        return fail("account", setup.obstacle.message, setup.obstacle.hint)
     if setup.is_sandbox:
         return ok("account", "The sandbox: every email is kept as a file, and nothing is sent.")
     return ok("account", f"Emails are sent {setup.account}.")

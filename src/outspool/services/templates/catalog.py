@@ -1,4 +1,7 @@
-"""Templates: what there are, and emails written from them. Rendered once, at acceptance, and frozen in the email."""
+"""The templates of this outbox: lists them, and renders one into the texts of an email.
+
+A template is rendered once, when its email is accepted: later changes of it change no email.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,12 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from outspool.errors import InvalidArgument, TemplateError, brief
 from outspool.ports.files import TemplateSource
-from outspool.services.acceptance.validation import EmailRequest
 from outspool.services.templates.files import TemplateFiles, TemplateShelf
 from outspool.services.templates.style_inlining import STACK_BYTES, inlined
 
@@ -40,6 +42,15 @@ class TemplateCard:
     trouble: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateTexts:
+    """What a template became: the subject, and the plain text and HTML that it has files for."""
+
+    subject: str
+    text: str | None
+    html: str | None
+
+
 class Templates:
     """The templates of this outbox. Each method raises `TemplateError`."""
 
@@ -48,29 +59,17 @@ class Templates:
         self._shelf = TemplateShelf(sources)
         self._threads: ThreadPoolExecutor | None = None
 
-    async def listed(self) -> list[TemplateCard]:
+    async def list(self) -> list[TemplateCard]:
         """Return a card of every template, by name."""
         return await self._in_thread(lambda: [self._card(name) for name in self._shelf.names()])
 
-    async def shown(self, name: str) -> tuple[TemplateCard, Mapping[str, str]]:
+    async def show(self, name: str) -> tuple[TemplateCard, Mapping[str, str]]:
         """Return the card of one template, and the text of its files by their names."""
         return await self._in_thread(lambda: (self._read_card(self._shelf.template(name)), self._shelf.sources(name)))
 
-    async def written(self, draft: EmailRequest) -> EmailRequest:
-        """Return `draft` with the subject, text and HTML of the template it names; one that names none as it is.
-
-        A subject in the draft stays. Raises `InvalidArgument` for a template beside a body, and for variables
-        without a template.
-        """
-        name = draft.template
-        if name is None:
-            if draft.variables:
-                raise InvalidArgument("variables are given without a template.", "Name it in `template`.")
-            return draft
-        _check_variables(draft.variables)
-        if draft.body is not None or draft.html is not None:
-            raise InvalidArgument("template is given beside body or html.", "Give the one or the other.")
-        return await self._in_thread(lambda: self._fill(name, draft))
+    async def render(self, name: str, variables: Mapping[str, Any], *, subject: str = "") -> TemplateTexts:
+        """Return the texts of a template, filled in with `variables`; `subject` wins over the template's own."""
+        return await self._in_thread(lambda: self._render(name, variables, subject))
 
     def _card(self, name: str) -> TemplateCard:
         try:
@@ -91,17 +90,17 @@ class Templates:
             defaults={**dict.fromkeys(sorted(names.optional)), **files.front.defaults},
         )
 
-    def _fill(self, name: str, draft: EmailRequest) -> EmailRequest:
+    def _render(self, name: str, variables: Mapping[str, Any], subject: str) -> TemplateTexts:
         from outspool.services.templates.rendering import Rendering
 
         files = self._shelf.template(name)
-        rendering = Rendering(self._shelf.body, _checked(draft.variables, self._read_card(files)))
-        subject = draft.subject or rendering.subject(files.front.subject)
+        rendering = Rendering(self._shelf.body, _checked(variables, self._read_card(files)))
+        subject = subject or rendering.subject(files.front.subject)
         if not subject:
             raise TemplateError(f"The template {brief(name)} has no subject.", "Give `subject`.")
         text = None if files.text is None else rendering.file(files.text, is_html=False)
         html = None if files.html is None else inlined(rendering.file(files.html, is_html=True), name)
-        return replace(draft, subject=subject, body=text, html=html, template=None, variables={})
+        return TemplateTexts(subject=subject, text=text, html=html)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Compute in a thread of our own, which has the stack that inlining needs."""
@@ -115,7 +114,7 @@ class Templates:
         return await future
 
 
-def _check_variables(given: Mapping[str, Any]) -> None:
+def check_variables(given: Mapping[str, Any]) -> None:
     """Raise `InvalidArgument` for what JSON cannot hold, or for too much of it."""
     try:
         size = len(json.dumps(given, ensure_ascii=False, allow_nan=False).encode())

@@ -1,0 +1,249 @@
+"""Prepares emails: from a caller's request to an email that is valid, rendered, measured, and not yet stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from outspool.domain.email import Content, Email, Problem, Recipient
+from outspool.domain.policy import Policy
+from outspool.domain.principal import Principal
+from outspool.domain.schedule import When
+from outspool.domain.status import EmailStatus
+from outspool.errors import InvalidArgument, InvalidSchedule, NotConfigured, Refusal, TemplateError, TooLarge
+from outspool.message.compose import alternatives, new_message_id
+from outspool.ports.clock import Clock
+from outspool.ports.emails import EmailStore
+from outspool.services.acceptance.attachments import Attachments, StagedAttachments
+from outspool.services.acceptance.series import make_series, read_rule, start_rule
+from outspool.services.acceptance.validation import (
+    EmailRequest,
+    check_idempotency_key,
+    fingerprint_content,
+    validate_request,
+)
+from outspool.services.message_stream import compose_in_thread
+from outspool.services.templates.catalog import Templates, check_variables
+
+MAX_BATCH = 100
+"""Emails that one call may have accepted together."""
+
+_MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptanceRules:
+    """What emails must meet to be accepted, and how long they may take to be sent.
+
+    `identity` is the address by which workers claim them (`outspool.domain.identity.Identity`). `obstacle` says why
+    nothing can be accepted at all; None when everything is configured.
+    """
+
+    policy: Policy
+    expire_after: timedelta
+    identity: str
+    obstacle: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One email that a caller wants accepted: due now when `when` is None."""
+
+    request: EmailRequest
+    when: When | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What would go out: the `email` as it would be stored, its plain `text`, and the message's `size` in bytes."""
+
+    email: Email
+    text: str
+    size: int
+
+
+class Preparer:
+    """Makes emails of submissions. Raises `Refusal`, or `StoreUnavailable` when it has to look something up."""
+
+    def __init__(
+        self,
+        store: EmailStore,
+        *,
+        attachments: Attachments,
+        templates: Templates,
+        rules: AcceptanceRules,
+        new_id: Callable[[datetime], UUID],
+        clock: Clock,
+    ) -> None:
+        """`new_id` must give ids that grow with the time it is given (UUIDv7): pages are cut by them."""
+        self._store = store
+        self._attachments = attachments
+        self._templates = templates
+        self._rules = rules
+        self._new_id = new_id
+        self._clock = clock
+
+    async def prepare(self, submission: Submission, principal: Principal) -> tuple[Email, StagedAttachments]:
+        """Return a new email, or the one that the same call made before, and its attachments.
+
+        Store the attachments before the email.
+        """
+        self._check_configured()
+        staged = self._attachments.stage()
+        return await self._prepare(submission, principal, staged), staged
+
+    async def prepare_batch(
+        self, submissions: Sequence[Submission], principal: Principal
+    ) -> tuple[list[Email], StagedAttachments]:
+        """Prepare 1 to `MAX_BATCH` emails like `prepare`. A `Refusal` names the first submission at fault."""
+        if not 1 <= len(submissions) <= MAX_BATCH:
+            raise InvalidArgument(f"emails holds {len(submissions)}; it takes 1 to {MAX_BATCH}.", "Nothing was sent.")
+        self._check_configured()
+        staged = self._attachments.stage()
+        emails = []
+        for place, submission in enumerate(submissions):
+            await asyncio.sleep(0)  # composing takes a while; other callers get their turn
+            try:
+                emails.append(await self._prepare(submission, principal, staged))
+            except Refusal as refusal:
+                raise type(refusal)(f"emails[{place}]: {refusal.message}", refusal.hint) from None
+        return emails, staged
+
+    async def preview(self, submission: Submission, principal: Principal) -> Preview:
+        """Return what `prepare` would; it needs no account and stores nothing."""
+        email = await self._new_email(submission, principal, self._attachments.stage())
+        text, _ = alternatives(email.content)
+        return Preview(email=email, text=text, size=await check_size(email, self._rules.policy))
+
+    def _check_configured(self) -> None:
+        if (obstacle := self._rules.obstacle) is not None:
+            raise NotConfigured(obstacle.message, obstacle.hint)
+
+    async def _prepare(self, submission: Submission, principal: Principal, staged: StagedAttachments) -> Email:
+        if submission.idempotency_key is not None:
+            check_idempotency_key(submission.idempotency_key)
+        try:
+            email = await self._new_email(submission, principal, staged)
+        except (InvalidSchedule, TemplateError):
+            # The same call made again, after its time has come or its template has changed, must find its email and
+            # not send another.
+            if (duplicate := await self._find_duplicate(submission, principal, staged)) is not None:
+                return duplicate
+            raise
+        await check_size(email, self._rules.policy)
+        return email
+
+    async def _new_email(self, submission: Submission, principal: Principal, staged: StagedAttachments) -> Email:
+        """Return a new email. Its files are read last: they may be large, and everything else may be wrong."""
+        request, when = submission.request, submission.when
+        if _lacks_time(when):
+            raise InvalidSchedule(
+                "Neither scheduled_at nor delay is given.",
+                "Give one: scheduled_at 2026-11-23T09:00:00+01:00, delay PT2H, or recurrence. Nothing was scheduled.",
+            )
+        content = validate_request(await render_request(request, self._templates), self._rules.policy)
+        content = replace(content, attachments=await staged.read(request.attachments))
+        now = self._clock.now()
+        email_id = self._new_id(now)
+        rule = None if when is None else read_rule(when)
+        rule = None if rule is None else start_rule(rule, when, now=now)
+        if rule is not None:
+            scheduled_at: datetime | None = rule.first(now=now)
+        else:
+            scheduled_at = None if when is None else when.moment(now=now)
+        due_at = scheduled_at or now
+        email = Email(
+            id=email_id,
+            status=EmailStatus.QUEUED if scheduled_at is None else EmailStatus.SCHEDULED,
+            content=content,
+            recipients=pending_recipients(content),
+            message_id=new_message_id(email_id, content.sender),
+            date=due_at,
+            created_at=now,
+            due_at=due_at,
+            expires_at=due_at + self._rules.expire_after,
+            scheduled_at=scheduled_at,
+            identity=self._rules.identity,
+            owner=principal.user,
+            agent=principal.agent,
+            client=principal.client,
+            idempotency_key=submission.idempotency_key,
+            fingerprint=_fingerprint(content, submission),
+        )
+        return email if rule is None else make_series(email, rule)
+
+    async def _find_duplicate(
+        self, submission: Submission, principal: Principal, staged: StagedAttachments
+    ) -> Email | None:
+        """Return the email that the same call made before, by its key and fingerprint."""
+        key, request = submission.idempotency_key, submission.request
+        if key is None or _lacks_time(submission.when):
+            return None
+        email = await self._store.by_key(key, principal.scope)
+        if email is None:
+            return None
+        # The fingerprint holds a template's name in place of its texts; something has to stand for them here.
+        filled = request if request.template is None else replace(request, template=None, body=request.template)
+        content = validate_request(filled, self._rules.policy)
+        content = replace(content, attachments=await staged.read(request.attachments))
+        return email if email.fingerprint == _fingerprint(content, submission) else None
+
+
+async def render_request(request: EmailRequest, templates: Templates) -> EmailRequest:
+    """Return the request with the texts of its template in place of the template; its own subject wins.
+
+    Raises `TemplateError`, and `InvalidArgument` for a template beside a body or variables without a template.
+    """
+    if request.template is None:
+        if request.variables:
+            raise InvalidArgument("variables are given without a template.", "Name it in `template`.")
+        return request
+    check_variables(request.variables)
+    if request.body is not None or request.html is not None:
+        raise InvalidArgument("template is given beside body or html.", "Give the one or the other.")
+    texts = await templates.render(request.template, request.variables, subject=request.subject)
+    return replace(request, subject=texts.subject, body=texts.text, html=texts.html, template=None, variables={})
+
+
+async def check_size(email: Email, policy: Policy) -> int:
+    """Return the message's size in bytes.
+
+    Raises `TooLarge`, and the `Refusal` of whatever no message can carry: it is composed to find out.
+    """
+    limit = policy.max_message_bytes
+    size = (await compose_in_thread(email)).size
+    if size > limit:
+        raise TooLarge(
+            f"The message would be {size / _MEGABYTE:.1f} MB as encoded; {limit / _MEGABYTE:.1f} MB is the most.",
+            "Shorten it, or raise EMAIL_MAX_MESSAGE_MB if your server takes more.",
+        )
+    return size
+
+
+def pending_recipients(content: Content) -> tuple[Recipient, ...]:
+    """Return the recipients of an email that none of them has yet."""
+    return tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.addressed())
+
+
+def _lacks_time(when: When | None) -> bool:
+    return when is not None and not when.is_given and when.recurrence is None
+
+
+def _fingerprint(content: Content, submission: Submission) -> str:
+    """Return the fingerprint of a submission; of a template only the name counts, for its texts may change."""
+    request, when = submission.request, submission.when or When()
+    if request.template is not None:
+        content = replace(content, subject=request.subject, body=None, html=None)
+    return fingerprint_content(
+        content,
+        scheduled_at=when.scheduled_at,
+        timezone=when.timezone,
+        delay=when.delay,
+        template=request.template,
+        variables=request.variables,
+        recurrence=read_rule(when),
+    )
