@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from outspool.adapters.files.disk_check import disk_state
+from outspool.adapters.files.disk_check import disk_state, folders_open_to_others
 from outspool.adapters.smtp.transport import SmtpTransport, Timeouts
 from outspool.adapters.sql.probe import SqlProbe
 from outspool.app import configuration
@@ -32,6 +32,7 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
     return Doctor(
         _setup(outspool),
         disk=partial(disk_state, folder),
+        open_folders=partial(folders_open_to_others, [folder, *_own_folders(outspool.settings)]),
         blobs=None if offline and outspool.settings.aws_bucket_name else outspool.blobs,
         probe=SqlProbe(outspool.settings.store_url, lane=outspool.lane),
         queue=outspool.queue,
@@ -42,6 +43,10 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
         clock=outspool.clock,
         timings=outspool.timings,
     )
+
+
+def _own_folders(settings: Settings) -> tuple[Path, ...]:
+    return settings.data_dir, settings.blobs_dir, settings.sandbox_dir
 
 
 async def _templates(outspool: Outspool) -> Finding:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from outspool.adapters.files.operator_files import OperatorFiles
 from outspool.adapters.files.template_folder import SHIPPED, TemplateFolder
+from outspool.adapters.private_files import restrict_earlier_files
 from outspool.adapters.sandbox import SANDBOX_HOST, sandbox_server
 from outspool.adapters.smtp.transport import Security, SmtpAccount, SmtpTransport
 from outspool.adapters.sql.account import SqlAccount
@@ -139,6 +140,9 @@ class Outspool:
 
         An unreachable database does not stop it from starting: what needs it fails, or waits, until it is there.
         """
+        await asyncio.to_thread(
+            restrict_earlier_files, blobs=self.settings.blobs_dir, sandbox=self.settings.sandbox_dir
+        )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.database.close)
             stack.push_async_callback(self.changes.close)

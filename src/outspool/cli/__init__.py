@@ -6,6 +6,7 @@ Nothing heavy is imported at module level here: an MCP client waits for ``outspo
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -38,6 +39,7 @@ files.register(cli)
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage."""
+    os.umask(0o077)  # what a library makes beside our own files is nobody else's to read either
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # a stream may be missing, or not a text file
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
