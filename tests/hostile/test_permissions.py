@@ -1,4 +1,4 @@
-"""Nobody else on the machine can read what outspool keeps, from the first instant of each file and whatever the umask."""
+"""Nobody else on the machine can read what outspool keeps, from the first instant of each file, whatever the umask."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import pytest
 from mcp.client import Client
@@ -39,6 +40,10 @@ def umask(mask: int) -> Iterator[None]:
         os.umask(before)
 
 
+def modes_in(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
 class Watch:
     """Looks at every file and folder below one, again and again, and keeps each mode that it has ever had."""
 
@@ -48,7 +53,7 @@ class Watch:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look_again, daemon=True)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -121,13 +126,42 @@ async def test_a_connection_that_comes_before_all_else_makes_a_private_database(
     line = SqliteBackend(tmp_path / "outspool.db")
     with umask(mask):
         await line.write(lambda connection: connection.exec_driver_sql("CREATE TABLE t (x)"))
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        modes = modes_in(tmp_path)
     await line.close()
     assert modes == dict.fromkeys(("outspool.db", "outspool.db-wal", "outspool.db-shm"), 0o600)
 
 
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can make files of another user")
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_a_file_that_another_user_put_in_the_way_is_not_written_to(tmp_path: Path, suffix: str) -> None:
+    create_database_file(tmp_path / "outspool.db")
+    planted = tmp_path / f"outspool.db{suffix}"
+    planted.touch()
+    os.chown(planted, 12345, 12345)
+    with pytest.raises(OSError, match="belongs to another user"):
+        create_database_file(tmp_path / "outspool.db")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can make files of another user")
+def test_a_link_that_another_user_put_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    link = tmp_path / "outspool.db"
+    link.symlink_to(tmp_path / "elsewhere.db")
+    os.chown(link, 12345, 12345, follow_symlinks=False)
+    with pytest.raises(OSError, match="belongs to another user"):
+        create_database_file(link)
+    assert not (tmp_path / "elsewhere.db").exists()
+
+
+def test_a_link_of_the_operators_leads_to_a_private_file(tmp_path: Path) -> None:
+    (tmp_path / "outspool.db").symlink_to(tmp_path / "disk" / "mail.db")
+    with umask(0):
+        create_database_file(tmp_path / "outspool.db")
+    assert modes_in(tmp_path / "disk") == {"mail.db": 0o600}
+    assert stat.S_IMODE((tmp_path / "disk").stat().st_mode) == 0o700
+
+
 @pytest.mark.parametrize("mask", UMASKS)
-async def test_every_folder_on_the_way_is_private_too(tmp_path: Path, mask: int) -> None:
+def test_every_folder_on_the_way_is_private_too(tmp_path: Path, mask: int) -> None:
     with umask(mask):
         create_folder(tmp_path / "a" / "b" / "c")
         create_database_file(tmp_path / "d" / "e" / "outspool.db")

@@ -49,12 +49,21 @@ def create_database_file(path: Path) -> None:
 
     SQLite gives the files that it makes beside a database the permissions of the database. An existing one is never
     opened here: to close it again would drop the locks that this process holds on it (POSIX ``fcntl``).
+
+    Whoever may write to the folder could put a file or a link of theirs in our way, and read what we write to it: that
+    raises `OSError` too.
     """
+    create_folder(path.parent)
+    _check_owner(path)
+    path = Path(os.path.realpath(path))  # SQLite would follow a link to nothing, and make a readable file there
     create_folder(path.parent)
     try:
         os.close(create_file(path))
     except FileExistsError:
-        restrict(path.with_name(path.name + suffix) for suffix in SQLITE_SUFFIXES)
+        beside = [path.with_name(path.name + suffix) for suffix in SQLITE_SUFFIXES]
+        for file in beside:
+            _check_owner(file)
+        restrict(beside)
 
 
 def restrict(paths: Iterable[Path]) -> None:
@@ -98,6 +107,21 @@ def access_of_others(folder: Path) -> str:
         if rights & stat.S_IROTH:
             return f"{who} can read it"
     return ""
+
+
+def _check_owner(path: Path) -> None:
+    """Raise `OSError` for a file or link of a user whom we need not trust."""
+    if os.name == "nt":
+        return
+    try:
+        owner = path.lstat().st_uid
+    except FileNotFoundError:
+        return
+    trusted = {0, os.geteuid()}
+    if os.geteuid() == 0:
+        trusted.add(path.parent.stat().st_uid)  # an administrator looks after the outbox of somebody else
+    if owner not in trusted:
+        raise OSError(f"{path} belongs to another user")
 
 
 def _entries(folder: Path) -> list[Path]:
