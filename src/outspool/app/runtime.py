@@ -18,7 +18,7 @@ from outspool.adapters.private_files import restrict_earlier_files
 from outspool.adapters.sandbox import SANDBOX_HOST, sandbox_server
 from outspool.adapters.smtp.transport import Security, SmtpAccount, SmtpTransport
 from outspool.adapters.sql.account import SqlAccount
-from outspool.adapters.sql.attachments import SqlBlobLedger
+from outspool.adapters.sql.attachments import SqlBlobHandles, SqlBlobLedger
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.queue import SqlQueue
 from outspool.adapters.sql.schema import MigratedDatabase, migrate
@@ -123,8 +123,14 @@ class Outspool:
         )
 
     def _attachments(self, files: Files) -> Attachments:
-        most = self.terms.policy.max_message_bytes
-        return Attachments(self.blobs, self.ledger, files, max_message_bytes=most, clock=self.clock)
+        return Attachments(
+            self.blobs,
+            self.ledger,
+            SqlBlobHandles(self.database, lane=self.lane),
+            files,
+            max_message_bytes=self.terms.policy.max_message_bytes,
+            clock=self.clock,
+        )
 
     async def migrate(self) -> bool:
         """Bring the database to this code's schema; True when something had to be done.

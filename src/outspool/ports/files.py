@@ -74,6 +74,22 @@ class BlobLedger(Protocol):
         ...
 
 
+class BlobHandles(Protocol):
+    """What callers name stored files by. Raises like `EmailStore`.
+
+    A handle is random and belongs to the sender it was issued for. A digest would do for neither: whoever guesses what
+    is in a file knows its digest, could send the file, and would learn that somebody has it.
+    """
+
+    async def issue(self, digest: str) -> str:
+        """Commit and return a new handle (64 lower-case hexadecimal digits) of a file that was noted in the ledger."""
+        ...
+
+    async def find(self, token: str) -> str | None:
+        """Return the digest of the file, None for a handle of nobody's, or of another sender's."""
+        ...
+
+
 class SourceFile(Protocol):
     """A file that is open for as long as somebody needs it."""
 

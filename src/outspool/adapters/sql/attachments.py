@@ -7,6 +7,7 @@ gone. So no email is accepted with a file that somebody is removing, whatever pr
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from outspool.adapters.sql.database import Database
-from outspool.adapters.sql.tables import attachments, blobs
+from outspool.adapters.sql.tables import attachments, blob_handles, blobs
 from outspool.domain.attachment import Attachment
 from outspool.domain.email import Email
 from outspool.errors import StoreUnavailable
@@ -111,6 +112,33 @@ class SqlBlobLedger:
         """See `BlobLedger.forget`."""
         gone = blobs.delete().where(blobs.c.digest.in_(digests), blobs.c.condemned.is_(sa.true()))
         await self._database.write(lambda connection: connection.execute(gone))
+
+
+class SqlBlobHandles:
+    """`outspool.ports.files.BlobHandles` in the database of the emails, of one lane.
+
+    What was stored in a process without a sender (`lane` is empty) has no lane to be bound to: any may use it.
+    """
+
+    def __init__(self, database: Database, *, lane: str) -> None:
+        """Share the database with the store. `lane` is whose handles these are."""
+        self._database = database
+        self._lane = lane
+
+    async def issue(self, digest: str) -> str:
+        """See `BlobHandles.issue`."""
+        token = secrets.token_hex(32)
+        new = blob_handles.insert().values(token=token, digest=digest, lane=self._lane)
+        await self._database.write(lambda connection: connection.execute(new))
+        return token
+
+    async def find(self, token: str) -> str | None:
+        """See `BlobHandles.find`."""
+        statement = sa.select(blob_handles.c.digest).where(
+            blob_handles.c.token == token, blob_handles.c.lane.in_({self._lane, ""})
+        )
+        digest: str | None = await self._database.read(lambda connection: connection.scalar(statement))
+        return digest
 
 
 def _read_attachment(row: sa.RowMapping) -> Attachment:

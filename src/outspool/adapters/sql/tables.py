@@ -9,7 +9,7 @@ from sqlalchemy.engine import Dialect
 
 from outspool.domain.status import CLAIMABLE, EmailStatus
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0007"
 """The Alembic revision this code was written for."""
 
 
@@ -167,6 +167,15 @@ blobs = sa.Table(
     sa.Column("condemned", sa.Boolean, nullable=False),
 )
 sa.Index("blobs_kept", blobs.c.kept_until)
+
+blob_handles = sa.Table(
+    "blob_handles",
+    metadata,
+    sa.Column("token", sa.String(64), primary_key=True),
+    sa.Column("digest", sa.String(64), sa.ForeignKey("blobs.digest", ondelete="CASCADE"), nullable=False),
+    sa.Column("lane", sa.Text, nullable=False),
+)
+sa.Index("blob_handles_digest", blob_handles.c.digest)
 
 events = sa.Table(
     "events",

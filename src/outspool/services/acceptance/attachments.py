@@ -19,7 +19,7 @@ from outspool.domain.attachment import MAX_ATTACHMENTS, Attachment
 from outspool.domain.email import Email
 from outspool.errors import AttachmentRefused, TooLarge, brief
 from outspool.ports.clock import Clock
-from outspool.ports.files import BlobLedger, BlobStore, Files, SourceFile
+from outspool.ports.files import BlobHandles, BlobLedger, BlobStore, Files, SourceFile
 from outspool.ports.transport import Stream
 from outspool.services.acceptance.attachment_requests import (
     AttachmentRequest,
@@ -41,11 +41,6 @@ _NAMED = 3
 _MEGABYTE = 1024 * 1024
 _BASE64_GROWTH = 78 / 57
 """57 bytes become a line of 76 characters and its line end (RFC 2045 §6.8)."""
-
-
-def handle(digest: str) -> str:
-    """Return what a caller gives as `blob` for the file of this digest."""
-    return f"blob:{digest}"
 
 
 class Gathered:
@@ -73,11 +68,19 @@ class Attachments:
     """The files of emails: read, checked and stored."""
 
     def __init__(
-        self, blobs: BlobStore, ledger: BlobLedger, files: Files, *, max_message_bytes: int, clock: Clock
+        self,
+        blobs: BlobStore,
+        ledger: BlobLedger,
+        handles: BlobHandles,
+        files: Files,
+        *,
+        max_message_bytes: int,
+        clock: Clock,
     ) -> None:
         """`max_message_bytes` counts the encoded message, of which all files together are only a part."""
         self._blobs = blobs
         self._ledger = ledger
+        self._handles = handles
         self._files = files
         self._max_message_bytes = max_message_bytes
         self._clock = clock
@@ -130,7 +133,7 @@ class Attachments:
             await gathered.store()
             [attachment] = gathered.attachments
             await self._ledger.note({attachment.digest: attachment.size}, kept_until=self._clock.now() + HANDLE_KEPT)
-            return handle(attachment.digest)
+            return f"blob:{await self._handles.issue(attachment.digest)}"
 
     async def store(self, attachments: Sequence[Attachment], unstored: Mapping[str, SourceFile]) -> None:
         """See `Gathered.store`."""
@@ -141,7 +144,9 @@ class Attachments:
             if digest in unstored:
                 await self._blobs.put(digest, size, unstored[digest].chunks())
             elif await self._blobs.size(digest) != size:
-                raise _no_blob(handle(digest))
+                raise AttachmentRefused(
+                    "A file given as `blob` is no longer stored.", "Store it again with `outspool attach`."
+                )
 
     async def _read(
         self, draft: AttachmentRequest, field: str, stack: AsyncExitStack
@@ -165,10 +170,11 @@ class Attachments:
             raise AttachmentRefused(
                 f"blob {brief(written)} is no handle of a stored file.", "Give what `outspool attach` printed."
             )
-        size = await self._blobs.size(match[1])
-        if size is None:
+        digest = await self._handles.find(match[1])
+        size = None if digest is None else await self._blobs.size(digest)
+        if digest is None or size is None:
             raise _no_blob(written)
-        return match[1], size
+        return digest, size
 
     def _check_sizes(self, sizes: Sequence[int]) -> None:
         encoded = int(sum(sizes) * _BASE64_GROWTH)
