@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from outspool.adapters.files.operator_files import OperatorFiles
 from outspool.adapters.files.template_folder import SHIPPED, TemplateFolder
 from outspool.adapters.private_files import restrict_earlier_files
 from outspool.adapters.sandbox import SANDBOX_HOST, sandbox_server
@@ -103,11 +102,11 @@ class Outspool:
 
         Raises as `Attachments.keep` does.
         """
-        return await self._attachments(OperatorFiles()).keep(str(file))
+        return await self._attachments(storage.operator_files(self.settings)).keep(str(file))
 
     def operators_outbox(self) -> Outbox:
         """Return the outbox for whoever types a command: their emails take any file that they name."""
-        return self._outbox(OperatorFiles())
+        return self._outbox(storage.operator_files(self.settings))
 
     def _outbox(self, files: Files) -> Outbox:
         settings = self.settings
