@@ -13,11 +13,10 @@ import pytest
 
 from outspool.adapters.files.operator_files import OperatorFiles
 from outspool.adapters.files.rooted_files import RootedFiles
-from outspool.adapters.files.template_folder import TemplateFolder
 from outspool.app import storage
 from outspool.app.runtime import Outspool
 from outspool.app.settings import Settings
-from outspool.errors import AttachmentRefused, TemplateError
+from outspool.errors import AttachmentRefused
 from outspool.services.acceptance.attachment_requests import AttachmentRequest
 from outspool.services.acceptance.validation import EmailRequest
 
@@ -216,16 +215,3 @@ async def test_our_own_folder_is_ours_whether_a_file_is_there_or_not(root: Path)
 async def test_a_person_may_send_a_file_with_several_names(outside: Path, tmp_path: Path) -> None:
     os.link(outside / "there.txt", tmp_path / "copy.txt")
     assert await read(OperatorFiles(), tmp_path / "copy.txt") == SECRET
-
-
-def test_a_link_in_the_template_folder_says_the_same_whatever_is_there(tmp_path: Path, outside: Path) -> None:
-    folder = tmp_path / "templates"
-    folder.mkdir()
-    (folder / "out").symlink_to(outside)
-    (outside / "there.html").write_bytes(SECRET)
-    sentences = set()
-    for name in ("there", "miss"):
-        with pytest.raises(TemplateError, match="is a link out of the template folder") as error:
-            TemplateFolder(folder).read(f"out/{name}.html")
-        sentences.add(str(error.value).replace(name, "NAME"))
-    assert len(sentences) == 1

@@ -8,7 +8,6 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from outspool.adapters.beneath import Beneath, LeadsOutError
 from outspool.errors import TemplateError, brief
 
 SHIPPED = Path(__file__).parents[1] / "templates"
@@ -39,20 +38,15 @@ class TemplateFolder:
         if not _NAME.fullmatch(name):
             return None
         try:
-            raw = _read_regular(self._place(name))
-        except LeadsOutError:
-            raise TemplateError(f"The template file {brief(name)} is a link out of the template folder.") from None
+            path = (self._folder / name).resolve(strict=True)
+            if not path.is_relative_to(self._folder.resolve()):
+                raise TemplateError(f"The template file {brief(name)} is a link out of the template folder.")
+            raw = _read_regular(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise TemplateError(f"The template file {brief(name)} cannot be read: {error.strerror}.") from None
         return _decoded(raw, name)
-
-    def _place(self, name: str) -> Path:
-        """Return where the file really is, without a look at what lies outside of the folder."""
-        root = os.path.realpath(self._folder)
-        beneath = Beneath({str(self._folder): root}, check=lambda _place: None)
-        return Path(str(beneath.resolve(root, name.split("/"))))
 
 
 def _read_regular(path: Path) -> bytes:
