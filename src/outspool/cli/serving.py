@@ -57,18 +57,21 @@ def worker(*, sandbox: Sandbox = False) -> None:
 async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:
     from outspool.app.runtime import Outspool
     from outspool.http.asgi import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, build_app
+    from outspool.http.serve import limits_of_process
     from outspool.http.serve import serve as serve_http
     from outspool.mcp.server import build_server
 
     outspool = Outspool(settings)
+    limits = limits_of_process()
     app = build_app(
         build_server(outspool.outbox),
         lifespan_context=lambda: outspool.running(worker=worker),
         allowed_hosts=settings.allowed_hosts or LOOPBACK_HOSTS,
         allowed_origins=settings.allowed_origins or LOOPBACK_ORIGINS,
+        limits=limits,
     )
     spare_what_is_loaded()
-    await serve_http(app, host, port)
+    await serve_http(app, host, port, limits=limits)
 
 
 async def _work(settings: Settings) -> None:
