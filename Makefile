@@ -77,11 +77,11 @@ HASHED := --require-hashes --requirement
 $(UV): locks/build.txt
 	@$(FIND_PYTHON); \
 	echo "Bringing uv into .tools ..."; \
-	rm -rf .tools/bin; \
+	rm -rf .tools; \
 	if "$$python" -m venv .tools >/dev/null 2>&1; then \
 		.tools/bin/python -m pip install --quiet --disable-pip-version-check $(HASHED) locks/build.txt; \
 	else \
-		rm -rf .tools/bin; \
+		rm -rf .tools; \
 		"$$python" -m pip install --quiet --disable-pip-version-check --target .tools $(HASHED) locks/build.txt; \
 	fi
 

@@ -18,35 +18,33 @@ VULNERABLE, UNKNOWN = 1, 3
 
 def main(locks: list[str]) -> int:
     """Audit each lock file; return the exit code."""
-    found: dict[str, str] = {}
-    unknown: set[str] = set()
-    total: set[str] = set()
+    packages: dict[tuple[str, str], dict[str, Any]] = {}
     for lock in locks:
         answer = audit(lock)
         if answer is None:
             print(f"audit: the advisories could not be reached, so nothing is known about {lock}.", file=sys.stderr)
             return UNKNOWN
-        for package in answer["dependencies"]:
-            name = f"{package['name']} {package.get('version', '')}".strip()
-            total.add(package["name"])
-            if "skip_reason" in package:
-                unknown.add(package["name"])
-            for advisory in package.get("vulns", ()):
-                fixed = ", ".join(advisory["fix_versions"]) or "no version yet"
-                found[f"{name}: {advisory['id']}"] = f"fixed in {fixed}"
-    for what, cure in sorted(found.items()):
-        print(f"audit: {what}, {cure}")
-    if unknown:
-        names = ", ".join(sorted(unknown)[:5])
-        print(f"audit: nothing is known about {len(unknown)} of {len(total)} packages ({names} ...).", file=sys.stderr)
-        if len(unknown) == len(total):
-            print("audit: the advisories could not be reached. Run this where pypi.org can be.", file=sys.stderr)
-    if found:
+        packages |= {(found["name"], found.get("version", "")): found for found in answer["dependencies"]}
+    known = [package for package in packages.values() if "skip_reason" not in package]
+    vulnerable = [package for package in known if package["vulns"]]
+    for package in vulnerable:
+        for advisory in package["vulns"]:
+            fixed = ", ".join(advisory["fix_versions"]) or "no version yet"
+            print(f"audit: {package['name']} {package['version']}: {advisory['id']}, fixed in {fixed}")
+    if vulnerable:
         return VULNERABLE
-    if unknown:
-        return UNKNOWN
-    print(f"audit: none of {len(total)} packages has a known vulnerability.")
+    if len(known) < len(packages):
+        return report_unknown(sorted(name for name, _ in packages.keys() - {(p["name"], p["version"]) for p in known}))
+    print(f"audit: none of {len(packages)} packages has a known vulnerability.")
     return 0
+
+
+def report_unknown(names: list[str]) -> int:
+    """Say that nothing is known about some packages; return the exit code."""
+    shown = ", ".join(names[:5])
+    print(f"audit: the advisories on {len(names)} packages could not be reached ({shown} ...).", file=sys.stderr)
+    print("audit: not to know is not to be safe: run this where pypi.org can be reached.", file=sys.stderr)
+    return UNKNOWN
 
 
 def audit(lock: str) -> dict[str, Any] | None:
