@@ -153,7 +153,7 @@ class EnvFiles:
         if uses_bucket and "AWS_ENDPOINT_URL" in named_here and "AWS_SECRET_ACCESS_KEY" not in named_here:
             raise _stray("AWS_ENDPOINT_URL", "the keys to S3 come")
         if "DATABASE_URL" in named_here and _takes_any_password(settings["DATABASE_URL"]):
-            raise _stray("DATABASE_URL", "the password (PGPASSWORD or PGPASSFILE) comes")
+            raise _stray("DATABASE_URL", "the password (PGPASSWORD, PGPASSFILE or PGSERVICE) comes")
 
 
 def _stray(host: str, secret: str) -> MisconfiguredError:
@@ -182,7 +182,8 @@ def _takes_any_password(url: str) -> bool:
     query = parse_qs(parts.query)
     if parts.password or "password" in query:
         return False
-    if os.environ.get("PGPASSWORD"):
+    # A service of pg_service.conf fills in what the URL leaves out: the password, for another host than its own.
+    if os.environ.get("PGPASSWORD") or os.environ.get("PGSERVICE") or "service" in query:
         return True
     named = query.get("passfile", [os.environ.get("PGPASSFILE") or "~/.pgpass"])[-1]
     try:

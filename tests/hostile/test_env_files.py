@@ -27,7 +27,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(mode=0o700)
     monkeypatch.setenv("OUTSPOOL_DATA_DIR", str(folder))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("PGPASSWORD", "PGPASSFILE"):
+    for name in ("PGPASSWORD", "PGPASSFILE", "PGSERVICE"):
         monkeypatch.delenv(name, raising=False)
     return folder
 
@@ -200,6 +200,7 @@ STRAYS = {
         {},
     ),
     "a database": ("DATABASE_URL=postgresql://app@planter.example/app", {"PGPASSWORD": SECRET}),
+    "a database and a service": ("DATABASE_URL=postgresql://app@planter.example/app?service=mine", {}),
     "a secret by its name": ("SMTP_HOST=planter.example\nSMTP_PASSWORD=", {"SMTP_PASSWORD": SECRET}),
 }
 

@@ -389,3 +389,22 @@ def test_a_flood_of_refusals_does_not_fill_the_log(tmp_path: Path) -> None:
             thread.join(60)
         assert server.logged().count("whose Host is") <= 30
         assert "more like this are not logged" in server.logged()
+
+
+@pytest.mark.parametrize(
+    "body", ["{", "[]", '{"jsonrpc": "2.0"}', '{"jsonrpc": "2.0", "method": 1, "id": "secret"}', "null"]
+)
+def test_what_is_no_message_leaves_neither_a_traceback_nor_itself_in_the_log(served: Server, body: str) -> None:
+    body = body.replace("}", ', "x": "ada@example.com"}') if body.endswith("}") else body
+    with served.connect() as stream:
+        stream.sendall(b"GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        found = b""
+        while not (session := re.search(rb"session_id=([0-9a-f]{32})", found)):
+            found += stream.recv(4096)
+        for path in ("/mcp", f"/messages/?session_id={session[1].decode()}"):
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{ACCEPT}Content-Length: {len(body)}\r\n"
+            answer = served.ask(f"{head}Connection: close\r\n\r\n{body}")
+            assert re.match(rb"HTTP/1\.1 (4\d\d|202) ", answer), answer
+    assert b"200 OK" in served.health()
+    assert "ada@example.com" not in served.logged()
+    assert "Traceback" not in served.logged(), served.logged()[-3000:]

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from outspool.cli import files, mail, sending, serving, upkeep
+from outspool.cli.logs import printable
 from outspool.cli.runs import NoWorker, Sandbox, configure_logging, load_settings, run, warn_of_unknown_names
 from outspool.errors import OutspoolError
 
@@ -46,7 +47,7 @@ def main() -> None:
     try:
         cli()
     except OutspoolError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {printable(str(error))}", err=True)
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - a person gets a sentence, never a traceback
         # Type and place only: the text of a stranger's exception may hold an address, or a password.
@@ -78,8 +79,8 @@ def _root(
     if sys.stdin is None or sys.stdin.isatty():
         typer.echo(context.get_help())
         return
-    settings = load_settings(sandbox=sandbox, by_client=True)
     configure_logging(working=True)
+    settings = load_settings(sandbox=sandbox, by_client=True)
     warn_of_unknown_names()
     from outspool.cli.stdio import serve_stdio
 

@@ -54,7 +54,10 @@ class LineFormatter(logging.Formatter):
         return super().formatMessage(record)
 
     def formatException(self, ei: object) -> str:  # noqa: N802 - logging's name
-        """Return a traceback whose every line is indented."""
+        """Return a traceback whose every line is indented, and of a validation error no word: it repeats the input."""
+        error = ei[1] if isinstance(ei, tuple) else None
+        if error is not None and hasattr(error, "error_count"):  # pydantic's, which takes long to import
+            return f"    {type(error).__name__}: {error.error_count()} errors in what a caller sent"
         text = super().formatException(ei)  # type: ignore[arg-type]
         if len(text) > _MAX_TRACEBACK:
             text = f"{text[: _MAX_TRACEBACK // 2]}\n…\n{text[-_MAX_TRACEBACK // 2 :]}"
@@ -92,7 +95,7 @@ class Collapse(logging.Filter):
     @staticmethod
     def _kind(record: logging.LogRecord) -> str:
         if record.name.startswith(_OURS):
-            return record.getMessage()
+            return record.getMessage()[:MAX_LINE]
         # A stranger's words may be formatted into the message before it is logged: where it is logged says what it is.
         return f"{record.pathname}:{record.lineno}"
 

@@ -40,16 +40,16 @@ def serve(
     no_worker: NoWorker = False,
 ) -> None:
     """Serve MCP over HTTP: /mcp (streamable HTTP), /sse (older clients) and /healthz."""
-    settings = load_settings(sandbox=sandbox)
     configure_logging(working=True)
+    settings = load_settings(sandbox=sandbox)
     warn_of_unknown_names()
     run(_serve(settings, host, port, worker=not no_worker))
 
 
 def worker(*, sandbox: Sandbox = False) -> None:
     """Send what is due, and serve nobody: any number may share one Postgres."""
-    settings = load_settings(sandbox=sandbox)
     configure_logging(working=True)
+    settings = load_settings(sandbox=sandbox)
     warn_of_unknown_names()
     run(_work(settings))
 
