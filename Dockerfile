@@ -4,16 +4,21 @@
 #
 # `serve` listens on loopback alone, so it wants the host's network (or that of another container).
 
-FROM python:3.13-slim AS build
-RUN python -m venv /opt/outspool
+# The tag names one version in full; who needs one very image appends the digest that their registry shows for it.
+FROM python:3.13.13-slim-trixie AS build
+RUN python -m venv /opt/build && python -m venv --without-pip /opt/outspool
 WORKDIR /source
-COPY pyproject.toml requirements.lock README.md LICENSE ./
+COPY locks locks
+# Every file is held against its hash, those of the build backend too.
+RUN /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r locks/build.txt \
+    && /opt/build/bin/uv pip install --no-cache --python /opt/outspool/bin/python --require-hashes -r locks/image.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY src src
 COPY migrations migrations
-# The lock file also names what only tests need; as a constraint it says which versions, not what to install.
-RUN /opt/outspool/bin/pip install --no-cache-dir --constraint requirements.lock '.[s3]'
+RUN /opt/build/bin/hatchling build --target wheel --directory /wheel \
+    && /opt/build/bin/uv pip install --no-cache --python /opt/outspool/bin/python --no-deps /wheel/*.whl
 
-FROM python:3.13-slim
+FROM python:3.13.13-slim-trixie
 # The volume inherits this owner when it is made.
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin outspool \
     && install --directory --owner=outspool --group=outspool --mode=0700 /data

@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench bench-smoke chaos lock clean help FORCE
+.PHONY: demo test lint bench bench-smoke chaos lock audit clean help FORCE
 
 # The Python that is here, never one from the net.
 export UV_PYTHON_DOWNLOADS := never
@@ -48,9 +48,21 @@ bench-smoke: $(INSTALLED)  ## Run every part of the benchmark in miniature, in a
 chaos: $(INSTALLED)  ## Break everything in 1,000 ways and count what arrives; 20 minutes, ARGS="--seed 7" replays one
 	@PYTHONPATH=tests $(PYTHON) -m chaos --write $(ARGS)
 
-lock: $(UV)  ## Renew requirements.lock after a change of dependencies
-	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --quiet \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.lock
+# Every file that is installed is held against a hash, for each platform and Python that outspool runs on.
+COMPILE = $(UV) pip compile --universal --python-version 3.11 --quiet --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+lock: $(UV)  ## Renew the lock files after a change of dependencies; what still fits stays
+	$(COMPILE) pyproject.toml --group dev --output-file requirements.lock
+	$(COMPILE) pyproject.toml --extra s3 --constraints requirements.lock --output-file locks/image.txt
+	$(COMPILE) locks/build.in --constraints requirements.lock --output-file locks/build.txt
+	$(COMPILE) locks/audit.in --output-file locks/audit.txt
+
+audit: $(UV)  ## Ask PyPI which locked versions have known vulnerabilities
+	@$(FIND_PYTHON); \
+	$(UV) venv --quiet --clear --python "$$("$$python" -c 'import sys; print(sys.executable)')" .tools/audit
+	@$(UV) pip install --quiet --python .tools/audit/bin/python --require-hashes --requirements locks/audit.txt
+	@.tools/audit/bin/python .ci/audit.py requirements.lock locks/image.txt locks/build.txt locks/audit.txt
 
 clean:  ## Remove all that make brought or built here
 	rm -rf .venv .tools build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -59,16 +71,18 @@ clean:  ## Remove all that make brought or built here
 help:  ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
+HASHED := --require-hashes --requirement
+
 # Some machines have a Python without venv; their pip can still install into a folder.
-$(UV):
+$(UV): locks/build.txt
 	@$(FIND_PYTHON); \
 	echo "Bringing uv into .tools ..."; \
-	rm -rf .tools/bin; \
+	rm -rf .tools; \
 	if "$$python" -m venv .tools >/dev/null 2>&1; then \
-		.tools/bin/python -m pip install --quiet --disable-pip-version-check uv; \
+		.tools/bin/python -m pip install --quiet --disable-pip-version-check $(HASHED) locks/build.txt; \
 	else \
-		rm -rf .tools/bin; \
-		"$$python" -m pip install --quiet --disable-pip-version-check --target .tools uv; \
+		rm -rf .tools; \
+		"$$python" -m pip install --quiet --disable-pip-version-check --target .tools $(HASHED) locks/build.txt; \
 	fi
 
 $(INSTALLED): pyproject.toml requirements.lock | $(UV)
@@ -77,7 +91,7 @@ $(INSTALLED): pyproject.toml requirements.lock | $(UV)
 		$(UV) venv --quiet --clear --python "$$("$$python" -c 'import sys; print(sys.executable)')" .venv; \
 	fi
 	@echo "Installing outspool and what it needs into .venv ..."
-	@$(UV) pip install --quiet --python $(PYTHON) --requirements requirements.lock
+	@$(UV) pip install --quiet --python $(PYTHON) --require-hashes --requirements requirements.lock
 	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
 	@pwd -P >$@
 

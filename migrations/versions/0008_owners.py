@@ -8,7 +8,7 @@ from alembic import op
 from outspool.adapters.sql.tables import TransactionId
 
 revision = "0008"
-down_revision = "0005"
+down_revision = "0007"
 
 
 def upgrade() -> None:

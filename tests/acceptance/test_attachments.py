@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from email import message_from_bytes, policy
@@ -59,7 +60,8 @@ async def test_a_text_a_path_a_picture_and_a_stored_file_arrive_whole(
     printed = attach(stdio, "stored.bin", tmp_path, **variables)
     assert printed.returncode == 0, printed.stderr
     handle = printed.stdout.strip()
-    assert handle == f"blob:{hashlib.sha256(stored).hexdigest()}"
+    assert re.fullmatch("blob:[0-9a-f]{64}", handle)
+    assert hashlib.sha256(stored).hexdigest() not in handle
     async with stdio.session(**variables) as session:
         email = await session.call(
             "send_email",
@@ -173,7 +175,7 @@ def test_the_operator_may_store_what_a_link_leads_to(stdio: Stage, tmp_path: Pat
     (tmp_path / "far/report.pdf").write_bytes(b"far")
     (tmp_path / "near/latest.pdf").symlink_to(tmp_path / "far/report.pdf")
     printed = attach(stdio, "latest.pdf", tmp_path / "near")
-    assert printed.stdout.strip() == f"blob:{hashlib.sha256(b'far').hexdigest()}", printed.stderr
+    assert re.fullmatch("blob:[0-9a-f]{64}", printed.stdout.strip()), printed.stderr
 
 
 def test_the_doctor_looks_into_the_bucket(stdio: Stage, variables: Mapping[str, str]) -> None:

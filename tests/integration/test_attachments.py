@@ -470,8 +470,8 @@ async def test_a_handle_is_good_for_a_month_and_as_long_as_an_email_has_it(
         for days, is_there in ((29, True), (31, False)):
             clock = _Later(timedelta(days=days))
             await BlobCollector(app.blobs, app.ledger, clock=clock).sweep()
-            size = await app.blobs.size(unused.removeprefix("blob:"))
-            assert (size is not None) is is_there
+            digest = digest_of((tmp_path / "unused.bin").read_bytes())
+            assert (await app.blobs.size(digest) is not None) is is_there
         await app.outbox.accept(draft(AttachmentRequest(blob=used, filename="b.bin")))
         with pytest.raises(AttachmentRefused, match="no stored file"):
             await app.outbox.accept(draft(AttachmentRequest(blob=unused, filename="a.bin")))

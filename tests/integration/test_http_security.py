@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -61,7 +61,7 @@ async def nothing() -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def client(**names: list[str]) -> AsyncIterator[httpx.AsyncClient]:
+async def client(**names: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Return a client of a running app, asking for it as 127.0.0.1:8000."""
     app = build_app(build_server(lambda _name, _version: NO_OUTBOX), lifespan_context=nothing, **names)
     async with app.router.lifespan_context(app):

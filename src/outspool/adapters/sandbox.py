@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+from outspool.adapters.files.private_files import create_file, create_folder
 
 SANDBOX_HOST = "127.0.0.1"
 
@@ -48,9 +51,10 @@ class Sandbox:
         return _TAKEN
 
     def _keep(self, message: bytes) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody's mail, were it a draft
+        create_folder(self._folder)
         unfinished = self._folder / f".{uuid4()}"
-        unfinished.write_bytes(message)
+        with os.fdopen(create_file(unfinished), "wb") as file:
+            file.write(message)
         unfinished.rename(self._folder / f"{unfinished.name.removeprefix('.')}.eml")
 
 

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from dotenv import dotenv_values
-
-from outspool.adapters.files.disk_check import disk_state
+from outspool.adapters.files.disk_check import disk_state, folders_open_to_others
 from outspool.adapters.smtp.transport import SmtpTransport, Timeouts
 from outspool.adapters.sql.probe import SqlProbe
 from outspool.app import configuration
 from outspool.app.runtime import Outspool
-from outspool.app.settings import Settings, dotenv_files, unknown_names
+from outspool.app.settings import Settings, env_files, unknown_names
 from outspool.services.doctor.configuration_checks import Setup
 from outspool.services.doctor.doctor import Doctor
 from outspool.services.doctor.findings import Finding
@@ -32,6 +30,7 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
     return Doctor(
         _setup(outspool),
         disk=partial(disk_state, folder),
+        open_folders=partial(folders_open_to_others, [folder, *_own_folders(outspool.settings)]),
         blobs=None if offline and outspool.settings.aws_bucket_name else outspool.blobs,
         probe=SqlProbe(outspool.settings.store_url, identity=outspool.identity.address),
         queue=outspool.queue,
@@ -42,6 +41,10 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
         clock=outspool.clock,
         timings=outspool.timings,
     )
+
+
+def _own_folders(settings: Settings) -> tuple[Path, ...]:
+    return settings.data_dir, settings.blobs_dir, settings.sandbox_dir
 
 
 async def _templates(outspool: Outspool) -> Finding:
@@ -62,6 +65,7 @@ def _setup(outspool: Outspool) -> Setup:
         has_two_accounts=bool(settings.smtp_host and settings.gmail_email),
         allowed=settings.allowed_recipients,
         denied=settings.denied_recipients,
+        ignored_files=[(str(file.path), file.distrust) for file in env_files(Path.cwd()).ignored],
         unknown_names=unknown_names(dict.fromkeys(_written_names(), "")),
         known_names=sorted(field.alias for field in Settings.model_fields.values() if field.alias),
     )
@@ -69,6 +73,6 @@ def _setup(outspool: Outspool) -> Setup:
 
 def _written_names() -> Iterator[str]:
     """Name everything that is set, in the environment or in a `.env` file."""
-    for file in dotenv_files(Path.cwd()):
-        yield from dotenv_values(file)
+    for file in env_files(Path.cwd()).all:
+        yield from file.values
     yield from os.environ

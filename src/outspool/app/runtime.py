@@ -12,12 +12,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from outspool.adapters.files.operator_files import OperatorFiles
+from outspool.adapters.files.private_files import restrict_earlier_files
 from outspool.adapters.files.template_folder import SHIPPED, TemplateFolder
 from outspool.adapters.sandbox import SANDBOX_HOST, sandbox_server
 from outspool.adapters.smtp.transport import Security, SmtpAccount, SmtpTransport
 from outspool.adapters.sql.account import SqlAccount
-from outspool.adapters.sql.attachments import SqlBlobLedger
+from outspool.adapters.sql.attachments import SqlBlobHandles, SqlBlobLedger
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.queue import SqlQueue
 from outspool.adapters.sql.schema import MigratedDatabase, migrate
@@ -109,7 +109,9 @@ class Outspool:
 
         Raises as `Attachments.keep` does.
         """
-        return await self._attachments(OperatorFiles()).keep(str(file))
+        return await self._attachments(storage.operator_files(self.settings)).keep(
+            str(file), owner=self.principal().user
+        )
 
     def outbox_for(self, name: str, version: str) -> Outbox:
         """Return the outbox as an MCP client of this name and version may use it."""
@@ -117,7 +119,9 @@ class Outspool:
 
     def operators_outbox(self) -> Outbox:
         """Return the outbox of the command line: it sees everybody's mail, and attaches any file that is named."""
-        return self._outbox(OperatorFiles(), self.principal(role=Role.OPERATOR, agent="command line"))
+        return self._outbox(
+            storage.operator_files(self.settings), self.principal(role=Role.OPERATOR, agent="command line")
+        )
 
     def _outbox(self, files: Files, principal: Principal) -> Outbox:
         settings = self.settings
@@ -134,8 +138,14 @@ class Outspool:
         )
 
     def _attachments(self, files: Files) -> Attachments:
-        most = self.rules.policy.max_message_bytes
-        return Attachments(self.blobs, self.ledger, files, max_message_bytes=most, clock=self.clock)
+        return Attachments(
+            self.blobs,
+            self.ledger,
+            SqlBlobHandles(self.database, identity=self.identity.address),
+            files,
+            max_message_bytes=self.rules.policy.max_message_bytes,
+            clock=self.clock,
+        )
 
     async def migrate(self) -> bool:
         """Bring the database to this code's schema; True when something had to be done.
@@ -151,6 +161,9 @@ class Outspool:
 
         An unreachable database does not stop it from starting: what needs it fails, or waits, until it is there.
         """
+        await asyncio.to_thread(
+            restrict_earlier_files, blobs=self.settings.blobs_dir, sandbox=self.settings.sandbox_dir
+        )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.database.close)
             stack.push_async_callback(self.changes.close)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,11 @@ from platformdirs import user_data_path
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from outspool.app.env_files import EnvFiles
 from outspool.domain.principal import LOCAL_USER, SANDBOX_USER, USER_NAME
 from outspool.errors import MisconfiguredError
+
+logger = logging.getLogger(__name__)
 
 
 def _split(value: object) -> object:
@@ -40,14 +44,10 @@ def _default_data_dir() -> Path:
         ) from None
 
 
-def dotenv_files(folder: Path | None) -> tuple[Path, ...]:
-    """Return the `.env` files to read, the least important first.
-
-    The folder an MCP client happens to start us in is none: a project's `.env` must not decide whose account sends.
-    """
+def env_files(folder: Path | None) -> EnvFiles:
+    """Return what the `.env` files say: the data directory's, and that of `folder` if given."""
     home = os.environ.get("OUTSPOOL_DATA_DIR")
-    data_dir = Path(home).expanduser() if home else _default_data_dir()
-    return (data_dir / ".env", *(() if folder is None else (folder / ".env",)))
+    return EnvFiles.read(Path(home).expanduser() if home else _default_data_dir(), folder)
 
 
 class Settings(BaseSettings):
@@ -100,25 +100,35 @@ class Settings(BaseSettings):
         `overrides` are command-line options, by variable. Raises `MisconfiguredError` that names the variable, never
         its value.
         """
-        if os.environ.get("EMAIL_ALLOWED_RECIPIENTS", "unset").strip(" ,") == "":
+        files = env_files(folder)
+        for file in files.ignored:
+            logger.warning("%s is ignored: %s.", file.path, file.distrust)
+        given = {name: str(value) for name, value in (overrides or {}).items()}
+        chosen = {name.upper(): value for name, value in os.environ.items() if value} | given
+        if "EMAIL_ALLOWED_RECIPIENTS" not in given and _is_allowlist_blank(files):
             raise MisconfiguredError(
                 "EMAIL_ALLOWED_RECIPIENTS is set and empty: everybody, or nobody?",
                 "Name addresses or @domains, or unset it to allow everybody.",
             )
+        files.check_secrets(chosen)
+        from_files = {name: value for name, value in files.values().items() if name in cls.names() - chosen.keys()}
         try:
-            settings = cls(_env_file=dotenv_files(folder), **(overrides or {}))  # type: ignore[arg-type]
+            settings = cls(**{**from_files, **(overrides or {})})  # type: ignore[arg-type]
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             name = ".".join(str(part) for part in first["loc"])
             complaint = first["msg"].removeprefix("Value error, ")
             raise MisconfiguredError(f"{name}: {complaint}." if name else f"{complaint}.") from None
-        except UnicodeDecodeError:
-            raise MisconfiguredError("A .env file is not UTF-8 text.", "Save it as UTF-8.") from None
         if settings.user == SANDBOX_USER:
             raise MisconfiguredError(
                 f"OUTSPOOL_USER is {SANDBOX_USER}, the name that owns the sandbox's mail.", "Choose another name."
             )
         return settings
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        """Return the variables that are settings."""
+        return frozenset(field.alias for field in cls.model_fields.values() if field.alias)
 
     @property
     def store_url(self) -> str:
@@ -141,7 +151,14 @@ class Settings(BaseSettings):
         return self.data_dir.expanduser().absolute() / "sandbox"
 
 
+def _is_allowlist_blank(files: EnvFiles) -> bool:
+    """Return whether the place that decides who may be written to, of those that name the variable, names nobody."""
+    places = (os.environ, *(file.values for file in reversed(files.all)))
+    named = [place["EMAIL_ALLOWED_RECIPIENTS"] for place in places if "EMAIL_ALLOWED_RECIPIENTS" in place]
+    return bool(named) and not named[0].strip(" ,")
+
+
 def unknown_names(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Return variables that look like ours and are not: a misspelt limit would silently not hold."""
-    known = {field.alias for field in Settings.model_fields.values()}
+    known = Settings.names()
     return sorted(name for name in environment if name.startswith(_OURS) and name not in known)

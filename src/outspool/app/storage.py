@@ -6,6 +6,8 @@ from pathlib import Path
 
 from outspool.adapters.blobs.local import LocalBlobs
 from outspool.adapters.blobs.s3 import S3Blobs, S3Place
+from outspool.adapters.files.operator_files import OperatorFiles
+from outspool.adapters.files.private_files import SQLITE_SUFFIXES
 from outspool.adapters.files.rooted_files import RootedFiles
 from outspool.app.settings import Settings
 from outspool.errors import MisconfiguredError, brief
@@ -49,4 +51,18 @@ def files(settings: Settings) -> RootedFiles:
                 "Name absolute folders, separated by commas, each with nothing in it but what may be sent.",
             )
         roots.append(root)
-    return RootedFiles(roots, private=settings.data_dir.expanduser().absolute())
+    return RootedFiles(roots, private=settings.data_dir.expanduser().absolute(), own=own_files(settings))
+
+
+def operator_files(settings: Settings) -> OperatorFiles:
+    """Return the files that whoever types a command may name."""
+    return OperatorFiles(own=own_files(settings))
+
+
+def own_files(settings: Settings) -> list[Path]:
+    """Return the files of the database, which may lie outside of the data directory."""
+    prefix = "sqlite:///"
+    if not settings.store_url.startswith(prefix):
+        return []
+    path = Path(settings.store_url.removeprefix(prefix))
+    return [path.with_name(path.name + suffix) for suffix in SQLITE_SUFFIXES]

@@ -6,6 +6,7 @@ Nothing heavy is imported at module level here: an MCP client waits for ``outspo
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Annotated
 import typer
 
 from outspool.cli import files, mail, sending, serving, upkeep
+from outspool.cli.logs import printable
 from outspool.cli.runs import NoWorker, Sandbox, configure_logging, load_settings, run, warn_of_unknown_names
 from outspool.errors import OutspoolError
 
@@ -38,13 +40,14 @@ files.register(cli)
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage."""
+    os.umask(0o077)  # what a library makes beside our own files is nobody else's to read either
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # a stream may be missing, or not a text file
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         cli()
     except OutspoolError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {printable(str(error))}", err=True)
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - a person gets a sentence, never a traceback
         # Type and place only: the text of a stranger's exception may hold an address, or a password.
@@ -76,8 +79,8 @@ def _root(
     if sys.stdin is None or sys.stdin.isatty():
         typer.echo(context.get_help())
         return
-    settings = load_settings(sandbox=sandbox, by_client=True)
     configure_logging(working=True)
+    settings = load_settings(sandbox=sandbox, by_client=True)
     warn_of_unknown_names()
     from outspool.cli.stdio import serve_stdio
 

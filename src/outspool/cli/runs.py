@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import signal
-import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from outspool.cli.logs import log_to
 
 if TYPE_CHECKING:
     from outspool.app.runtime import Outspool
@@ -55,9 +56,7 @@ def warn_of_unknown_names() -> None:
 
 def configure_logging(*, working: bool) -> None:
     """Log to stderr: warnings of everybody, and our own news while `working` on the queue."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_to()
     if working:
         logging.getLogger("outspool").setLevel(logging.INFO)
 

@@ -40,16 +40,16 @@ def serve(
     no_worker: NoWorker = False,
 ) -> None:
     """Serve MCP over HTTP: /mcp (streamable HTTP), /sse (older clients) and /healthz."""
-    settings = load_settings(sandbox=sandbox)
     configure_logging(working=True)
+    settings = load_settings(sandbox=sandbox)
     warn_of_unknown_names()
     run(_serve(settings, host, port, worker=not no_worker))
 
 
 def worker(*, sandbox: Sandbox = False) -> None:
     """Send what is due, and serve nobody: any number may share one Postgres."""
-    settings = load_settings(sandbox=sandbox)
     configure_logging(working=True)
+    settings = load_settings(sandbox=sandbox)
     warn_of_unknown_names()
     run(_work(settings))
 
@@ -57,18 +57,21 @@ def worker(*, sandbox: Sandbox = False) -> None:
 async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:
     from outspool.app.runtime import Outspool
     from outspool.http.asgi import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, build_app
+    from outspool.http.serve import limits_of_process
     from outspool.http.serve import serve as serve_http
     from outspool.mcp.server import build_server
 
     outspool = Outspool(settings)
+    limits = limits_of_process()
     app = build_app(
         build_server(outspool.outbox_for),
         lifespan_context=lambda: outspool.running(worker=worker),
         allowed_hosts=settings.allowed_hosts or LOOPBACK_HOSTS,
         allowed_origins=settings.allowed_origins or LOOPBACK_ORIGINS,
+        limits=limits,
     )
     spare_what_is_loaded()
-    await serve_http(app, host, port)
+    await serve_http(app, host, port, limits=limits)
 
 
 async def _work(settings: Settings) -> None:

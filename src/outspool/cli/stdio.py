@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
+from outspool.cli.logs import printable
 from outspool.cli.runs import spare_what_is_loaded, stop_on_signals
 from outspool.errors import OutspoolError
 from outspool.mcp.server import build_server
@@ -117,7 +118,7 @@ def _exit(failure: BaseException | None) -> NoReturn:
     for it. All that must not be lost is committed and closed by now.
     """
     if failure is not None:
-        sys.stderr.write(f"error: {failure}\n")
+        sys.stderr.write(f"error: {printable(str(failure))}\n")
     logging.shutdown()
     sys.stderr.flush()
     os._exit(0 if failure is None else 1)

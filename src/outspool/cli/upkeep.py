@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from outspool.cli.logs import printable
 from outspool.cli.runs import configure_logging, load_settings, run
 from outspool.errors import OutspoolError
 
@@ -68,7 +69,7 @@ async def _examine(*, offline: bool) -> bool:
 
 def _print(finding: Finding) -> None:
     cure = f" \N{RIGHTWARDS ARROW} {finding.cure}" if finding.cure else ""
-    typer.echo(f"{finding.level:<5} {finding.name:<12} {finding.finding}{cure}")
+    typer.echo(printable(f"{finding.level:<5} {finding.name:<12} {finding.finding}{cure}"))
 
 
 async def _migrate() -> bool:

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from mcp.server.mcpserver import MCPServer
-from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -19,13 +19,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from outspool.http.limits import HttpLimits
+from outspool.http.names import AllowedNames
+from outspool.http.request_guard import HEALTH, RequestGuard
+
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """The default of `allowed_hosts`: any port."""
 
 LOOPBACK_ORIGINS = ("http://127.0.0.1", "http://localhost", "http://[::1]")
 """The default of `allowed_origins`: any port."""
-
-HEALTH = "/healthz"
 
 MAX_REQUEST_BYTES = 40 * 1024 * 1024
 """Above the largest message, so that one too large is refused in words by the outbox, not with a bare 413."""
@@ -37,6 +39,7 @@ def build_app(
     lifespan_context: Callable[[], AbstractAsyncContextManager[None]],
     allowed_hosts: Sequence[str] = LOOPBACK_HOSTS,
     allowed_origins: Sequence[str] = LOOPBACK_ORIGINS,
+    limits: HttpLimits | None = None,
 ) -> Starlette:
     """Build the app around `server`; `lifespan_context` is entered once, before the first request.
 
@@ -44,9 +47,17 @@ def build_app(
     that keeps web pages in the user's browser away from a server on loopback (DNS rebinding). An entry without port
     allows every port.
     """
-    security = _security(allowed_hosts, allowed_origins)
-    streamable = server.streamable_http_app(transport_security=security, max_request_body_size=MAX_REQUEST_BYTES)
-    sse = server.sse_app(transport_security=security, max_request_body_size=MAX_REQUEST_BYTES)
+    limits = limits or HttpLimits()
+    # The SDK compares names by their beginning (localhost:80.evil.example is localhost to it): the guard does instead.
+    unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    streamable = server.streamable_http_app(
+        transport_security=unchecked,
+        max_request_body_size=MAX_REQUEST_BYTES,
+        session_idle_timeout=limits.session_idle_seconds,
+        max_sessions=limits.sessions,
+    )
+    sse = server.sse_app(transport_security=unchecked, max_request_body_size=MAX_REQUEST_BYTES)
+    hosts, origins = AllowedNames(allowed_hosts), AllowedNames(allowed_origins)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -55,29 +66,9 @@ def build_app(
 
     return Starlette(
         routes=[*streamable.routes, *_quiet(sse.routes), Route(HEALTH, _alive, methods=["GET"])],
-        middleware=[Middleware(_HostGuard, security=security)],
+        middleware=[Middleware(RequestGuard, hosts=hosts, origins=origins, limits=limits)],
         lifespan=lifespan,
     )
-
-
-class _HostGuard:
-    """Checks Host and Origin before any route, so that no route can forget to, except ``/healthz``.
-
-    Probes ask for ``/healthz`` by whatever address they have, and it tells nothing but that the process lives.
-    """
-
-    def __init__(self, app: ASGIApp, security: TransportSecuritySettings) -> None:
-        self._app = app
-        self._check = TransportSecurityMiddleware(security)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 421 or 403."""
-        if scope["type"] == "http" and scope["path"] != HEALTH:
-            refused = await self._check.validate_request(Request(scope))
-            if refused is not None:
-                await refused(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 class _OneResponse:
@@ -108,21 +99,3 @@ def _quiet(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
 
 async def _alive(_request: Request) -> Response:
     return JSONResponse({"status": "ok"})
-
-
-def _security(hosts: Sequence[str], origins: Sequence[str]) -> TransportSecuritySettings:
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=True,
-        allowed_hosts=_with_any_port(hosts),
-        allowed_origins=_with_any_port(origins),
-    )
-
-
-def _with_any_port(names: Sequence[str]) -> list[str]:
-    """Let an entry without port stand for itself (the default port is never written) and for every port."""
-    return [form for name in names for form in ((name,) if _has_port(name) else (name, f"{name}:*"))]
-
-
-def _has_port(name: str) -> bool:
-    _, colon, port = name.rpartition(":")
-    return bool(colon) and (port == "*" or port.isdigit())

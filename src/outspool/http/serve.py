@@ -15,19 +15,28 @@ import uvicorn
 from starlette.applications import Starlette
 
 from outspool.errors import MisconfiguredError, brief
+from outspool.http.acceptor import OVERFLOW, Acceptor
+from outspool.http.connection import Connection
+from outspool.http.limits import HttpLimits, connections_within
 
 log = logging.getLogger(__name__)
+
+_TICKS_A_SECOND = 10
+"""How often uvicorn calls `on_tick`."""
 
 _GRACE = 3
 """Seconds that open SSE streams get at shutdown: they never end by themselves."""
 
 
-async def serve(app: Starlette, host: str, port: int) -> None:
+async def serve(app: Starlette, host: str, port: int, *, limits: HttpLimits | None = None) -> None:
     """Run `app`, its lifespan included, until SIGINT or SIGTERM. Port 0 takes any free one; the address is logged.
+
+    `limits` are those that `app` was built with.
 
     Raises `MisconfiguredError` when `host` is not loopback, or when host and port cannot be had; what the lifespan
     raises comes through.
     """
+    limits = limits or limits_of_process()
     addresses = await check_bind(host)
     with closing(_listen(addresses[0], port)) as listener:
         config = uvicorn.Config(
@@ -37,14 +46,52 @@ async def serve(app: Starlette, host: str, port: int) -> None:
             lifespan="off",  # entered here instead: uvicorn turns what it raises into a logged traceback
             timeout_graceful_shutdown=_GRACE,
             server_header=False,
+            ws="none",
+            limit_concurrency=limits.connections + OVERFLOW,
         )
         async with app.router.lifespan_context(app):
             log.info("serving %s", _url(listener))
-            await _Server(config).serve(sockets=[listener])
+            await _Server(config, limits).serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """uvicorn raises the signal again once it has stopped, which would kill the process before the lifespan ends."""
+    """uvicorn's server, with its own way to accept, and to end.
+
+    uvicorn raises the signal again once it has stopped, which would kill the process before the lifespan ends.
+    """
+
+    def __init__(self, config: uvicorn.Config, limits: HttpLimits) -> None:
+        super().__init__(config)
+        self._limits = limits
+        self._accepting: list[asyncio.Task[None]] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections, within the limits."""
+        self.servers = []
+
+        def connection() -> asyncio.Protocol:
+            return Connection(self.config, self.server_state, {}, limits=self._limits)
+
+        for listener in sockets or ():
+            acceptor = Acceptor(listener, connection, self.server_state.connections, limit=self._limits.connections)
+            self._accepting.append(asyncio.create_task(acceptor.run(), name="outspool-accept"))
+        self.started = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Every second, drop the clients that keep us waiting for too long."""
+        if counter % _TICKS_A_SECOND == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in tuple(self.server_state.connections):
+                if isinstance(connection, Connection) and connection.is_overdue(now):
+                    connection.expire()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, then let go of those that there are."""
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -101,6 +148,21 @@ def _listen(address: str, port: int) -> socket.socket:
         why = "is in use by another process" if taken else f"cannot be had: {error}"
         raise MisconfiguredError(f"Port {port} on {address} {why}.", "Choose another with --port.") from None
     return listener
+
+
+def limits_of_process() -> HttpLimits:
+    """Return limits that leave files enough for the rest of this process."""
+    return HttpLimits(connections=connections_within(_file_limit()))
+
+
+def _file_limit() -> int | None:
+    """Return how many files this process may have open, None where there is no telling."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def _url(listener: socket.socket) -> str:

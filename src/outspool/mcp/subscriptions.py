@@ -28,8 +28,11 @@ from outspool.services.acceptance.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
-MOST_FOLLOWED = 100
+MOST_FOLLOWED = 500
 """Emails that all clients of a process may follow at once."""
+
+MOST_FOLLOWED_BY_ONE = 25
+"""Emails that one session, or one stream of a later client, may follow: one client cannot use up what there is."""
 
 _EMAIL = re.compile(r"email://([0-9A-Fa-f-]{32,36})")
 _STATE = "outspool.followed"
@@ -54,7 +57,7 @@ class Subscriptions:
             return await call_next(ctx)
         outbox = self._outbox_for(*client_of(ctx.session))
         async with AsyncExitStack() as stack:
-            for uri in _named(ctx.params):
+            for uri in _named(ctx.params)[:MOST_FOLLOWED_BY_ONE]:
                 with contextlib.suppress(OutspoolError):  # by the protocol, what cannot be followed never tells
                     await stack.enter_async_context(self._following(outbox, uri, self._publish))
             return await call_next(ctx)
@@ -64,15 +67,22 @@ class Subscriptions:
         outbox = self._outbox_for(*client_of(ctx.session))
         connection = connection_of(ctx.session)
         uri = str(params.uri)
-        followed: dict[str, AsyncExitStack] = connection.state.setdefault(_STATE, {})
+        followed: dict[str, AsyncExitStack] | None = connection.state.get(_STATE)
+        if followed is None:
+            followed = connection.state[_STATE] = {}
+            connection.exit_stack.push_async_callback(_let_go, followed)
         if uri not in followed:
-            stack = AsyncExitStack()
+            followed[uri] = stack = AsyncExitStack()  # counted before the look at the database
             try:
+                _check_share(len(followed))
                 await stack.enter_async_context(self._following(outbox, uri, connection.send_resource_updated))
-            except OutspoolError as error:
-                raise MCPError(code=INVALID_PARAMS, message=str(error), data={"uri": uri}) from None
-            followed[uri] = stack
-            connection.exit_stack.push_async_callback(stack.aclose)
+            except BaseException as error:
+                followed.pop(uri, None)
+                if isinstance(error, OutspoolError):
+                    raise MCPError(code=INVALID_PARAMS, message=str(error), data={"uri": uri}) from None
+                raise
+            if followed.get(uri) is not stack:
+                await stack.aclose()  # unsubscribed meanwhile
         return EmptyResult()
 
     async def unsubscribe(self, ctx: ServerRequestContext[Any, Any], params: UnsubscribeRequestParams) -> EmptyResult:
@@ -113,6 +123,20 @@ class Subscriptions:
 
     async def _publish(self, uri: str) -> None:
         await self.bus.publish(ResourceUpdated(uri=uri))
+
+
+async def _let_go(followed: dict[str, AsyncExitStack]) -> None:
+    """Follow nothing any more, at the end of a connection."""
+    while followed:
+        _, stack = followed.popitem()
+        await stack.aclose()
+
+
+def _check_share(followed: int) -> None:
+    if followed > MOST_FOLLOWED_BY_ONE:
+        raise InvalidArgument(
+            f"This session follows {MOST_FOLLOWED_BY_ONE} emails already.", "Unsubscribe from one, or ask get_status."
+        )
 
 
 def _email_id(uri: str) -> str:

@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
+from outspool.domain.principal import Scope
+
 
 class BlobStore(Protocol):
     """Files, each under its digest (SHA-256, lower-case hex): what is under a digest never changes, and is there once.
@@ -71,6 +73,22 @@ class BlobLedger(Protocol):
 
     async def forget(self, digests: Collection[str]) -> None:
         """Commit that these condemned files are removed."""
+        ...
+
+
+class BlobHandles(Protocol):
+    """What callers name stored files by. Raises like `EmailStore`.
+
+    A handle is random, and belongs to the owner and the sender it was issued for. A digest would do for neither:
+    whoever guesses what is in a file knows its digest, could send the file, and would learn that somebody has it.
+    """
+
+    async def issue(self, digest: str, owner: str) -> str:
+        """Commit and return a new handle (64 lower-case hexadecimal digits) of a file that was noted in the ledger."""
+        ...
+
+    async def find(self, token: str, scope: Scope) -> str | None:
+        """Return the digest of the file, None for a handle outside `scope` or of no file."""
         ...
 
 

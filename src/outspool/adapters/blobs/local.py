@@ -30,6 +30,7 @@ from outspool.adapters.blobs.integrity import (
     in_thread,
     verified,
 )
+from outspool.adapters.files.private_files import create_folder
 from outspool.errors import BlobsUnavailable
 
 _ABANDONED_SECONDS = 24 * 3600
@@ -111,9 +112,7 @@ class LocalBlobs:
 
     def _draft(self) -> tuple[int, Path]:
         """Open a new file nobody else can read, on the same disk as its later place."""
-        if not self._incoming.is_dir():
-            self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._folder.chmod(0o700)
+        create_folder(self._incoming)
         self._sweep()
         descriptor, name = tempfile.mkstemp(dir=self._incoming)
         return descriptor, Path(name)
@@ -165,7 +164,7 @@ def _write(descriptor: int, chunk: bytes) -> None:
 
 def _publish(draft: Path, place: Path, top: Path) -> None:
     """Move a complete file into its place, and see to it that the disk knows the place."""
-    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    create_folder(place.parent)
     draft.replace(place)
     for folder in place.parents:
         _flush_folder(folder)

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from outspool.adapters.blobs.integrity import CHUNK, changed, checked_digest, damaged, gone, in_thread, verified
 from outspool.adapters.blobs.s3_errors import as_unavailable, is_absent, malformed
+from outspool.adapters.files.private_files import create_folder
 
 Client = Any
 """aiobotocore makes its classes while it runs; they have no types."""
@@ -219,7 +220,7 @@ class S3Blobs:
 
     def _spool(self) -> IO[bytes]:
         """Open a file without a name: whatever happens, nothing is left of it."""
-        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        create_folder(self._scratch)
         return tempfile.TemporaryFile(dir=self._scratch)
 
 

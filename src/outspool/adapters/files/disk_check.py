@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
+from outspool.adapters.files.private_files import access_of_others
 from outspool.ports.database import DiskState
 
 
@@ -19,6 +21,13 @@ def disk_state(folder: Path) -> DiskState:
     return DiskState(
         folder=str(folder), free_bytes=shutil.disk_usage(existing).free, trouble=_trouble(existing, folder)
     )
+
+
+def folders_open_to_others(folders: Iterable[Path]) -> list[str]:
+    """Return a clause for each folder that other users of this machine can read or change."""
+    paths = dict.fromkeys(folder.expanduser().absolute() for folder in folders)
+    found = {path: access_of_others(path) for path in paths}
+    return [f"{path}: {access}" for path, access in found.items() if access]
 
 
 def _trouble(existing: Path, folder: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,11 +15,16 @@ from outspool.ports.files import SourceFile
 class OperatorFiles:
     """`outspool.ports.files.Files` of the whole machine, for a person and no model; no hidden files either."""
 
+    def __init__(self, *, own: Sequence[Path] = ()) -> None:
+        """`own` are files of ours, which no person means to send."""
+        self._own = tuple(own)
+
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[SourceFile]:
         """Yield the file, open; see `Files.open`."""
         place = await in_thread(_place, path)
-        async with RootedFiles([place.parent]).open(str(place)) as source:
+        files = RootedFiles([place.parent], own=self._own, allows_hard_links=True)
+        async with files.open(str(place)) as source:
             yield source
 
 

@@ -1,23 +1,26 @@
 """Files of this machine that may be sent: those below the operator's folders, and no others.
 
 A path is a stranger's word, and what it names can change between two looks. So it is resolved first, every symbolic
-link in it; what comes out must lie below a folder that is allowed. From that folder it is opened step by step, no link
-followed any more: whatever is put in its place meanwhile, what was opened lies below. All that is read after that is
-read from the one open descriptor.
+link in it, looking only at what lies below a folder that is allowed. From that folder it is opened step by step, and no
+link is followed any more: whatever is put in its place meanwhile, what was opened lies below. All that is read after
+that is read from the one open descriptor.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import stat
 import unicodedata
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from outspool.adapters.blobs.integrity import CHUNK, changed, in_thread
+from outspool.adapters.files.beneath import Beneath, LeadsOutError, Place
 from outspool.errors import AttachmentRefused, brief
 from outspool.ports.files import SourceFile
 
@@ -33,12 +36,25 @@ _OPEN_FILE |= getattr(os, "O_BINARY", 0)
 
 
 class RootedFiles:
-    """`outspool.ports.files.Files` below `roots`; what lies in `private`, our own folder, stays there."""
+    """`outspool.ports.files.Files` below `roots`; what is outspool's own stays there."""
 
-    def __init__(self, roots: Sequence[Path], *, private: Path | None = None) -> None:
-        """Take absolute folders; they need not exist yet, and may be links."""
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        *,
+        private: Path | None = None,
+        own: Sequence[Path] = (),
+        allows_hard_links: bool = False,
+    ) -> None:
+        """Take absolute folders; they need not exist yet, and may be links.
+
+        `private` is our own folder, `own` are files of ours wherever they are. A file with several names is refused
+        unless `allows_hard_links`: one of the names may lie where nothing is to be sent from.
+        """
         self._roots = tuple(roots)
         self._private = private
+        self._own = tuple(own)
+        self._allows_hard_links = allows_hard_links
 
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[SourceFile]:
@@ -58,43 +74,68 @@ class RootedFiles:
                 "`outspool attach`, and you give its `blob`.",
             )
         try:
-            root, steps = self._resolved(path)
-            return _walk(root, steps, path)
+            place = self._resolve(path)
+            descriptor = _walk(place.root, place.steps, path)
+        except LeadsOutError:
+            raise self._outside(path) from None
         except OSError as error:
             raise _unreadable(path, error) from None
+        try:
+            self._check_names(os.fstat(descriptor), path)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
-    def _resolved(self, path: str) -> tuple[str, tuple[str, ...]]:
-        """Return the allowed folder that `path` really lies in, and the steps from there; no link is left in either."""
+    def _resolve(self, path: str) -> Place:
+        """Return what `path` really names; of what lies outside not even the existence is looked at."""
         roots = {str(root): os.path.realpath(root) for root in self._roots}
-        for candidate in self._candidates(path, roots):
+        beneath = Beneath(roots, check=partial(self._check_privacy, path, self._private_folder()))
+        if Path(path).is_absolute():
+            candidates = [beneath.locate(path)]
+        else:
+            candidates = [(root, path.split(os.sep)) for root in roots.values()]  # noqa: PTH206 - with its empty parts
+        for root, steps in candidates:
             try:
-                real = os.path.realpath(candidate, strict=True)
+                place = beneath.resolve(root, steps)
             except FileNotFoundError:
                 continue
-            for root in roots.values():
-                if _is_below(real, root):
-                    steps = Path(real).relative_to(root).parts
-                    self._check_privacy(real, root, steps, path)
-                    return root, steps
-            raise self._outside(path)
+            if not place.steps:
+                raise LeadsOutError  # the folder itself
+            if any(step.startswith(".") for step in place.steps):
+                raise _private(path)  # hidden files hold keys and passwords
+            if path.endswith(os.sep):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            return place
         raise AttachmentRefused(f"There is no file {_named(path)}.", "Check the path, or give `text` or `content`.")
 
-    def _candidates(self, path: str, roots: dict[str, str]) -> Iterator[str]:
-        """Yield where `path` may be; of what lies outside not even the existence is looked at."""
-        if not Path(path).is_absolute():
-            yield from (f"{root}{os.sep}{path}" for root in roots.values())
-        elif any(_is_below(path, root) for pair in roots.items() for root in pair):
-            yield path
-        else:
-            raise self._outside(path)
+    def _private_folder(self) -> tuple[str, tuple[int, int] | None] | None:
+        """Return where our own folder is, and which one it is by any other name (a bind mount)."""
+        if self._private is None:
+            return None
+        real = os.path.realpath(self._private)
+        try:
+            return real, _identity(Path(real).stat())
+        except OSError:
+            return real, None
 
-    def _check_privacy(self, real: str, root: str, steps: Sequence[str], path: str) -> None:
-        """Refuse hidden files, which hold keys and passwords, and our own, unless the operator names their folder."""
-        private = os.path.realpath(self._private) if self._private else None
-        is_ours = private is not None and _is_below(real, private) and not _is_below(root, private)
-        if is_ours or any(step.startswith(".") for step in steps):
+    def _check_privacy(self, path: str, private: tuple[str, tuple[int, int] | None] | None, place: Place) -> None:
+        """Refuse what lies in our own folder, there or not, unless the operator allows a folder within it by name."""
+        if private is None or _is_below(place.root, private[0]):
+            return
+        if _is_below(f"{place}{os.sep}", private[0]) or _is_folder(str(place), private[1]):
+            raise _private(path)
+
+    def _check_names(self, found: os.stat_result, path: str) -> None:
+        """Refuse a file that is ours by another name, or that may be somebody's who did not mean it to be sent."""
+        for own in self._own:
+            with contextlib.suppress(OSError):
+                if _identity(own.stat()) == _identity(found):
+                    raise _private(path)
+        if found.st_nlink > 1 and not self._allows_hard_links:
             raise AttachmentRefused(
-                f"{_named(path)} is a hidden file, or outspool's own.", "Copy what shall be sent to another name."
+                f"{_named(path)} has several names (hard links), of which one may lie elsewhere.",
+                "Copy what shall be sent to a file of its own.",
             )
 
     def _outside(self, path: str) -> AttachmentRefused:
@@ -148,6 +189,23 @@ def _check_words(path: str) -> None:
         raise AttachmentRefused(f"{_named(path)} is a URL.", "Give the path of a file; nothing is fetched.")
     if ".." in re.split(r"[/\\]", path):
         raise AttachmentRefused(f"{_named(path)} goes up with two dots.", "Write the whole path without them.")
+
+
+def _private(path: str) -> AttachmentRefused:
+    return AttachmentRefused(
+        f"{_named(path)} is a hidden file, or outspool's own.", "Copy what shall be sent to another name."
+    )
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _is_folder(path: str, identity: tuple[int, int] | None) -> bool:
+    try:
+        return identity is not None and _identity(os.lstat(path)) == identity
+    except OSError:
+        return False
 
 
 def _is_below(path: str, folder: str) -> bool:

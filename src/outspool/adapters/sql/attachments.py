@@ -7,6 +7,7 @@ gone. So no email is accepted with a file that somebody is removing, whatever pr
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -15,9 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from outspool.adapters.sql.database import Database
-from outspool.adapters.sql.tables import attachments, blobs
+from outspool.adapters.sql.tables import attachments, blob_handles, blobs
 from outspool.domain.attachment import Attachment
 from outspool.domain.email import Email
+from outspool.domain.principal import Scope
 from outspool.errors import StoreUnavailable
 
 _ADD = attachments.insert()
@@ -111,6 +113,34 @@ class SqlBlobLedger:
         """See `BlobLedger.forget`."""
         gone = blobs.delete().where(blobs.c.digest.in_(digests), blobs.c.condemned.is_(sa.true()))
         await self._database.write(lambda connection: connection.execute(gone))
+
+
+class SqlBlobHandles:
+    """`outspool.ports.files.BlobHandles` in the database of the emails.
+
+    What was stored in a process without an account has no sender to be bound to: its owner may use it with any.
+    """
+
+    def __init__(self, database: Database, *, identity: str) -> None:
+        """Share the database with the store. Handles are issued for `identity`, an address."""
+        self._database = database
+        self._identity = identity
+
+    async def issue(self, digest: str, owner: str) -> str:
+        """See `BlobHandles.issue`."""
+        token = secrets.token_hex(32)
+        new = blob_handles.insert().values(token=token, digest=digest, owner=owner, lane=self._identity)
+        await self._database.write(lambda connection: connection.execute(new))
+        return token
+
+    async def find(self, token: str, scope: Scope) -> str | None:
+        """See `BlobHandles.find`."""
+        statement = sa.select(blob_handles.c.digest).where(blob_handles.c.token == token)
+        if scope.owner is not None:
+            statement = statement.where(blob_handles.c.owner == scope.owner)
+        if scope.identities is not None:
+            statement = statement.where(blob_handles.c.lane.in_([*sorted(scope.identities), ""]))
+        return await self._database.read(lambda connection: connection.scalar(statement))
 
 
 def _read_attachment(row: sa.RowMapping) -> Attachment:

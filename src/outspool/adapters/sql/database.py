@@ -11,6 +11,7 @@ from typing import Any, Self
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from outspool.adapters.files.private_files import create_database_file
 from outspool.adapters.sql.backend import (
     FAILURES,
     STATEMENT_SECONDS,
@@ -50,8 +51,7 @@ class Database:
         if self.is_postgres:
             return
         try:
-            self.sqlite_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.sqlite_path.touch(mode=0o600, exist_ok=True)
+            create_database_file(self.sqlite_path)
         except OSError as error:
             raise _unavailable(error) from error
 

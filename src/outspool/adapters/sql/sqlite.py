@@ -19,6 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from outspool.adapters.files.private_files import create_database_file
 from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
 
 _BUSY_SECONDS = 10
@@ -154,6 +155,7 @@ def _engine(path: Path) -> sa.Engine:
         connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
         pool_timeout=CONNECT_SECONDS,
     )
+    sa.event.listen(engine, "do_connect", lambda *_: create_database_file(path))  # SQLite would make it readable
     sa.event.listen(engine, "connect", _prepare)
     sa.event.listen(engine, "begin", _begin)
     return engine

@@ -213,6 +213,16 @@ blobs = sa.Table(
 )
 sa.Index("blobs_kept", blobs.c.kept_until)
 
+blob_handles = sa.Table(
+    "blob_handles",
+    metadata,
+    sa.Column("token", sa.String(64), primary_key=True),
+    sa.Column("digest", sa.String(64), sa.ForeignKey("blobs.digest", ondelete="CASCADE"), nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("lane", sa.Text, nullable=False),
+)
+sa.Index("blob_handles_digest", blob_handles.c.digest)
+
 events = sa.Table(
     "events",
     metadata,

@@ -89,6 +89,7 @@ class ChangeWatch:
             connection.terminate()
 
     async def _follow_sqlite(self) -> None:
+        await asyncio.to_thread(self._database.make_file)  # SQLite would make one that everybody may read
         # A connection of its own: inside a transaction the version stands still.
         connection = await asyncio.to_thread(
             sqlite3.connect, self._database.sqlite_path, isolation_level=None, check_same_thread=False

@@ -171,7 +171,7 @@ class Outbox:
             raise InvalidArgument(
                 "There is nothing to change.", "Give what shall change, e.g. subject or scheduled_at."
             )
-        staged = self._attachments.stage()
+        staged = self._attachments.stage(self._principal.scope)
         if "attachments" in changes:
             changes = {**changes, "attachments": await staged.read(changes["attachments"] or ())}
         while True:

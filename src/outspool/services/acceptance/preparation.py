@@ -93,7 +93,7 @@ class Preparer:
         Store the attachments before the email.
         """
         self._check_configured()
-        staged = self._attachments.stage()
+        staged = self._attachments.stage(principal.scope)
         return await self._prepare(submission, principal, staged), staged
 
     async def prepare_batch(
@@ -103,7 +103,7 @@ class Preparer:
         if not 1 <= len(submissions) <= MAX_BATCH:
             raise InvalidArgument(f"emails holds {len(submissions)}; it takes 1 to {MAX_BATCH}.", "Nothing was sent.")
         self._check_configured()
-        staged = self._attachments.stage()
+        staged = self._attachments.stage(principal.scope)
         emails = []
         for place, submission in enumerate(submissions):
             await asyncio.sleep(0)  # composing takes a while; other callers get their turn
@@ -115,7 +115,7 @@ class Preparer:
 
     async def preview(self, submission: Submission, principal: Principal) -> Preview:
         """Return what `prepare` would; it needs no account and stores nothing."""
-        email = await self._new_email(submission, principal, self._attachments.stage())
+        email = await self._new_email(submission, principal, self._attachments.stage(principal.scope))
         text, _ = alternatives(email.content)
         return Preview(email=email, text=text, size=await check_size(email, self._rules.policy))
 

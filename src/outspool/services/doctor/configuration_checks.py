@@ -19,8 +19,9 @@ class Setup:
     """The settings as far as they can be wrong together; no secret in them.
 
     `account` says how emails are sent, `obstacle` says why nothing can be sent. `gmail` is the Gmail account's
-    address, if it is one; `has_two_accounts`: one for Gmail and another, which wins. `unknown_names` are variables
-    that look like ours and are not, `known_names` those that are.
+    address, if it is one; `has_two_accounts`: one for Gmail and another, which wins. `ignored_files` are `.env` files
+    that somebody else may have written, and how one knows. `unknown_names` are variables that look like ours and are
+    not, `known_names` those that are.
     """
 
     account: str
@@ -31,6 +32,7 @@ class Setup:
     has_two_accounts: bool
     allowed: Sequence[str] | None
     denied: Sequence[str]
+    ignored_files: Sequence[tuple[str, str]]
     unknown_names: Sequence[str]
     known_names: Sequence[str]
 
@@ -43,6 +45,8 @@ def check_configuration(setup: Setup) -> Iterator[Finding]:
     if setup.obstacle is None:
         yield _sender(setup)
         yield _recipients(setup)
+    for path, why in setup.ignored_files:
+        yield warn("settings", f"{path} is ignored: {why}.", "Make a file that only you can write to, or remove it.")
     for name in setup.unknown_names:
         yield _misspelt(name, setup.known_names)
 

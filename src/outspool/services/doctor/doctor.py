@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 
 from outspool.domain.schedule import describe_wait
@@ -19,6 +19,7 @@ from outspool.services.delivery.timings import Timings
 from outspool.services.doctor.configuration_checks import Setup, check_configuration
 from outspool.services.doctor.findings import Finding, Level, fail, ok, warn
 from outspool.services.doctor.queue_checks import (
+    check_access,
     check_database,
     check_disk,
     check_dispatching,
@@ -35,6 +36,7 @@ class Doctor:
         setup: Setup,
         *,
         disk: Callable[[], DiskState],
+        open_folders: Callable[[], Sequence[str]],
         blobs: BlobStore | None,
         probe: DatabaseProbe,
         queue: Queue,
@@ -48,6 +50,7 @@ class Doctor:
         """`log_in` tries the SMTP account and raises `AccountTrouble`; None: do not try. So it is with `blobs`."""
         self._setup = setup
         self._disk = disk
+        self._open_folders = open_folders
         self._blobs = blobs
         self._probe = probe
         self._queue = queue
@@ -64,6 +67,7 @@ class Doctor:
             yield finding
         yield await self._look_at_templates()
         yield check_disk(await asyncio.to_thread(self._disk))
+        yield check_access(await asyncio.to_thread(self._open_folders))
         if self._blobs is not None:
             yield await _check_attachments(self._blobs)
         health: DatabaseHealth | None = None

@@ -30,6 +30,13 @@ def check_disk(disk: DiskState) -> Finding:
     return ok("disk", f"{disk.folder} can be written to; {free}.")
 
 
+def check_access(open_folders: Sequence[str]) -> Finding:
+    """Say whether other users of this machine get at the folders of the outbox; a clause for each that is open."""
+    if open_folders:
+        return warn("access", f"{'; '.join(open_folders)}.", "Run chmod 700 on it, or set OUTSPOOL_DATA_DIR elsewhere.")
+    return ok("access", "No other user can read the folders of the outbox.")
+
+
 def check_database(address: str, health: DatabaseHealth, *, now: datetime) -> Iterator[Finding]:
     """Say how it answers, of which revision it is, and whether its clock is right."""
     answers = "not made yet" if health.seconds is None else f"answers in {health.seconds * 1000:.1f} ms"

@@ -1,0 +1,145 @@
+"""Makes files and folders that only this user may read, from their first instant and whatever the umask.
+
+A umask only takes permissions away, so a file is made with the permissions that it shall have, and is given them once
+more for a umask that takes away the owner's too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+_FILE_MODE = 0o600
+_FOLDER_MODE = 0o700
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_FOLLOW_NOTHING = getattr(os, "O_NOFOLLOW", 0)
+
+SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal")
+"""What SQLite appends to the name of a database for the files beside it."""
+
+
+def create_file(path: Path) -> int:
+    """Create a file that does not exist, and return a descriptor to write to it. Raises `OSError`."""
+    descriptor = os.open(path, _CREATE | _FOLLOW_NOTHING, _FILE_MODE)
+    if hasattr(os, "fchmod"):
+        os.fchmod(descriptor, _FILE_MODE)
+    return descriptor
+
+
+def create_folder(folder: Path) -> None:
+    """Create `folder` and what is missing above it; one that exists keeps its mode. Raises `OSError`."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for path in reversed(missing):
+        try:
+            path.mkdir(mode=_FOLDER_MODE)
+        except FileExistsError:
+            continue  # another process was quicker, and makes it private itself
+        path.chmod(_FOLDER_MODE)
+
+
+def create_database_file(path: Path) -> None:
+    """Create an empty SQLite file and its folder unless they exist; restrict those that do. Raises `OSError`.
+
+    SQLite gives the files that it makes beside a database the permissions of the database. An existing one is never
+    opened here: to close it again would drop the locks that this process holds on it (POSIX ``fcntl``).
+
+    Whoever may write to the folder could put a file or a link of theirs in our way, and read what we write to it: that
+    raises `OSError` too.
+    """
+    create_folder(path.parent)
+    _check_owner(path)
+    path = Path(os.path.realpath(path))  # SQLite would follow a link to nothing, and make a readable file there
+    create_folder(path.parent)
+    try:
+        os.close(create_file(path))
+    except FileExistsError:
+        beside = [path.with_name(path.name + suffix) for suffix in SQLITE_SUFFIXES]
+        for file in beside:
+            _check_owner(file)
+        restrict(beside)
+
+
+def restrict(paths: Iterable[Path]) -> None:
+    """Take from everybody else the right to read files and folders of ours that an earlier version made.
+
+    What belongs to another user, or is not there, stays as it is.
+    """
+    for path in paths:
+        with contextlib.suppress(OSError):
+            mode = path.stat().st_mode
+            if mode & _OTHERS:
+                path.chmod(_FOLDER_MODE if stat.S_ISDIR(mode) else _FILE_MODE)
+
+
+def restrict_earlier_files(*, blobs: Path, sandbox: Path) -> None:
+    """Restrict the attachments and caught emails that versions before 0.2 left readable.
+
+    Those wrote ``attachments/ab`` with the umask's permissions, and each ``.eml`` file.
+    """
+    if blobs.is_dir():
+        restrict([blobs])
+        for folder in [path for path in _entries(blobs) if path.is_dir() and _is_open(path)]:
+            restrict([folder, *_below(folder)])
+    restrict(path for path in _entries(sandbox) if path.name.endswith(".eml") and not path.is_symlink())
+
+
+def access_of_others(folder: Path) -> str:
+    """Return in words what other users may do in `folder`, empty when nothing (or when it does not exist)."""
+    if os.name == "nt":
+        return ""  # permissions are lists there, which `stat` does not tell
+    try:
+        found = folder.stat()
+    except OSError:
+        return ""
+    if found.st_uid not in (os.getuid(), 0):
+        return "it belongs to another user"
+    for who, shift in (("every user of this machine", 0), ("its group", 3)):
+        rights = found.st_mode >> shift
+        if rights & stat.S_IWOTH:
+            return f"{who} can change what is in it"
+        if rights & stat.S_IROTH:
+            return f"{who} can read it"
+    return ""
+
+
+def _check_owner(path: Path) -> None:
+    """Raise `OSError` for a file or link of a user whom we need not trust."""
+    if os.name == "nt":
+        return
+    try:
+        owner = path.lstat().st_uid
+    except FileNotFoundError:
+        return
+    trusted = {0, os.geteuid()}
+    if os.geteuid() == 0:
+        trusted.add(path.parent.stat().st_uid)  # an administrator looks after the outbox of somebody else
+    if owner not in trusted:
+        raise OSError(f"{path} belongs to another user")
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _below(folder: Path) -> Iterable[Path]:
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(parent, name)
+            if not path.is_symlink():
+                yield path
+
+
+def _is_open(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(path.lstat().st_mode & _OTHERS)
+    return False

@@ -1,0 +1,193 @@
+"""Reads `.env` files: only those that nobody else can have written.
+
+Whoever may write to a folder can put a `.env` there. If a command typed in that folder obeyed it, it would log in at
+the planter's host with the operator's password, and write to whom the planter likes.
+"""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from dotenv import dotenv_values
+from dotenv.variables import parse_variables
+
+from outspool.errors import MisconfiguredError
+
+_MAX_BYTES = 1_000_000
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_OPEN = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NEVER_WAIT = getattr(os, "O_NONBLOCK", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvFile:
+    """A `.env` file: its `values` by upper-case name, or `distrust`, which says in words why it is ignored."""
+
+    path: Path
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    distrust: str = ""
+
+    def value(self, name: str) -> str:
+        """Return the value of a variable, empty when the file does not set it."""
+        return self.values.get(name, "")
+
+
+def read_env_file(path: Path, *, expands_environment: bool) -> EnvFile:
+    """Read a `.env` file; one that is not there has no values.
+
+    ``${NAME}`` stands for what the file itself says, and for the environment if `expands_environment`: a file that may
+    be a stranger's must not move a secret of the environment into a setting that is shown or sent. Raises
+    `MisconfiguredError` for what is no text.
+    """
+    try:
+        text = _read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return EnvFile(path)
+    except _DistrustError as error:
+        return EnvFile(path, distrust=str(error))
+    except OSError as error:
+        return EnvFile(path, distrust=(error.strerror or type(error).__name__).lower())
+    found: dict[str, str] = {}
+    environment = dict(os.environ) if expands_environment else {}
+    for name, raw in dotenv_values(stream=io.StringIO(text), interpolate=False).items():
+        value = "".join(atom.resolve({**environment, **found}) for atom in parse_variables(raw or ""))
+        found[name] = value
+    return EnvFile(path, {name.upper(): value for name, value in found.items()})
+
+
+class _DistrustError(Exception):
+    """Somebody else may have written the file; the text says how."""
+
+
+def _read(path: Path) -> str:
+    """Return the text of the file; all that is checked is checked on the one descriptor that is read."""
+    found = os.lstat(path)  # of a link: whoever made it chose the file
+    _check_owner(found)
+    # A password manager may offer its file as a pipe, and writes when it is opened; another pipe must not hold us up.
+    is_own_pipe = stat.S_ISFIFO(found.st_mode) and not found.st_mode & _OTHERS_WRITE
+    descriptor = os.open(path, _OPEN if is_own_pipe else _OPEN | _NEVER_WAIT)
+    with os.fdopen(descriptor, "rb") as file:
+        _check_file(os.fstat(descriptor), allows_pipe=is_own_pipe)
+        raw = file.read(_MAX_BYTES + 1)
+    if len(raw) > _MAX_BYTES:
+        raise _DistrustError(f"it is larger than {_MAX_BYTES:,} bytes")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MisconfiguredError("A .env file is not UTF-8 text.", "Save it as UTF-8.") from None
+
+
+def _check_file(found: os.stat_result, *, allows_pipe: bool) -> None:
+    if not (stat.S_ISREG(found.st_mode) or (allows_pipe and stat.S_ISFIFO(found.st_mode))):
+        raise _DistrustError("it is not a regular file")
+    _check_owner(found)
+    if os.name != "nt" and found.st_mode & _OTHERS_WRITE:
+        raise _DistrustError("other users may write to it; run chmod go-w on it")
+
+
+def _check_owner(found: os.stat_result) -> None:
+    if os.name != "nt" and found.st_uid not in (0, os.geteuid()):
+        raise _DistrustError("it belongs to another user")
+
+
+@dataclass(frozen=True, slots=True)
+class EnvFiles:
+    """The `.env` file of the data directory, and that of the folder in which a command is typed, which wins."""
+
+    data_dir: EnvFile
+    folder: EnvFile | None = None
+
+    @classmethod
+    def read(cls, data_dir: Path, folder: Path | None) -> EnvFiles:
+        """Read both. Raises `MisconfiguredError` for what is no text.
+
+        `folder` is None when an MCP client started us in a folder of its choice: a project's `.env` must not decide
+        whose account sends.
+        """
+        own = read_env_file(data_dir / ".env", expands_environment=True)
+        if folder is None or os.path.realpath(folder) == os.path.realpath(data_dir):
+            return cls(own)
+        return cls(own, read_env_file(folder / ".env", expands_environment=False))
+
+    @property
+    def all(self) -> tuple[EnvFile, ...]:
+        """Both, the least important first."""
+        return (self.data_dir,) if self.folder is None else (self.data_dir, self.folder)
+
+    @property
+    def ignored(self) -> tuple[EnvFile, ...]:
+        """Those that somebody else may have written."""
+        return tuple(file for file in self.all if file.distrust)
+
+    def values(self) -> dict[str, str]:
+        """Return what they set; an empty value is none."""
+        return {name: value for file in self.all for name, value in file.values.items() if value}
+
+    def check_secrets(self, chosen: Mapping[str, str]) -> None:
+        """Raise `MisconfiguredError` if a secret would go to a host that the current folder's file alone names.
+
+        One may have copied the folder from a stranger, and its `.env` with it. `chosen` are the variables of the
+        environment and the command line, which win over both files.
+        """
+        if self.folder is None:
+            return
+        named_here = {
+            name
+            for name, value in self.folder.values.items()
+            if value and name not in chosen and value != self.data_dir.value(name)
+        }
+        settings = {**self.values(), **chosen}
+        from_elsewhere = settings.keys() - named_here
+        for host in ("SMTP_HOST", "SMTP_PORT") if _is_loopback(settings.get("SMTP_HOST", "")) else ("SMTP_HOST",):
+            if host in named_here and "SMTP_PASSWORD" in from_elsewhere:
+                raise _stray(host, "SMTP_PASSWORD comes")
+        # Without a key of our own, boto takes the machine's.
+        uses_bucket = "AWS_BUCKET_NAME" in settings
+        if uses_bucket and "AWS_ENDPOINT_URL" in named_here and "AWS_SECRET_ACCESS_KEY" not in named_here:
+            raise _stray("AWS_ENDPOINT_URL", "the keys to S3 come")
+        if "DATABASE_URL" in named_here and _takes_any_password(settings["DATABASE_URL"]):
+            raise _stray("DATABASE_URL", "the password (PGPASSWORD, PGPASSFILE or PGSERVICE) comes")
+
+
+def _stray(host: str, secret: str) -> MisconfiguredError:
+    return MisconfiguredError(
+        f"{host} is set by the .env of this folder, and {secret} from elsewhere: it is not sent there.",
+        "Set both in one place, or run the command in another folder.",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether other users of this machine could listen at the host: there a port decides who gets a password."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
+
+
+def _takes_any_password(url: str) -> bool:
+    """Return whether asyncpg would send the server of this URL a password that was not meant for it alone."""
+    if not url.startswith(("postgres://", "postgresql://")):
+        return False
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False  # refused elsewhere
+    query = parse_qs(parts.query)
+    if parts.password or "password" in query:
+        return False
+    # A service of pg_service.conf fills in what the URL leaves out: the password, for another host than its own.
+    if os.environ.get("PGPASSWORD") or os.environ.get("PGSERVICE") or "service" in query:
+        return True
+    named = query.get("passfile", [os.environ.get("PGPASSFILE") or "~/.pgpass"])[-1]
+    try:
+        lines = Path(named).expanduser().read_text(encoding="utf-8", errors="replace").splitlines()
+    except (OSError, RuntimeError, ValueError):
+        return False
+    return any(line.startswith("*:") for line in lines)

@@ -1,0 +1,116 @@
+"""One HTTP connection that does not wait for its client for ever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from outspool.http.limits import HttpLimits
+
+_TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class Connection(H11Protocol):
+    """uvicorn's connection, which knows since when it waits for its client; `expire` it when that is too long.
+
+    uvicorn itself gives a client all the time it takes for a request, once a byte of it has come.
+    """
+
+    def __init__(self, *arguments: Any, limits: HttpLimits, **more: Any) -> None:
+        """Take what uvicorn gives to each connection, and the limits."""
+        super().__init__(*arguments, **more)
+        self._limits = limits
+        self._waits_since = self.loop.time()
+        self._received = 0
+        self._blocked_since: float | None = None
+        self._is_expired = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing would be lost but a client's time: no request has come whole."""
+        return self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self.flow.read_paused
+
+    @property
+    def waits_since(self) -> float:
+        """When the wait for a request, or for its body, began; by the event loop's clock."""
+        return self._waits_since
+
+    def is_overdue(self, now: float) -> bool:
+        """Return whether the client has been waited for too long."""
+        limits = self._limits
+        if self._blocked_since is not None and now - self._blocked_since > limits.write_seconds:
+            return True
+        if self.flow.read_paused:
+            return False  # we do not read, so it cannot send
+        waited = now - self._waits_since
+        if self.conn.their_state is h11.IDLE:
+            return waited > limits.header_seconds
+        if self.conn.their_state is h11.SEND_BODY:
+            return waited > limits.body_seconds + self._received / limits.body_rate
+        return False
+
+    def expire(self) -> None:
+        """Close the connection; tell the client that it took too long, if that is what it waits for."""
+        if self._is_expired or self._blocked_since is not None:
+            self.transport.abort()  # it does not even read that
+            return
+        self._is_expired = True
+        has_begun = self.conn.their_state is not h11.IDLE or bool(self.conn.trailing_data[0])
+        if has_begun and not self._is_answering():
+            self.transport.write(_TIMED_OUT)
+        self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Take note of progress: a body's every byte counts, a header's does not."""
+        before, cycle = self.conn.their_state, self.cycle
+        super().data_received(data)
+        if self.cycle is not cycle or (before is not h11.IDLE and self.conn.their_state is h11.IDLE):
+            self._wait_again()
+        elif before is h11.SEND_BODY:
+            self._received += len(data)
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.IDLE:
+            self._wait_again()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; if it is the rest of a request that the app works on, the app need not answer it.
+
+        uvicorn would answer twice, and report that as a failure with a traceback.
+        """
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:  # an answer has begun
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        """Take note that the client does not read."""
+        super().pause_writing()
+        self._blocked_since = self.loop.time()
+
+    def resume_writing(self) -> None:
+        """Take note that the client reads again."""
+        super().resume_writing()
+        self._blocked_since = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection; it never wrote again after `exc`."""
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self._blocked_since = None
+
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's type leaves out that there may be none yet
+        return cycle is not None and cycle.response_started and not cycle.response_complete
+
+    def _wait_again(self) -> None:
+        self._waits_since = self.loop.time()
+        self._received = 0

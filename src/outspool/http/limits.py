@@ -1,0 +1,37 @@
+"""How much of a server one client may take: connections, time for a request, memory of sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_MOST_CONNECTIONS = 4096
+_LEAST_CONNECTIONS = 16
+_RESERVED_FILES = 128
+"""For the database, mail servers, attachments and the rest of the process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """Limits of one server; times in seconds, sizes in bytes.
+
+    A request's headers must be there within `header_seconds`. Its body gets `body_seconds`, and a second more for each
+    `body_rate` bytes that have come: a large upload on a slow line ends, a client that sends a byte now and then is
+    dropped. A client that reads nothing of its response for `write_seconds` is dropped too.
+    """
+
+    connections: int = _MOST_CONNECTIONS
+    header_seconds: float = 10.0
+    body_seconds: float = 20.0
+    body_rate: float = 20_000.0
+    write_seconds: float = 60.0
+    header_bytes: int = 32 * 1024
+    session_idle_seconds: float = 15 * 60.0
+    sessions: int = 2500
+
+
+def connections_within(most_files: int | None) -> int:
+    """Return how many connections leave files enough for the rest, of `most_files` that the process may have open."""
+    if most_files is None:
+        return _MOST_CONNECTIONS
+    reserved = min(_RESERVED_FILES, most_files // 2)
+    return max(_LEAST_CONNECTIONS, min(_MOST_CONNECTIONS, most_files - reserved))

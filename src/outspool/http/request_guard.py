@@ -1,0 +1,114 @@
+"""What is refused of every HTTP request before any route sees it, and what is done for those that break off."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from outspool.errors import brief
+from outspool.http.limits import HttpLimits
+from outspool.http.names import AllowedNames
+
+logger = logging.getLogger(__name__)
+
+HEALTH = "/healthz"
+
+
+class RequestGuard:
+    """Checks the form of a request, then its Host and Origin, so that no route can forget to.
+
+    ``/healthz`` is exempt from the names and from the limit of requests at once: probes ask for it by whatever address
+    they have, also when all is busy, and it tells nothing but that the process lives.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: AllowedNames, origins: AllowedNames, limits: HttpLimits) -> None:
+        """Guard `app`."""
+        self._app = app
+        self._hosts = hosts
+        self._origins = origins
+        self._limits = limits
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 400, 403, 421, 431 or 503."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        self._under_way += 1
+        try:
+            await self._app(scope, _breaking_off(receive), send)
+        except _BrokenOffError:
+            logger.debug("a client went away before its request was whole")
+        finally:
+            self._under_way -= 1
+
+    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        target = len(scope["path"]) + len(scope["query_string"])
+        if target + sum(len(name) + len(value) for name, value in headers) > self._limits.header_bytes:
+            return _refuse("Request headers too large", 431)
+        if _is_ambiguous(scope["http_version"], headers):
+            return _refuse("A request has either Content-Length or Transfer-Encoding", 400)
+        if scope["path"] == HEALTH:
+            return None
+        return self._refusal_of_names(headers) or self._refusal_of_load()
+
+    def _refusal_of_names(self, headers: list[tuple[bytes, bytes]]) -> PlainTextResponse | None:
+        hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+        if len(hosts) != 1 or not self._hosts.allows(hosts[0]):
+            logger.warning("refused a request whose Host is %s", brief(", ".join(hosts)))
+            return _refuse("Invalid Host header", 421)
+        origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
+        if any(not self._origins.allows(origin) for origin in origins if origin) or len(origins) > 1:
+            logger.warning("refused a request whose Origin is %s", brief(", ".join(origins)))
+            return _refuse("Invalid Origin header", 403)
+        return None
+
+    def _refusal_of_load(self) -> PlainTextResponse | None:
+        if self._under_way < self._limits.connections:
+            return None
+        logger.warning("refused a request: %d are under way", self._under_way)
+        return _refuse("Too many requests at once", 503, {"retry-after": "5"})
+
+
+class _BrokenOffError(Exception):
+    """The client went away in the middle of its request: there is nobody to answer, and nothing to report."""
+
+
+def _breaking_off(receive: Receive) -> Receive:
+    """Raise `_BrokenOffError` where `receive` tells that the client is gone before its request was whole.
+
+    The SDK would report each as a failure of its own, with a traceback.
+    """
+    is_whole = False
+
+    async def receive_whole() -> Message:
+        nonlocal is_whole
+        message = await receive()
+        if message["type"] == "http.request":
+            is_whole = not message.get("more_body", False)
+        elif not is_whole:
+            raise _BrokenOffError
+        return message
+
+    return receive_whole
+
+
+def _is_ambiguous(version: str, headers: list[tuple[bytes, bytes]]) -> bool:
+    """Return whether two readers could see different ends of the request (RFC 9112 §6.1, §6.3: request smuggling)."""
+    names = [name for name, _ in headers]
+    if b"transfer-encoding" not in names:
+        return names.count(b"content-length") > 1
+    return b"content-length" in names or version == "1.0"
+
+
+def _refuse(text: str, status: int, headers: Mapping[str, str] | None = None) -> PlainTextResponse:
+    """Answer, and close: what follows on the connection may be the rest of what was refused."""
+    return PlainTextResponse(text, status, {**(headers or {}), "connection": "close"})
