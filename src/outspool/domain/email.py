@@ -149,6 +149,8 @@ class Email:
     `lease` is the token of the claim that holds it, or held it last.
     With a `recurrence` it is a series: it is never sent itself, and `due_at` is when its next email is made. Each of
     those has its `series_id`, and is the only one of it that `occurs_at` that time.
+    `unreadable` says why its row in the database cannot be read, and is empty when it can. Of an unreadable email only
+    the id is certain; every other field is what could be read, or empty.
     """
 
     id: UUID
@@ -172,6 +174,7 @@ class Email:
     series_id: UUID | None = None
     occurs_at: datetime | None = None
     events: tuple[Event, ...] = ()
+    unreadable: str = ""
 
     @property
     def owed(self) -> tuple[Recipient, ...]:

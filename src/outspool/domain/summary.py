@@ -149,6 +149,10 @@ def _ended(email: Email, _now: datetime, _pause: Pause | None) -> str:
     return f"A series that is over{_made(rule, ', ')}. Each of its emails has an id of its own."
 
 
+def _unreadable(email: Email, _now: datetime, _pause: Pause | None) -> str:
+    return f"{_closed(f'Unreadable: {_reason(email)}')} It is set aside: nothing is sent until the operator mends it."
+
+
 def _made(rule: Recurrence, before: str) -> str:
     """Say how many emails a series has made, `before` it; nothing when that says nothing."""
     if not rule.made and rule.count is None:
@@ -175,6 +179,7 @@ _SENTENCES: Mapping[EmailStatus, _Sentence] = MappingProxyType(
         EmailStatus.RECURRING: _recurring,
         EmailStatus.PAUSED: _paused,
         EmailStatus.ENDED: _ended,
+        EmailStatus.UNREADABLE: _unreadable,
     }
 )
 

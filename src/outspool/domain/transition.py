@@ -125,7 +125,7 @@ class Transition:
     @classmethod
     def canceled(cls, *, at: datetime) -> Transition:
         """Never sent to anybody, and never will be."""
-        return cls(target=S.CANCELED, sources=WAITING, code="canceled", at=at)
+        return cls(target=S.CANCELED, sources=WAITING | {S.UNREADABLE}, code="canceled", at=at)
 
     @classmethod
     def stopped(cls, *, at: datetime, recipients: tuple[Recipient, ...], problem: Problem) -> Transition:
@@ -145,7 +145,7 @@ class Transition:
         """Somebody asked for another try: it is due now, for those not yet taken, with fresh attempts."""
         return cls(
             target=S.QUEUED,
-            sources=frozenset({S.FAILED, S.PARTIAL, S.UNKNOWN}),
+            sources=frozenset({S.FAILED, S.PARTIAL, S.UNKNOWN, S.UNREADABLE}),
             code="retried",
             at=at,
             recipients=recipients,

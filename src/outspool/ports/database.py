@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -45,6 +46,14 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """Emails whose rows cannot be read: how many were found, and a few of them, each with what is wrong with it."""
+
+    count: int = 0
+    examples: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiskState:
     """Whether files can be kept in a `folder`: `trouble` says in words why not; `free_bytes` are left."""
 
@@ -67,4 +76,8 @@ class DatabaseProbe(Protocol):
 
     async def backlog(self, *, now: datetime) -> Backlog:
         """Return what waits; the schema must be current."""
+        ...
+
+    async def unreadable(self) -> Unreadable:
+        """Look for emails whose rows cannot be read: all that wait, and the newest of the others."""
         ...

@@ -130,6 +130,10 @@ class SeriesStore(Protocol):
         """
         ...
 
+    async def set_aside(self, series: Email, *, at: datetime) -> None:
+        """Commit that an unreadable series makes no more emails, so that nobody comes upon it again."""
+        ...
+
     async def halt(self, series: Email, event: Event) -> bool:
         """Commit that the series stands still, for its `problem`; guarded like `advance`."""
         ...

@@ -14,6 +14,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from outspool.adapters.sql.rows import problem_values
 from outspool.adapters.sql.tables import UtcDateTime, emails, recipients
+from outspool.adapters.sql.unreadable import RAW_ID
 from outspool.domain.email import Priority, Problem
 from outspool.domain.status import CLAIMABLE, EmailStatus, RecipientStatus
 
@@ -39,7 +40,7 @@ def _ours(*, deferred_too: bool) -> sa.ColumnElement[bool]:
     return ours if deferred_too else sa.and_(ours, emails.c.status != EmailStatus.DEFERRED.value)
 
 
-def _claim(*, deferred_too: bool) -> ReturningUpdate[Any]:
+def _claim(*, deferred_too: bool) -> sa.Update:
     """Return the claim: the first of each priority, and the first that are out of time; of those the first by turn.
 
     Of one priority what is due is a range of the index, and its order the index's; of all together it would be
@@ -66,7 +67,6 @@ def _claim(*, deferred_too: bool) -> ReturningUpdate[Any]:
             marked_at=None,
             **_VERSION,
         )
-        .returning(*emails.c)
     )
 
 
@@ -98,8 +98,11 @@ def _next_due(*, deferred_too: bool) -> sa.Select[datetime | None]:
     return sa.select(sa.func.min(upcoming.c.due_at))
 
 
-CLAIM = {flag: _claim(deferred_too=flag) for flag in (True, False)}
+CLAIM = {flag: _claim(deferred_too=flag).returning(*emails.c) for flag in (True, False)}
 """By whether the deferred are claimed too; parameters own_lane, now, most, token, until."""
+
+CLAIM_IDS = {flag: _claim(deferred_too=flag).returning(RAW_ID) for flag in (True, False)}
+"""The same, and nothing is read of the rows: for when one of them cannot be read."""
 
 NEXT_DUE = {flag: _next_due(deferred_too=flag) for flag in (True, False)}
 """By whether the deferred are claimed too; parameters own_lane, now."""

@@ -107,6 +107,8 @@ async def _in_words(work: Coroutine[Any, Any, T]) -> T:
     except _BUGS:
         raise
     except FAILURES as error:
+        if "Could not decode to UTF-8" in str(error):
+            raise ValueError("a text in the database is not UTF-8") from error
         raise _unavailable(error) from error
     except CommitInDoubt as error:
         cause = error.__cause__

@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
 
+from outspool.adapters.sql.damage import look_for_damage
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.schema import migrations_folder, schema_version
 from outspool.adapters.sql.tables import SCHEMA_VERSION, UtcDateTime, emails
 from outspool.domain.status import CLAIMABLE, EmailStatus
-from outspool.ports.database import Backlog, DatabaseHealth, SchemaState
+from outspool.ports.database import Backlog, DatabaseHealth, SchemaState, Unreadable
+
+_NAMED = 3
+"""So many unreadable emails are named."""
+
+
+class _LenientTime(UtcDateTime):
+    """A time, or None for what is none."""
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None] | None:
+        """Return what reads a value of the driver."""
+        read = super().result_processor(dialect, coltype)
+
+        def lenient(value: Any) -> datetime | None:
+            try:
+                return read(value) if read is not None else None
+            except (ValueError, TypeError, OverflowError):
+                return None
+
+        return lenient
 
 
 class SqlProbe:
@@ -56,7 +81,7 @@ class SqlProbe:
         is_due = emails.c.due_at <= now
         waiting = sa.select(
             sa.func.count().filter(is_due),
-            sa.func.min(emails.c.due_at).filter(is_due),
+            sa.type_coerce(sa.func.min(emails.c.due_at).filter(is_due), _LenientTime),
             sa.func.count().filter(~is_due),
         ).where(claimable, emails.c.lane == self._lane)
         elsewhere = sa.select(sa.func.count()).where(claimable, emails.c.lane.not_in([self._lane, "sandbox"]))
@@ -70,6 +95,12 @@ class SqlProbe:
 
         async with Database(self._url).opened() as database:
             return await database.read(count)
+
+    async def unreadable(self) -> Unreadable:
+        """See `DatabaseProbe.unreadable`."""
+        async with Database(self._url).opened() as database:
+            damaged = await database.read(look_for_damage)
+        return Unreadable(count=len(damaged), examples=[(one.name, one.why) for one in damaged[:_NAMED]])
 
 
 def _answer(connection: sa.Connection) -> tuple[float, datetime | None]:

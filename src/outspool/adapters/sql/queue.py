@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from outspool.adapters.sql import meter as sql_meter
+from outspool.adapters.sql.aside import read_despite, warn_of, write_despite
 from outspool.adapters.sql.claims import (
     CLAIM,
+    CLAIM_IDS,
     CLAIM_LOST,
     DOUBT,
     DOUBT_RECIPIENTS,
@@ -20,14 +23,15 @@ from outspool.adapters.sql.claims import (
     NEXT_DUE,
     REQUEUE,
 )
-from outspool.adapters.sql.loading import with_parts
+from outspool.adapters.sql.loading import read_alone, with_parts
 from outspool.adapters.sql.rows import event_values
 from outspool.adapters.sql.schema import MigratedDatabase
 from outspool.adapters.sql.status_writer import Marking, StatusWriter
 from outspool.adapters.sql.tables import UtcDateTime, events, workers
+from outspool.adapters.sql.unreadable import Damage, is_unreadable, set_aside
 from outspool.adapters.sql.watch import ChangeWatch
 from outspool.domain.cap import quota_reached
-from outspool.domain.email import Email, Event, Priority
+from outspool.domain.email import Email, Event
 from outspool.domain.status import EmailStatus
 from outspool.ports.queue import Lease, Room, WorkerHeartbeat
 
@@ -53,11 +57,42 @@ class SqlQueue:
 
         def take(connection: sa.Connection) -> list[Email]:
             rows = connection.execute(CLAIM[deferred_too], asked).mappings().all()
-            rows = sorted(rows, key=_turn)
-            _note(connection, rows, Event(at=now, status=EmailStatus.SENDING, code="claimed"))
-            return with_parts(connection, rows)
+            return _claimed(connection, with_parts(connection, rows), now)
 
-        return await self.database.write(take)
+        try:
+            return await self.database.write(take)
+        except Exception as error:
+            if not is_unreadable(error):
+                raise
+        return await self._claim_one_by_one(asked, now=now, limit=limit, deferred_too=deferred_too)
+
+    async def _claim_one_by_one(
+        self, asked: dict[str, Any], *, now: datetime, limit: int, deferred_too: bool
+    ) -> Sequence[Email]:
+        """Claim the same, read each row alone, and set aside what cannot be read; others fill its place."""
+        claimed: list[Email] = []
+
+        def take(connection: sa.Connection) -> tuple[list[Email], list[Damage]]:
+            most = {**asked, "most": limit - len(claimed)}
+            emails, damaged = [], []
+            for raw_id in connection.execute(CLAIM_IDS[deferred_too], most).scalars().all():
+                email = read_alone(connection, raw_id)
+                if email is None or email.unreadable:
+                    damage = Damage(raw_id, email.unreadable if email else "Its id is none.")
+                    set_aside(connection, damage, at=now)
+                    damaged.append(damage)
+                else:
+                    emails.append(email)
+            return _claimed(connection, emails, now), damaged
+
+        while len(claimed) < limit:
+            emails, damaged = await self.database.write(take)
+            claimed += emails
+            for damage in damaged:
+                warn_of(damage)
+            if not damaged:
+                break
+        return claimed
 
     async def mark(self, email_id: UUID, lease: Lease, *, at: datetime, recipients: int) -> bool:
         """See `Queue.mark`."""
@@ -114,7 +149,7 @@ class SqlQueue:
                 self._changes.notify(connection)
             return len(queued) + len(unknown)
 
-        freed = await self.database.write(release)
+        freed = await write_despite(self.database, release, now=now)
         if freed:
             self._changes.announce(due=True)
         return freed
@@ -122,23 +157,53 @@ class SqlQueue:
     async def next_due(self, *, after: datetime, deferred_too: bool) -> datetime | None:
         """See `Queue.next_due`."""
         asked = {"own_lane": self._lane, "now": after}
-        at: datetime | None = await self.database.read(
-            lambda connection: connection.scalar(NEXT_DUE[deferred_too], asked)
-        )
-        return at
+
+        def look(connection: sa.Connection) -> datetime | None:
+            at: datetime | None = connection.scalar(NEXT_DUE[deferred_too], asked)
+            return at
+
+        return await read_despite(self.database, look, now=after)
 
     async def workers(self, *, since: datetime) -> Sequence[WorkerHeartbeat]:
         """See `Queue.workers`."""
         statement = sa.select(workers).where(workers.c.seen_at >= since).order_by(workers.c.name)
-        rows = await self.database.read(lambda connection: connection.execute(statement).mappings().all())
-        return [
-            WorkerHeartbeat(
-                name=row["name"],
-                seen_at=row["seen_at"],
-                skew=None if row["skew_seconds"] is None else timedelta(seconds=row["skew_seconds"]),
-            )
-            for row in rows
-        ]
+        try:
+            return await self.database.read(lambda connection: _sightings(connection, statement))
+        except Exception as error:
+            if not is_unreadable(error):
+                raise
+        # A worker's row is written anew with its next heartbeat, so one that cannot be read is passed over.
+        names = await self.database.read(
+            lambda connection: connection.execute(statement.with_only_columns(workers.c.name)).scalars().all()
+        )
+        found: list[WorkerHeartbeat] = []
+        for name in names:
+            of_one = statement.where(workers.c.name == name)
+            try:
+                found += await self.database.read(lambda connection, of_one=of_one: _sightings(connection, of_one))  # type: ignore[misc]
+            except Exception as error:
+                if not is_unreadable(error):
+                    raise
+        return found
+
+
+def _sightings(connection: sa.Connection, statement: sa.Select[Any]) -> list[WorkerHeartbeat]:
+    return [
+        WorkerHeartbeat(
+            name=row["name"],
+            seen_at=row["seen_at"],
+            skew=None if row["skew_seconds"] is None else timedelta(seconds=row["skew_seconds"]),
+        )
+        for row in connection.execute(statement).mappings()
+    ]
+
+
+def _claimed(connection: sa.Connection, emails: Sequence[Email], now: datetime) -> list[Email]:
+    """Note that these are claimed, and return them in their turn."""
+    if emails:
+        event = Event(at=now, status=EmailStatus.SENDING, code="claimed")
+        connection.execute(_ADD_EVENT, [event_values(email.id, event) for email in emails])
+    return sorted(emails, key=_turn)
 
 
 def _clock_of(connection: sa.Connection) -> datetime | None:
@@ -156,8 +221,8 @@ def _sight(connection: sa.Connection, worker: str, at: datetime, skew: timedelta
     connection.execute(sighting.on_conflict_do_update(index_elements=["name"], set_=seen))
 
 
-def _turn(row: sa.RowMapping) -> tuple[datetime, datetime, UUID]:
-    return row["due_at"] + Priority(row["priority"]).delay, row["due_at"], row["id"]
+def _turn(email: Email) -> tuple[datetime, datetime, UUID]:
+    return email.due_at + email.content.priority.delay, email.due_at, email.id
 
 
 def _note(connection: sa.Connection, rows: Sequence[sa.RowMapping], event: Event) -> None:

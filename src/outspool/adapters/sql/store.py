@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from outspool.adapters.sql import search as sql_search
 from outspool.adapters.sql.admission import Admission, add_parts, note
 from outspool.adapters.sql.group_commit import GroupCommit
-from outspool.adapters.sql.loading import emails_of, load, with_parts
+from outspool.adapters.sql.loading import emails_of, load
 from outspool.adapters.sql.recording import Recording
 from outspool.adapters.sql.rows import revised_values
 from outspool.adapters.sql.schema import MigratedDatabase
@@ -90,8 +90,7 @@ class SqlEmailStore:
         Raises `IdempotencyConflict` when that is another email, and says at which `place` of several.
         """
         twin = sa.or_(emails.c.id == email.id, self._has_key(email.idempotency_key))
-        rows = connection.execute(sa.select(emails).where(twin)).mappings().all()
-        found = with_parts(connection, rows)[0]
+        [found, *_] = emails_of(connection, sa.select(emails).where(twin))
         if found.fingerprint != email.fingerprint:
             where = "" if place is None else f"emails[{place}]: "
             raise IdempotencyConflict(
@@ -136,8 +135,8 @@ class SqlEmailStore:
         """See `EmailStore.find`."""
 
         def read_page(connection: sa.Connection) -> Page:
-            rows = connection.execute(sql_search.page(search)).mappings().all()
-            found = with_parts(connection, rows[: search.limit])
+            rows = emails_of(connection, sql_search.page(search))
+            found = rows[: search.limit]
             if len(rows) > search.limit:
                 next_before: UUID | None = found[-1].id
             else:

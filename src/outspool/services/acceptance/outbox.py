@@ -15,7 +15,7 @@ from outspool.domain.email import Email, Event
 from outspool.domain.schedule import When
 from outspool.domain.status import UNSETTLED, EmailStatus
 from outspool.domain.summary import Pause
-from outspool.errors import InvalidArgument, NotFound, StoreUnavailable, brief
+from outspool.errors import InvalidArgument, NotFound, StoreUnavailable, WrongState, brief
 from outspool.ports.account import Account, AccountState
 from outspool.ports.clock import Clock
 from outspool.ports.emails import Changes, EmailStore
@@ -172,8 +172,14 @@ class Outbox:
             if email.status is EmailStatus.CANCELED:
                 return email
             change = cancellation(email, now=self._clock.now())
-            if await self._store.record(email.id, change, version=email.version):
+            version = None if email.unreadable else email.version  # which may be what cannot be read
+            if await self._store.record(email.id, change, version=version):
                 return await self.get(email_id)
+            if email.unreadable:
+                raise WrongState(
+                    "This email cannot be read, and it no longer waits, so it cannot be canceled.",
+                    "The operator mends its row; `outspool doctor` says what is wrong with it.",
+                )
 
     async def retry(self, email_id: str) -> Email:
         """Send again to whoever does not have it, if it failed, partly failed or is in doubt.

@@ -16,7 +16,7 @@ from outspool.services.acceptance import series
 from outspool.services.acceptance.submission import Acceptance, pending
 from outspool.services.acceptance.validation import revise_content
 
-_RETRIABLE = frozenset({EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNKNOWN})
+_RETRIABLE = frozenset({EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNKNOWN, EmailStatus.UNREADABLE})
 
 
 def revised(email: Email, changes: Mapping[str, Any], when: When | None, *, terms: Acceptance, now: datetime) -> Email:
@@ -63,6 +63,8 @@ def cancellation(email: Email, *, now: datetime) -> Transition:
 
     Raises `WrongState` when it waits no longer.
     """
+    if email.status is EmailStatus.UNREADABLE:
+        return Transition.canceled(at=now)
     if email.status not in WAITING:
         raise _wrong_state(email, "canceled")
     if not any(r.status is RecipientStatus.SENT for r in email.recipients):
@@ -78,6 +80,8 @@ def another_try(email: Email, *, terms: Acceptance, now: datetime) -> Transition
     Raises `WrongState` when it neither failed nor is in doubt.
     """
     if email.status not in _RETRIABLE:
+        raise _wrong_state(email, "retried")
+    if email.unreadable or email.recurrence is not None:
         raise _wrong_state(email, "retried")
     return Transition.retried(at=now, recipients=_owed_again(email), expires_at=now + terms.expire_after)
 
@@ -102,11 +106,15 @@ _WHY_NOT = {
     EmailStatus.RECURRING: "is a series, which makes emails of its own",
     EmailStatus.PAUSED: "is a series, which is paused",
     EmailStatus.ENDED: "is a series that has ended",
+    EmailStatus.UNREADABLE: "cannot be read from the database",
 }
 
 
 def _wrong_state(email: Email, verb: str) -> WrongState:
+    hint = "Use get_status to see where it stands."
+    if email.status is EmailStatus.UNREADABLE:
+        hint = "The operator mends its row; `outspool doctor` says what is wrong with it."
     return WrongState(
         f"This email {_WHY_NOT[email.status]} (status {email.status}), so it cannot be {verb}.",
-        "Use get_status to see where it stands.",
+        hint,
     )

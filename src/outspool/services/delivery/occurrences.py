@@ -85,6 +85,9 @@ class Occurrences:
 
     async def _make(self, series_id: UUID, now: datetime) -> None:
         series = await self._store.get(series_id)
+        if series is not None and series.unreadable:
+            await self._series.set_aside(series, at=now)
+            return
         if series is None or series.status is not EmailStatus.RECURRING or series.due_at > now:
             return  # another process was here
         try:

@@ -23,6 +23,7 @@ from outspool.services.doctor.queue_checks import (
     check_disk,
     check_dispatching,
     check_queue,
+    check_readable,
     check_worker_clocks,
 )
 
@@ -105,6 +106,8 @@ class Doctor:
         for finding in check_worker_clocks(workers):
             yield finding
         for finding in check_queue(backlog, now=now):
+            yield finding
+        for finding in check_readable(await self._probe.unreadable()):
             yield finding
 
     async def _paused(self, state: AccountState, now: datetime, *, logged_in: bool) -> Finding:

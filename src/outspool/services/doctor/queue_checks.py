@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from outspool.domain.schedule import describe_wait
-from outspool.ports.database import Backlog, DatabaseHealth, DiskState, SchemaState
+from outspool.ports.database import Backlog, DatabaseHealth, DiskState, SchemaState, Unreadable
 from outspool.ports.queue import WorkerHeartbeat
 from outspool.services.delivery.lease_keeper import WORST_SKEW, describe_skew
 from outspool.services.doctor.findings import Finding, fail, ok, warn
@@ -125,6 +125,23 @@ def check_queue(backlog: Backlog, *, now: datetime) -> Iterator[Finding]:
             f"{_emails(backlog.in_doubt, 'was', 'were')} handed over without an answer: sent, or not.",
             "See `outspool list --status unknown` and ask the recipients; `outspool retry ID` sends one again.",
         )
+
+
+def check_readable(unreadable: Unreadable) -> Iterator[Finding]:
+    """Name the emails that cannot be read, if any: nothing of them is sent."""
+    if not unreadable.count:
+        return
+    named = "; ".join(f"{name}: {why}" for name, why in unreadable.examples)
+    more = (
+        f" And {unreadable.count - len(unreadable.examples):,} more."
+        if unreadable.count > len(unreadable.examples)
+        else ""
+    )
+    yield fail(
+        "unreadable",
+        f"{_emails(unreadable.count, 'cannot', 'cannot')} be read from the database. {named}{more}",
+        "Mend the rows and run `outspool retry ID`, or `outspool cancel ID`; everybody else's mail goes on.",
+    )
 
 
 def _emails(count: int, one: str, many: str) -> str:
