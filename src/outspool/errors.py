@@ -11,6 +11,7 @@
     │   ├── WrongState                wrong_state
     │   ├── IdempotencyConflict       idempotency_conflict
     │   ├── RecipientRefused          recipient_refused (by the operator's policy)
+    │   ├── SenderRefused             sender_refused (by the operator's configuration)
     │   ├── AttachmentRefused         attachment_refused
     │   ├── TooLarge                  too_large
     │   ├── RateLimited               rate_limited: the sender's hour is full
@@ -102,6 +103,12 @@ class RecipientRefused(Refusal):
     """The operator's policy does not allow this recipient."""
 
     code = "recipient_refused"
+
+
+class SenderRefused(Refusal):
+    """The operator's configuration does not allow mail in this name."""
+
+    code = "sender_refused"
 
 
 class AttachmentRefused(Refusal):

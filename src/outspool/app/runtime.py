@@ -192,6 +192,7 @@ class Outspool:
             outgoing=partial(outgoing, blobs=self.blobs),
             next_delay=partial(retries.next_delay, random=random.random),
             resend_doubtful=resend,
+            policy=self.terms.policy,
             clock=self.clock,
             timings=self.timings,
         )

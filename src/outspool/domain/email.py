@@ -149,6 +149,7 @@ class Email:
     `lease` is the token of the claim that holds it, or held it last.
     With a `recurrence` it is a series: it is never sent itself, and `due_at` is when its next email is made. Each of
     those has its `series_id`, and is the only one of it that `occurs_at` that time.
+    `overrides_policy`: an operator sends it, as it stands, whatever the policy says.
     `unreadable` says why its row in the database cannot be read, and is empty when it can. Of an unreadable email only
     the id is certain; every other field is what could be read, or empty.
     """
@@ -174,6 +175,7 @@ class Email:
     series_id: UUID | None = None
     occurs_at: datetime | None = None
     events: tuple[Event, ...] = ()
+    overrides_policy: bool = False
     unreadable: str = ""
 
     @property

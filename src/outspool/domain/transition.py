@@ -10,13 +10,18 @@ from outspool.domain.status import WAITING, EmailStatus, sources
 
 S = EmailStatus
 
+OVERRIDDEN = "policy_overridden"
+"""The code of the event of an operator's retry that no policy stops."""
+OVERRIDE_DETAIL = "The operator sends it whatever the policy says (outspool retry --override-policy)."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
     """One lawful change: from any of `sources` to `target`. Use a named constructor, never this one.
 
     `recipients` None leaves them as they are. `due_at` None leaves the due time. `attempts` None leaves the
-    count. `keeps_lease`: the claim's token stays on record, so that its worker may still settle a doubt.
+    count. `overrides_policy` None leaves the override. `keeps_lease`: the claim's token stays on record, so that its
+    worker may still settle a doubt.
     """
 
     target: EmailStatus
@@ -29,6 +34,7 @@ class Transition:
     due_at: datetime | None = None
     expires_at: datetime | None = None
     problem: Problem | None = None
+    overrides_policy: bool | None = None
     keeps_lease: bool = field(default=False)
 
     def __post_init__(self) -> None:
@@ -141,12 +147,19 @@ class Transition:
         )
 
     @classmethod
-    def retried(cls, *, at: datetime, recipients: tuple[Recipient, ...], expires_at: datetime) -> Transition:
-        """Somebody asked for another try: it is due now, for those not yet taken, with fresh attempts."""
+    def retried(
+        cls, *, at: datetime, recipients: tuple[Recipient, ...], expires_at: datetime, overrides_policy: bool = False
+    ) -> Transition:
+        """Somebody asked for another try: it is due now, for those not yet taken, with fresh attempts.
+
+        `overrides_policy`: an operator sends it whatever the policy says, which the event records.
+        """
         return cls(
             target=S.QUEUED,
             sources=frozenset({S.FAILED, S.PARTIAL, S.UNKNOWN, S.UNREADABLE}),
-            code="retried",
+            code=OVERRIDDEN if overrides_policy else "retried",
+            detail=OVERRIDE_DETAIL if overrides_policy else "",
+            overrides_policy=overrides_policy,
             at=at,
             recipients=recipients,
             attempts=0,

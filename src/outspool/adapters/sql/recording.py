@@ -41,6 +41,7 @@ _RECORD = (
         lease_until=None,
         lease=sa.case((sa.bindparam("keeps_lease", type_=sa.Boolean), emails.c.lease)),
         marked_at=sa.case((sa.bindparam("keeps_lease", type_=sa.Boolean), emails.c.marked_at)),
+        policy_override=sa.func.coalesce(_given("policy_override"), emails.c.policy_override),
         sent_at=sa.func.coalesce(emails.c.sent_at, _given("sent_at")),
         **{name: sa.func.coalesce(_given(name), emails.c[name]) for name in ("attempts", "due_at", "expires_at")},
         **{name: _given(name) for name in ("status", *problem_values(None))},
@@ -83,6 +84,7 @@ class Recording:
             "attempts": change.attempts,
             "due_at": change.due_at,
             "expires_at": change.expires_at,
+            "policy_override": change.overrides_policy,
             "sent_at": change.at if change.target in (EmailStatus.SENT, EmailStatus.PARTIAL) else None,
             **problem_values(change.problem),
         }

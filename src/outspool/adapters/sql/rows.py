@@ -70,6 +70,7 @@ def email_values(email: Email) -> dict[str, Any]:
         "recurrence": recurrence_value(email.recurrence),
         "series_id": email.series_id,
         "occurs_at": email.occurs_at,
+        "policy_override": email.overrides_policy,
     }
 
 
@@ -83,6 +84,7 @@ def revised_values(email: Email) -> dict[str, Any]:
         "due_at": email.due_at,
         "expires_at": email.expires_at,
         "recurrence": recurrence_value(email.recurrence),
+        "policy_override": email.overrides_policy,
         **problem_values(email.problem),
     }
 
@@ -199,6 +201,7 @@ def read_email(
         recurrence=_read_recurrence(row["recurrence"]),
         series_id=row["series_id"],
         occurs_at=row["occurs_at"],
+        overrides_policy=row["policy_override"],
         events=events,
     )
 

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Dialect
 
 from outspool.domain.status import CLAIMABLE, EmailStatus
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 """The Alembic revision this code was written for."""
 
 
@@ -82,6 +82,7 @@ emails = sa.Table(
     sa.Column("recurrence", sa.JSON(none_as_null=True)),
     sa.Column("series_id", sa.Uuid),
     sa.Column("occurs_at", UtcDateTime),
+    sa.Column("policy_override", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("lane", "idempotency_key", name="emails_key"),
 )
 

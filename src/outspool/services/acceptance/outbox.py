@@ -12,9 +12,11 @@ from typing import Any, Unpack
 from uuid import UUID
 
 from outspool.domain.email import Email, Event
+from outspool.domain.policy_check import check_policy
 from outspool.domain.schedule import When
 from outspool.domain.status import UNSETTLED, EmailStatus
 from outspool.domain.summary import Pause
+from outspool.domain.transition import OVERRIDDEN, OVERRIDE_DETAIL
 from outspool.errors import InvalidArgument, NotFound, StoreUnavailable, WrongState, brief
 from outspool.ports.account import Account, AccountState
 from outspool.ports.clock import Clock
@@ -158,7 +160,7 @@ class Outbox:
             while True:
                 email = await self.get(email_id)
                 now = self._clock.now()
-                changed = revised(email, changes, when, terms=self._terms, now=now)
+                changed = revised(replace(email, overrides_policy=False), changes, when, terms=self._terms, now=now)
                 await measured(changed, self._terms.policy)
                 await files.store()
                 event = Event(at=now, status=changed.status, code="updated", detail=named(changes, when))
@@ -181,23 +183,28 @@ class Outbox:
                     "The operator mends its row; `outspool doctor` says what is wrong with it.",
                 )
 
-    async def retry(self, email_id: str) -> Email:
+    async def retry(self, email_id: str, *, override_policy: bool = False) -> Email:
         """Send again to whoever does not have it, if it failed, partly failed or is in doubt.
 
-        What is deferred moves to now; an account that rests still rests.
+        What is deferred moves to now; an account that rests still rests. Raises `RecipientRefused` or `SenderRefused`
+        when the policy lets it go to none of them any more, unless an operator says `override_policy`: that is recorded
+        as an event, and holds until somebody changes or retries the email.
         """
         while True:
             email = await self.get(email_id)
-            if await self._retry(email):
+            if await self._retry(email, override_policy=override_policy):
                 return await self.get(email_id)
 
-    async def _retry(self, email: Email) -> bool:
+    async def _retry(self, email: Email, *, override_policy: bool) -> bool:
         """Make it due now; False when it changed meanwhile."""
         now = self._clock.now()
         if email.status is EmailStatus.DEFERRED:
-            event = Event(at=now, status=email.status, code="retried")
-            return await self._store.revise(replace(email, due_at=now), event)
-        change = another_try(email, terms=self._terms, now=now)
+            retried = replace(email, due_at=now, overrides_policy=override_policy)
+            check_policy(self._terms.policy, retried)
+            code = OVERRIDDEN if override_policy else "retried"
+            event = Event(at=now, status=email.status, code=code, detail=OVERRIDE_DETAIL if override_policy else "")
+            return await self._store.revise(retried, event)
+        change = another_try(email, terms=self._terms, now=now, override_policy=override_policy)
         return await self._store.record(email.id, change, version=email.version)
 
     async def settle(self, email: Email, *, within: float) -> Email:

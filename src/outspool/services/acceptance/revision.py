@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from outspool.domain.email import Email, Problem, Recipient
+from outspool.domain.policy_check import check_policy
 from outspool.domain.schedule import When
 from outspool.domain.status import WAITING, EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
@@ -74,16 +75,20 @@ def cancellation(email: Email, *, now: datetime) -> Transition:
     return Transition.stopped(at=now, recipients=stopped, problem=problem)
 
 
-def another_try(email: Email, *, terms: Acceptance, now: datetime) -> Transition:
+def another_try(email: Email, *, terms: Acceptance, now: datetime, override_policy: bool = False) -> Transition:
     """Return what sends the email to whoever does not have it.
 
-    Raises `WrongState` when it neither failed nor is in doubt.
+    Raises `WrongState` when it neither failed nor is in doubt, and as `check_policy` does.
     """
     if email.status not in _RETRIABLE:
         raise _wrong_state(email, "retried")
     if email.unreadable or email.recurrence is not None:
         raise _wrong_state(email, "retried")
-    return Transition.retried(at=now, recipients=_owed_again(email), expires_at=now + terms.expire_after)
+    recipients = _owed_again(email)
+    check_policy(terms.policy, replace(email, recipients=recipients, overrides_policy=override_policy))
+    return Transition.retried(
+        at=now, recipients=recipients, expires_at=now + terms.expire_after, overrides_policy=override_policy
+    )
 
 
 def _owed_again(email: Email) -> tuple[Recipient, ...]:

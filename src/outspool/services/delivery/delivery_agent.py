@@ -12,6 +12,8 @@ from datetime import timedelta
 from outspool.domain.delivery import Delivery, Outcome, Verdict
 from outspool.domain.email import Email, Problem
 from outspool.domain.fault import Fault, attribute_fault, find_silent_drop, is_connection_limit, is_message_triggered
+from outspool.domain.policy import Policy
+from outspool.domain.policy_check import naming, permitted
 from outspool.domain.settlement import (
     account_resting,
     after_delivery,
@@ -68,11 +70,13 @@ class DeliveryAgent:
         outgoing: Callable[[Email], AbstractAsyncContextManager[bytes | Stream]],
         next_delay: Callable[[int], timedelta | None],
         resend_doubtful: bool,
+        policy: Policy,
         clock: Clock,
         timings: Timings,
     ) -> None:
-        """`outgoing` opens the message of an email for as long as it is being sent.
+        """`policy` is asked once more about each email before it leaves.
 
+        `outgoing` opens the message of an email for as long as it is being sent.
         `next_delay` says how long to wait after so many attempts, None to give up.
         """
         self._recorder = recorder
@@ -82,6 +86,7 @@ class DeliveryAgent:
         self._outgoing = outgoing
         self._next_delay = next_delay
         self._resend_doubtful = resend_doubtful
+        self._policy = policy
         self._clock = clock
         self._timings = timings
 
@@ -94,9 +99,11 @@ class DeliveryAgent:
         used up, so the email waits for that. When canceled midway the email is handed back, or becomes ``unknown`` if
         it was marked.
         """
+        email, refusal = permitted(self._policy, email)
         mark = Mark(self._queue, email, lease, clock=self._clock, timings=self._timings)
         try:
-            change = await self._attempt(email, mark, probe=probe, full=full)
+            change = await self._attempt(email, mark, refusal=refusal, probe=probe, full=full)
+            change = change if refusal is None else naming(refusal, change)
         except asyncio.CancelledError:
             await self._recorder.record_last(email, self._interrupted(email, mark), lease)
             raise
@@ -108,11 +115,15 @@ class DeliveryAgent:
         """Return an email that was claimed and not begun to the queue."""
         await self._recorder.record(email, self._nothing_sent(email, "handed_back", why), lease)
 
-    async def _attempt(self, email: Email, mark: Mark, *, probe: Probe | None, full: QuotaReached | None) -> Transition:
-        """Return what becomes of the email."""
+    async def _attempt(
+        self, email: Email, mark: Mark, *, refusal: Refusal | None, probe: Probe | None, full: QuotaReached | None
+    ) -> Transition:
+        """Return what becomes of the email; `refusal` is why it goes to fewer than it is for, or to nobody."""
         now = self._clock.now()
         if email.expires_at <= now:
             return out_of_time(email, now=now)
+        if refusal is not None and not email.owed:
+            return unsendable(email, now=now, code=refusal.code, why=refusal.message, hint=refusal.hint)
         trouble = self._breaker.trouble()
         if trouble is not None and probe is None:
             return account_resting(email, trouble, now=now)

@@ -98,6 +98,7 @@ class Occurrences:
             await self._pause(series, refusal, now)
 
     async def _advance(self, series: Email, now: datetime) -> None:
+        self._policy.check_sender(series.content.sender)
         self._policy.check_recipients([mailbox for _, mailbox in series.content.addressed()])
         assert series.recurrence is not None
         at = series.recurrence.latest(series.due_at, now=now)
