@@ -18,6 +18,7 @@ from outspool.adapters.sandbox import SANDBOX_HOST, sandbox_server
 from outspool.adapters.smtp.transport import Security, SmtpAccount, SmtpTransport
 from outspool.adapters.sql.account import SqlAccount
 from outspool.adapters.sql.attachments import SqlBlobLedger
+from outspool.adapters.sql.clock import DatabaseClock
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.queue import SqlQueue
 from outspool.adapters.sql.schema import MigratedDatabase, migrate
@@ -38,6 +39,7 @@ from outspool.services.acceptance.attachments import Attachments
 from outspool.services.acceptance.outbox import Outbox
 from outspool.services.delivery.blob_collector import SWEEP_SECONDS, BlobCollector
 from outspool.services.delivery.breaker import Breaker
+from outspool.services.delivery.clock_watch import ClockWatch
 from outspool.services.delivery.delivery_agent import DeliveryAgent
 from outspool.services.delivery.dispatcher import Dispatcher, Limits
 from outspool.services.delivery.occurrences import Occurrences
@@ -46,29 +48,45 @@ from outspool.services.delivery.recorder import Recorder
 from outspool.services.delivery.timings import Timings
 from outspool.services.templates.catalog import Templates
 
+_CLOCK_SECONDS = 2.0
+"""How long a start waits for the database to say what time it is."""
+
 logger = logging.getLogger(__name__)
 
 
 class Outspool:
     """Everything of one process, built and not yet started: `outbox` for the faces, `running` for the runtime."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None, timings: Timings | None = None) -> None:
-        """Build it; nothing is opened. `clock` is the machine's unless given, `timings` the usual.
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        machine_clock: Clock | None = None,
+        timings: Timings | None = None,
+    ) -> None:
+        """Build it; nothing is opened. `timings` is the usual unless given.
+
+        Without `clock` the time is the database's if it has a clock (Postgres), else that of `machine_clock`, which is
+        the operating system's unless given.
 
         Raises `MisconfiguredError` when the settings contradict themselves.
         """
         self.settings = settings
         self.smtp = None if settings.sandbox else configuration.smtp_account(settings)
-        self.clock = clock or SystemClock()
+        self.machine_clock = machine_clock or clock or SystemClock()
         self.timings = timings or Timings()
-        self.database = MigratedDatabase(settings.store_url)
+        is_shared = clock is None and settings.store_url.startswith(("postgresql://", "postgres://"))
+        database_clock = DatabaseClock(self.machine_clock) if is_shared else None
+        self.clock: Clock = clock or database_clock or self.machine_clock
+        self.database = MigratedDatabase(settings.store_url, clock=database_clock)
         self.changes = ChangeWatch(self.database)
         self.lane = configuration.lane(settings, self.smtp)
         rate = configuration.rate(settings)
         account, quota = configuration.account_name(self.smtp), configuration.daily_quota(settings, self.smtp)
         journal = StatusWriter(self.database, self.changes, meter=f"handed over {account}", quota=quota)
         self.store = SqlEmailStore(self.database, self.changes, journal, lane=self.lane, rate=rate)
-        self.queue = SqlQueue(self.database, self.changes, journal, lane=self.lane)
+        self.queue = SqlQueue(self.database, self.changes, journal, lane=self.lane, clock=database_clock)
         self.account = SqlAccount(self.database, self.changes, name=account)
         self.series = SqlSeries(self.database, self.changes, lane=self.lane, rate=rate)
         self.terms = configuration.terms(settings, self.smtp)
@@ -143,6 +161,7 @@ class Outspool:
             stack.push_async_callback(self.database.close)
             stack.push_async_callback(self.changes.close)
             stack.push_async_callback(self.blobs.close)
+            await self.database.learn_time(within=_CLOCK_SECONDS)
             if worker and (self.smtp is not None or self.settings.sandbox):
                 await stack.enter_async_context(self._dispatching(await self._transport(stack)))
             yield
@@ -184,6 +203,7 @@ class Outspool:
         settings = self.settings
         retries = configuration.retry_policy(settings)
         resend = settings.on_unknown == "resend"
+        watch = ClockWatch(self.clock)
         agent = DeliveryAgent(
             Recorder(self.store, timings=self.timings),
             self.queue,
@@ -193,6 +213,7 @@ class Outspool:
             next_delay=partial(retries.next_delay, random=random.random),
             resend_doubtful=resend,
             policy=self.terms.policy,
+            watch=watch,
             clock=self.clock,
             timings=self.timings,
         )
@@ -206,6 +227,7 @@ class Outspool:
             name=name,
             limits=limits,
             resend_doubtful=resend,
+            watch=watch,
             clock=self.clock,
             timings=self.timings,
         )

@@ -20,6 +20,7 @@ from outspool.adapters.sql.backend import (
     Work,
     check_address,
 )
+from outspool.adapters.sql.clock import DatabaseClock
 from outspool.adapters.sql.postgres import PostgresBackend
 from outspool.adapters.sql.sqlite import SqliteBackend
 from outspool.errors import StoreUnavailable
@@ -28,13 +29,18 @@ from outspool.errors import StoreUnavailable
 class Database:
     """Transactions on one database. Every failure of it comes out as `StoreUnavailable`."""
 
-    def __init__(self, url: str, *, statement_seconds: float = STATEMENT_SECONDS) -> None:
-        """Take ``postgresql://…`` or ``sqlite:///path``. Nothing is opened yet."""
+    def __init__(
+        self, url: str, *, statement_seconds: float = STATEMENT_SECONDS, clock: DatabaseClock | None = None
+    ) -> None:
+        """Take ``postgresql://…`` or ``sqlite:///path``. Nothing is opened yet.
+
+        `clock` learns the time of Postgres with every connection that is made, or rested.
+        """
         check_address(url)
         self.url = url
         self.is_postgres = url.startswith(("postgresql://", "postgres://"))
         self.line: Backend = (
-            PostgresBackend(url, statement_seconds=statement_seconds)
+            PostgresBackend(url, statement_seconds=statement_seconds, clock=clock)
             if self.is_postgres
             else SqliteBackend(self.sqlite_path)
         )
@@ -54,6 +60,13 @@ class Database:
             self.sqlite_path.touch(mode=0o600, exist_ok=True)
         except OSError as error:
             raise _unavailable(error) from error
+
+    async def learn_time(self, *, within: float) -> None:
+        """Connect to Postgres once, so that its time is known; give up after `within` seconds, or when it is away."""
+        if self.is_postgres:
+            looking = asyncio.create_task(Database.read(self, lambda _connection: None))
+            looking.add_done_callback(lambda task: task.cancelled() or task.exception())
+            await asyncio.wait({looking}, timeout=within)
 
     async def read(self, work: Work[T]) -> T:
         """Do `work`, which changes nothing; each statement of it sees a snapshot of its own."""

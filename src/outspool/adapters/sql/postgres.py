@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
+from outspool.adapters.sql.clock import DatabaseClock
 
 _TRANSACTION_TIMEOUT_SINCE = (17,)
 """The Postgres that can end a transaction whose client stopped between the messages of one statement."""
@@ -24,12 +27,12 @@ _FRESH_SECONDS = 1.0
 
 
 class PostgresBackend:
-    """See `Backend`; `statement_seconds` is how long a statement may take."""
+    """See `Backend`; `statement_seconds` is how long a statement may take. `clock` learns the server's time."""
 
-    def __init__(self, url: str, *, statement_seconds: float) -> None:
+    def __init__(self, url: str, *, statement_seconds: float, clock: DatabaseClock | None = None) -> None:
         """Open nothing yet."""
-        self._trust = _Trust()
-        self._engine = _engine(url, statement_seconds, self._trust)
+        self._trust = _Trust(clock)
+        self._engine = _engine(url, statement_seconds, self._trust, clock)
         # The same pool. Each statement sees a snapshot of its own as it is, so BEGIN and COMMIT would be two round
         # trips for nothing.
         self._looking = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -76,9 +79,10 @@ class _Trust:
     What does not live is replaced unseen.
     """
 
-    def __init__(self) -> None:
-        """Trust all."""
+    def __init__(self, clock: DatabaseClock | None) -> None:
+        """Trust all. A connection is asked for the time, which `clock` learns: no question costs less."""
         self._ended_at = -math.inf
+        self._ask = functools.partial(ask_time, clock=clock)
 
     def end(self) -> None:
         """Distrust every connection there is."""
@@ -86,6 +90,7 @@ class _Trust:
 
     def watch(self, engine: sa.Engine) -> None:
         """Look at each connection that is taken out of the pool of `engine`."""
+        import asyncpg
 
         def make(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
             record.info["made_at"] = record.info["left_at"] = time.monotonic()
@@ -98,8 +103,10 @@ class _Trust:
                 raise sa.exc.DisconnectionError
             if time.monotonic() - record.info["left_at"] > _FRESH_SECONDS:
                 try:
-                    engine.dialect.do_ping(connection)
-                except engine.dialect.loaded_dbapi.Error as error:
+                    connection.run_async(self._ask)
+                except TimeoutError:
+                    raise
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                     raise sa.exc.DisconnectionError from error
 
         sa.event.listen(engine, "connect", make)
@@ -107,7 +114,15 @@ class _Trust:
         sa.event.listen(engine, "checkout", take)
 
 
-def _engine(url: str, statement_seconds: float, trust: _Trust) -> AsyncEngine:
+async def ask_time(connection: Any, *, clock: DatabaseClock | None) -> None:
+    """Ask a server what time it is, through a connection of asyncpg; `clock` learns it."""
+    asked = 0.0 if clock is None else clock.elapsed()
+    shown = await connection.fetchval("SELECT clock_timestamp()")
+    if clock is not None:
+        clock.learn(shown.astimezone(UTC), asked=asked, answered=clock.elapsed())
+
+
+def _engine(url: str, statement_seconds: float, trust: _Trust, clock: DatabaseClock | None) -> AsyncEngine:
     async def connect() -> Any:
         import asyncpg
 
@@ -120,6 +135,7 @@ def _engine(url: str, statement_seconds: float, trust: _Trust) -> AsyncEngine:
                 server_settings={"application_name": "outspool"},
             )
             await connection.execute(_session(connection.get_server_version(), statement_seconds))
+            await ask_time(connection, clock=clock)
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise ConnectionError(str(error)) from error
         except ValueError:

@@ -17,26 +17,32 @@ from outspool.adapters.sql.claims import (
     CLAIM,
     CLAIM_IDS,
     CLAIM_LOST,
+    CLAMP,
     DOUBT,
     DOUBT_RECIPIENTS,
     EXTEND,
     NEXT_DUE,
     REQUEUE,
 )
+from outspool.adapters.sql.clock import DatabaseClock
 from outspool.adapters.sql.loading import read_alone, with_parts
 from outspool.adapters.sql.rows import event_values
 from outspool.adapters.sql.schema import MigratedDatabase
 from outspool.adapters.sql.status_writer import Marking, StatusWriter
-from outspool.adapters.sql.tables import UtcDateTime, events, workers
+from outspool.adapters.sql.tables import UtcDateTime, emails, events, workers
 from outspool.adapters.sql.unreadable import Damage, is_unreadable, set_aside
 from outspool.adapters.sql.watch import ChangeWatch
+from outspool.adapters.uuid7 import time_of
 from outspool.domain.cap import quota_reached
 from outspool.domain.email import Email, Event
 from outspool.domain.status import EmailStatus
-from outspool.ports.queue import Lease, Room, WorkerHeartbeat
+from outspool.ports.queue import Expiry, Lease, Room, WorkerHeartbeat
 
 _FORGOTTEN = timedelta(days=1)
 """After this nobody asks any more when a worker that was killed was last seen."""
+
+_SOON = timedelta(minutes=1)
+_CLAMPED = "A clock that was wrong had put it off; it is due now."
 
 _ADD_EVENT = events.insert()
 
@@ -44,19 +50,34 @@ _ADD_EVENT = events.insert()
 class SqlQueue:
     """The waiting emails of one database."""
 
-    def __init__(self, database: MigratedDatabase, changes: ChangeWatch, journal: StatusWriter, *, lane: str) -> None:
-        """Share the database and its journal with the store; announce what changes. Claim emails of `lane` alone."""
+    def __init__(
+        self,
+        database: MigratedDatabase,
+        changes: ChangeWatch,
+        journal: StatusWriter,
+        *,
+        lane: str,
+        clock: DatabaseClock | None = None,
+    ) -> None:
+        """Share the database and its journal with the store; announce what changes. Claim emails of `lane` alone.
+
+        `clock` learns the database's time with every heartbeat.
+        """
+        self._clock = clock
         self.database = database
         self._changes = changes
         self._journal = journal
         self._lane = lane
 
-    async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
+    async def claim_due(
+        self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool, expiry: Expiry = Expiry.ALL
+    ) -> Sequence[Email]:
         """See `Queue.claim_due`."""
+        kind = deferred_too, expiry
         asked = {"own_lane": self._lane, "now": now, "most": limit, "token": lease.token, "until": lease.until}
 
         def take(connection: sa.Connection) -> list[Email]:
-            rows = connection.execute(CLAIM[deferred_too], asked).mappings().all()
+            rows = connection.execute(CLAIM[kind], asked).mappings().all()
             return _claimed(connection, with_parts(connection, rows), now)
 
         try:
@@ -64,10 +85,10 @@ class SqlQueue:
         except Exception as error:
             if not is_unreadable(error):
                 raise
-        return await self._claim_one_by_one(asked, now=now, limit=limit, deferred_too=deferred_too)
+        return await self._claim_one_by_one(asked, now=now, limit=limit, kind=kind)
 
     async def _claim_one_by_one(
-        self, asked: dict[str, Any], *, now: datetime, limit: int, deferred_too: bool
+        self, asked: dict[str, Any], *, now: datetime, limit: int, kind: tuple[bool, Expiry]
     ) -> Sequence[Email]:
         """Claim the same, read each row alone, and set aside what cannot be read; others fill its place."""
         claimed: list[Email] = []
@@ -75,7 +96,7 @@ class SqlQueue:
         def take(connection: sa.Connection) -> tuple[list[Email], list[Damage]]:
             most = {**asked, "most": limit - len(claimed)}
             emails, damaged = [], []
-            for raw_id in connection.execute(CLAIM_IDS[deferred_too], most).scalars().all():
+            for raw_id in connection.execute(CLAIM_IDS[kind], most).scalars().all():
                 email = read_alone(connection, raw_id)
                 if email is None or email.unreadable:
                     damage = Damage(raw_id, email.unreadable if email else "Its id is none.")
@@ -121,13 +142,24 @@ class SqlQueue:
         def beat(connection: sa.Connection) -> timedelta | None:
             if leases:
                 connection.execute(EXTEND, {"tokens": list(leases), "until": until})
-            clock = _clock_of(connection)
-            skew = None if clock is None else at + timedelta(seconds=time.monotonic() - asked) - clock
+            skew = self._skew(connection, at + timedelta(seconds=time.monotonic() - asked))
             _sight(connection, worker, at, skew)
             connection.execute(workers.delete().where(workers.c.seen_at < at - _FORGOTTEN))
             return skew
 
         return await self.database.write(beat)
+
+    def _skew(self, connection: sa.Connection, at: datetime) -> timedelta | None:
+        """Return how far the machine's clock, or the one that gave `at`, is ahead of the database's if it has one."""
+        clock = self._clock
+        before = 0.0 if clock is None else clock.elapsed()
+        shown = _clock_of(connection)
+        if shown is None:
+            return None
+        if clock is None:
+            return at - shown
+        clock.learn(shown, asked=before, answered=clock.elapsed())
+        return clock.skew()
 
     async def retire(self, worker: str) -> None:
         """See `Queue.retire`."""
@@ -163,6 +195,34 @@ class SqlQueue:
             return at
 
         return await read_despite(self.database, look, now=after)
+
+    async def last_trace(self) -> datetime | None:
+        """See `Queue.last_trace`."""
+
+        def look(connection: sa.Connection) -> datetime | None:
+            newest = connection.scalar(sa.select(emails.c.id).order_by(emails.c.id.desc()).limit(1))
+            seen = connection.scalar(sa.select(sa.func.max(workers.c.seen_at)))
+            return max((at for at in (newest and time_of(newest), seen) if at), default=None)
+
+        try:
+            return await self.database.read(look)
+        except Exception as error:
+            if not is_unreadable(error):
+                raise
+            return None
+
+    async def clamp(self, *, now: datetime, furthest: datetime) -> int:
+        """See `Queue.clamp`."""
+        far = {"own_lane": self._lane, "now": now, "soon": now + _SOON, "furthest": furthest}
+
+        def bring_forward(connection: sa.Connection) -> int:
+            rows = connection.execute(CLAMP, far).mappings().all()
+            for row in rows:
+                event = Event(at=now, status=EmailStatus(row["status"]), code="clamped", detail=_CLAMPED)
+                connection.execute(_ADD_EVENT, event_values(row["id"], event))
+            return len(rows)
+
+        return await write_despite(self.database, bring_forward, now=now)
 
     async def workers(self, *, since: datetime) -> Sequence[WorkerHeartbeat]:
         """See `Queue.workers`."""

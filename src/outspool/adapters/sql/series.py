@@ -48,6 +48,10 @@ class SqlSeries:
 
         return await read_despite(self.database, look, now=datetime.now(UTC))
 
+    async def reschedule(self, series: Email, event: Event) -> bool:
+        """See `SeriesStore.reschedule`."""
+        return await self.halt(series, event)
+
     async def set_aside(self, series: Email, *, at: datetime) -> None:
         """See `SeriesStore.set_aside`."""
         raw_id = await self.database.read(

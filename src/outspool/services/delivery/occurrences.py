@@ -19,6 +19,10 @@ from outspool.services.acceptance import series as series_of
 logger = logging.getLogger(__name__)
 
 _TOGETHER = 100
+_MOST = 10_000
+
+_OFF = timedelta(hours=1)
+"""How far a clock may be set back without any series being computed anew."""
 
 
 _FRESH_SECONDS = 1.0
@@ -82,6 +86,27 @@ class Occurrences:
                     logger.exception("no email could be made of series %s", series_id)
             if not due:
                 return next((at for _, at in upcoming if at > now), None)
+
+    async def recalculate(self, *, now: datetime) -> None:
+        """Bring forward every series that waits for longer than its rule says: a wrong clock had moved it on."""
+        for series_id, at in await self._series.upcoming(limit=_MOST):
+            if at > now + _OFF:
+                await self._bring_forward(series_id, now)
+        self._looked_at = None
+
+    async def _bring_forward(self, series_id: UUID, now: datetime) -> None:
+        series = await self._store.get(series_id)
+        if series is None or series.unreadable or series.status is not EmailStatus.RECURRING:
+            return
+        assert series.recurrence is not None
+        # What was made a moment ago, by a clock that was set back since, is no reason to make it again.
+        soonest, due_at = series.recurrence.following(now + _OFF), series.recurrence.following(now)
+        if soonest is None or due_at is None or soonest >= series.due_at:
+            return
+        waited = f"It waited for {series.due_at:%Y-%m-%dT%H:%M:%SZ}, by a clock that was wrong."
+        logger.warning("series %s is recalculated. %s", series.id, waited)
+        earlier = replace(series, due_at=due_at, scheduled_at=due_at, date=due_at)
+        await self._series.reschedule(earlier, Event(at=now, status=series.status, code="recalculated", detail=waited))
 
     async def _make(self, series_id: UUID, now: datetime) -> None:
         series = await self._store.get(series_id)

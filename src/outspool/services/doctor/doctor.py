@@ -44,6 +44,7 @@ class Doctor:
         log_in: Callable[[], Awaitable[None]] | None,
         look_at_templates: Callable[[], Awaitable[Finding]],
         clock: Clock,
+        machine_clock: Clock,
         timings: Timings,
     ) -> None:
         """`log_in` tries the SMTP account and raises `AccountTrouble`; None: do not try. So it is with `blobs`."""
@@ -57,6 +58,7 @@ class Doctor:
         self._log_in = log_in
         self._look_at_templates = look_at_templates
         self._clock = clock
+        self._machine_clock = machine_clock
         self._timings = timings
 
     async def examine(self) -> AsyncIterator[Finding]:
@@ -73,7 +75,7 @@ class Doctor:
         except StoreUnavailable as error:
             yield _unreachable(self._probe.address, error)
         else:
-            for finding in check_database(self._probe.address, health, now=self._clock.now()):
+            for finding in check_database(self._probe.address, health, now=self._machine_clock.now()):
                 yield finding
         login = await self._login()
         if login is not None:

@@ -73,7 +73,7 @@ def _clocks(database: datetime, machine: datetime) -> Finding:
         "clock",
         f"The clocks are {apart.total_seconds():.0f} s apart: here it is {machine:%H:%M:%S}, "
         f"in the database {database:%H:%M:%S} (UTC).",
-        "Set both by NTP: scheduled emails leave by the clock of the machine that sends them.",
+        "Set both by NTP: the database's clock decides what is due.",
     )
 
 
@@ -98,7 +98,7 @@ def check_worker_clocks(workers: Sequence[WorkerHeartbeat]) -> Iterator[Finding]
         yield warn(
             "worker clocks",
             f"The clock is wrong where these run: {named}.",
-            "Set it by NTP there: they send too early or too late, and take others for dead, or are taken for it.",
+            "Set it by NTP there; until then the database's clock decides, as it does for all.",
         )
 
 
