@@ -18,6 +18,7 @@
     │   ├── TemplateError             template_error
     │   └── NotConfigured             not_configured
     ├── StoreUnavailable              store_unavailable: the database cannot be used now
+    │   ├── StoreMisconfigured        misconfigured: … nor will it, until a person mends it
     │   └── BlobsUnavailable          … nor can the place where attachments are kept
     ├── AttachmentLost                attachment_lost: its bytes are gone, or are no longer what they were
     ├── AccountTrouble                the SMTP account, not the email, is at fault
@@ -156,6 +157,12 @@ class StoreUnavailable(OutspoolError):
         """Say beside the two sentences whether a commit was under way when the database went."""
         super().__init__(message, hint)
         self.in_doubt = in_doubt
+
+
+class StoreMisconfigured(StoreUnavailable):
+    """The database cannot be used like this, and that does not pass by itself: a person must mend it first."""
+
+    code = "misconfigured"
 
 
 class BlobsUnavailable(StoreUnavailable):

@@ -32,6 +32,7 @@ from outspool.adapters.uuid7 import new_id
 from outspool.app import configuration, storage
 from outspool.app.settings import Settings
 from outspool.domain.retry import account_pause
+from outspool.errors import StoreMisconfigured
 from outspool.ports.clock import Clock
 from outspool.ports.files import Files
 from outspool.ports.transport import Transport
@@ -152,16 +153,21 @@ class Outspool:
             return await migrate(database)
 
     @asynccontextmanager
-    async def running(self, *, worker: bool) -> AsyncIterator[None]:
+    async def running(self, *, worker: bool, anyhow: bool = False) -> AsyncIterator[None]:
         """Keep the database open and, if `worker` and an account is set, dispatch, until the block ends.
 
-        An unreachable database does not stop it from starting: what needs it fails, or waits, until it is there.
+        An unreachable database does not stop it from starting: what needs it fails, or waits, until it is there. Raises
+        `StoreMisconfigured` for one that outspool can never work with, unless it is to start `anyhow`.
         """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.database.close)
             stack.push_async_callback(self.changes.close)
             stack.push_async_callback(self.blobs.close)
-            await self.database.learn_time(within=_CLOCK_SECONDS)
+            try:
+                await self.database.learn_time(within=_CLOCK_SECONDS)
+            except StoreMisconfigured:
+                if not anyhow:
+                    raise
             if worker and (self.smtp is not None or self.settings.sandbox):
                 await stack.enter_async_context(self._dispatching(await self._transport(stack)))
             yield

@@ -63,7 +63,7 @@ class DiskState:
 
 
 class DatabaseProbe(Protocol):
-    """Looks at a database and changes nothing. Raises like `EmailStore`."""
+    """Looks at a database and changes nothing that lasts. Raises like `EmailStore`."""
 
     @property
     def address(self) -> str:
@@ -71,7 +71,11 @@ class DatabaseProbe(Protocol):
         ...
 
     async def health(self) -> DatabaseHealth:
-        """Return how it answers, be it empty, old or new."""
+        """Return how it answers, be it empty, old or new; what an email writes is written, and rolled back."""
+        ...
+
+    async def damage(self) -> str:
+        """Return what is wrong with the file of an SQLite database; empty when all is well, and of any other."""
         ...
 
     async def backlog(self, *, now: datetime) -> Backlog:

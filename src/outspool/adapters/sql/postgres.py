@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
 from outspool.adapters.sql.clock import DatabaseClock
+from outspool.errors import StoreMisconfigured
 
 _TRANSACTION_TIMEOUT_SINCE = (17,)
 """The Postgres that can end a transaction whose client stopped between the messages of one statement."""
@@ -114,6 +115,20 @@ class _Trust:
         sa.event.listen(engine, "checkout", take)
 
 
+class UnfitDatabase(StoreMisconfigured):
+    """A database that no outspool can work with; a process refuses to start on it."""
+
+
+def _check_encoding(encoding: str) -> None:
+    """Raise `UnfitDatabase` when the database cannot hold every character, as names, subjects and replies may."""
+    if encoding != "UTF8":
+        raise UnfitDatabase(
+            f"The database's encoding is {encoding}, and outspool needs UTF8: other encodings lack characters.",
+            "The operator makes another with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 LC_COLLATE 'C' "
+            "LC_CTYPE 'C', copies the data with pg_dump, and names it in DATABASE_URL.",
+        )
+
+
 async def ask_time(connection: Any, *, clock: DatabaseClock | None) -> None:
     """Ask a server what time it is, through a connection of asyncpg; `clock` learns it."""
     asked = 0.0 if clock is None else clock.elapsed()
@@ -134,6 +149,7 @@ def _engine(url: str, statement_seconds: float, trust: _Trust, clock: DatabaseCl
                 command_timeout=statement_seconds + _SILENCE_SECONDS,
                 server_settings={"application_name": "outspool"},
             )
+            _check_encoding(connection.get_settings().server_encoding)
             await connection.execute(_session(connection.get_server_version(), statement_seconds))
             await ask_time(connection, clock=clock)
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -14,10 +14,13 @@ from sqlalchemy.engine import Dialect
 
 from outspool.adapters.sql.damage import look_for_damage
 from outspool.adapters.sql.database import Database
+from outspool.adapters.sql.rehearsal import rehearse
 from outspool.adapters.sql.schema import migrations_folder, schema_version
 from outspool.adapters.sql.tables import SCHEMA_VERSION, UtcDateTime, emails
 from outspool.domain.status import CLAIMABLE, EmailStatus
 from outspool.ports.database import Backlog, DatabaseHealth, SchemaState, Unreadable
+
+_QUICK_CHECK = "PRAGMA quick_check(3)"
 
 _NAMED = 3
 """So many unreadable emails are named."""
@@ -62,18 +65,25 @@ class SqlProbe:
         return "Postgres"
 
     async def health(self) -> DatabaseHealth:
-        """See `DatabaseProbe.health`. An SQLite database must also let itself be written to."""
+        """See `DatabaseProbe.health`. The database must also let itself be written to, as an email would be."""
         async with Database(self._url).opened() as database:
             if not database.is_postgres and not database.sqlite_path.exists():
                 return DatabaseHealth(schema=SchemaState.EMPTY)
             revision = await schema_version(database)
             has_tables = await database.read(lambda connection: sa.inspect(connection).has_table(emails.name))
             seconds, clock = await database.read(_answer)
-            if not database.is_postgres:
-                await database.write(lambda _connection: None)
-        return DatabaseHealth(
-            schema=_state(revision, has_tables=has_tables), revision=revision, seconds=seconds, clock=clock
-        )
+            schema = _state(revision, has_tables=has_tables)
+            if schema in (SchemaState.CURRENT, SchemaState.EMPTY):
+                await rehearse(database, has_tables=schema is SchemaState.CURRENT)
+        return DatabaseHealth(schema=schema, revision=revision, seconds=seconds, clock=clock)
+
+    async def damage(self) -> str:
+        """See `DatabaseProbe.damage`."""
+        async with Database(self._url).opened() as database:
+            if database.is_postgres or not database.sqlite_path.exists():
+                return ""
+            found = await database.read(lambda connection: connection.exec_driver_sql(_QUICK_CHECK).scalars().all())
+        return "" if list(found) == ["ok"] else "; ".join(str(line) for line in found)[:300]
 
     async def backlog(self, *, now: datetime) -> Backlog:
         """See `DatabaseProbe.backlog`."""

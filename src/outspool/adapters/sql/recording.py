@@ -9,7 +9,7 @@ Statements are built once: to build one, and look up what it compiles to, costs 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from outspool.adapters.sql.rows import event_values, problem_values, recipient_values
 from outspool.adapters.sql.tables import emails, events, recipients
-from outspool.domain.email import Event
+from outspool.domain.email import Event, Problem
 from outspool.domain.status import EmailStatus
 from outspool.domain.transition import Transition
 
@@ -59,6 +59,10 @@ _RECORD_RECIPIENT = (
 )
 
 
+def _ascii(text: str) -> str:
+    return "".join(c if " " <= c <= "~" else "?" for c in text)
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """One transition to be recorded, under its guards."""
@@ -75,6 +79,18 @@ class Recording:
             and self.lease in (None, row["lease"])
             and self.version in (None, row["version"])
         )
+
+    def in_ascii(self) -> Recording:
+        """Return the same, with every text in characters that any database can hold."""
+        change = self.change
+        problem = change.problem and Problem(
+            code=change.problem.code, message=_ascii(change.problem.message), hint=_ascii(change.problem.hint)
+        )
+        recipients_then = change.recipients and tuple(
+            replace(r, reply=r.reply and replace(r.reply, text=_ascii(r.reply.text))) for r in change.recipients
+        )
+        reduced = replace(change, detail=_ascii(change.detail), problem=problem, recipients=recipients_then)
+        return replace(self, change=reduced)
 
     def values(self) -> dict[str, Any]:
         """Return the parameters of `_RECORD`."""

@@ -6,6 +6,7 @@ race for it exactly one wins and the other is told that it came too late.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -28,6 +29,8 @@ from outspool.domain.status import UNSETTLED, WAITING, EmailStatus
 from outspool.domain.transition import Transition
 from outspool.errors import IdempotencyConflict, StoreUnavailable, brief
 from outspool.ports.emails import Page, Search
+
+logger = logging.getLogger(__name__)
 
 
 class SqlEmailStore:
@@ -178,7 +181,13 @@ class SqlEmailStore:
         self, email_id: UUID, change: Transition, *, lease: UUID | None = None, version: int | None = None
     ) -> bool:
         """See `EmailStore.record`."""
-        is_applied = await self._journal.record(Recording(email_id, change, lease, version))
+        recording = Recording(email_id, change, lease, version)
+        try:
+            is_applied = await self._journal.record(recording)
+        except (sa.exc.DataError, UnicodeError) as error:
+            # Whatever a server said, what became of the email is worth more than its words.
+            logger.warning("what was said of email %s cannot be stored as it is: %s", email_id, type(error).__name__)
+            is_applied = await self._journal.record(recording.in_ascii())
         if is_applied:
             self._changes.announce(due=change.target is EmailStatus.QUEUED)
         return is_applied

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from outspool.domain.schedule import describe_wait
 from outspool.domain.summary import utc
-from outspool.errors import AccountTrouble, BlobsUnavailable, StoreUnavailable, TroubleKind
+from outspool.errors import AccountTrouble, BlobsUnavailable, StoreMisconfigured, StoreUnavailable, TroubleKind
 from outspool.ports.account import Account, AccountState
 from outspool.ports.clock import Clock
 from outspool.ports.database import DatabaseHealth, DatabaseProbe, DiskState, SchemaState
@@ -69,14 +69,9 @@ class Doctor:
         yield check_disk(await asyncio.to_thread(self._disk))
         if self._blobs is not None:
             yield await _check_attachments(self._blobs)
-        health: DatabaseHealth | None = None
-        try:
-            health = await self._probe.health()
-        except StoreUnavailable as error:
-            yield _unreachable(self._probe.address, error)
-        else:
-            for finding in check_database(self._probe.address, health, now=self._machine_clock.now()):
-                yield finding
+        health, findings = await self._look_at_database()
+        for finding in findings:
+            yield finding
         login = await self._login()
         if login is not None:
             yield login
@@ -87,6 +82,22 @@ class Doctor:
                 yield finding
         except StoreUnavailable as error:
             yield _unreachable(self._probe.address, error)
+
+    async def _look_at_database(self) -> tuple[DatabaseHealth | None, list[Finding]]:
+        """Return how the database answers, None when it does not, and what is to be said of it."""
+        try:
+            health = await self._probe.health()
+        except StoreUnavailable as error:
+            return None, [_unreachable(self._probe.address, error)]
+        said = check_database(self._probe.address, health, now=self._machine_clock.now())
+        return health, [*said, *await self._damage()]
+
+    async def _damage(self) -> list[Finding]:
+        try:
+            damage = await self._probe.damage()
+        except StoreUnavailable as error:
+            return [fail("integrity", error.message, error.hint)]
+        return [] if not damage else [fail("integrity", f"The database file is damaged: {damage}.", _DAMAGED)]
 
     async def _login(self) -> Finding | None:
         if self._log_in is None:
@@ -131,7 +142,12 @@ async def _check_attachments(blobs: BlobStore) -> Finding:
     return ok("attachments", f"They are kept in {blobs}.")
 
 
+_DAMAGED = "Stop every outspool and run `outspool restore` with the last backup."
+
+
 def _unreachable(address: str, error: StoreUnavailable) -> Finding:
+    if isinstance(error, StoreMisconfigured):
+        return fail("database", f"{address}: {error.message}", error.hint)
     return fail(
         "database",
         f"{address}: {error.message}",
