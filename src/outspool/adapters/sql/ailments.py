@@ -30,10 +30,6 @@ _NO_LOGIN = (
     "The database refuses the login.",
     "The operator mends the user and password in DATABASE_URL, or the server's pg_hba.conf.",
 )
-_ENCODING = (
-    "The database cannot hold every character: it is not UTF-8.",
-    "The operator makes one with ENCODING 'UTF8' TEMPLATE template0 and copies the data.",
-)
 
 _BY_STATE: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -47,8 +43,6 @@ _BY_STATE: Mapping[str, tuple[str, str]] = MappingProxyType(
         "28P01": _NO_LOGIN,
         "28000": _NO_LOGIN,
         "3D000": ("The database that DATABASE_URL names does not exist.", "The operator makes it with `createdb`."),
-        "22P05": _ENCODING,
-        "22021": _ENCODING,
     }
 )
 """By SQLSTATE (PostgreSQL, appendix A)."""
@@ -110,6 +104,19 @@ def describe(error: Exception, *, in_doubt: bool = False) -> StoreUnavailable:
         return StoreUnavailable(message, _hint(in_doubt=in_doubt), in_doubt=in_doubt)
     message, cure = known
     return StoreMisconfigured(message, f"{cure} {_UNTIL_THEN}")
+
+
+def is_about_a_value(error: BaseException) -> bool:
+    """Whether a statement failed for a value in it, or in a row; the database itself is well.
+
+    SQLSTATE class 22 is "data exception"; asyncpg finds some of them before it asks; SQLite's driver decodes text.
+    """
+    text = str(error)
+    return (
+        state_of(error).startswith("22")
+        or "invalid input for query argument" in text
+        or "Could not decode to UTF-8" in text
+    )
 
 
 def state_of(error: BaseException) -> str:

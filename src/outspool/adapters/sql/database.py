@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from sqlalchemy.exc import DataError, IntegrityError
 
-from outspool.adapters.sql.ailments import describe
+from outspool.adapters.sql.ailments import describe, is_about_a_value
 from outspool.adapters.sql.backend import (
     FAILURES,
     STATEMENT_SECONDS,
@@ -21,7 +21,8 @@ from outspool.adapters.sql.backend import (
     check_address,
 )
 from outspool.adapters.sql.clock import DatabaseClock
-from outspool.adapters.sql.postgres import PostgresBackend, UnfitDatabase
+from outspool.adapters.sql.pooler import UnfitDatabase
+from outspool.adapters.sql.postgres import PostgresBackend
 from outspool.adapters.sql.sqlite import SqliteBackend
 
 
@@ -125,8 +126,8 @@ async def _in_words(work: Coroutine[Any, Any, T]) -> T:
     except _BUGS:
         raise
     except FAILURES as error:
-        if "Could not decode to UTF-8" in str(error):
-            raise ValueError("a text in the database is not UTF-8") from error
+        if is_about_a_value(error):
+            raise ValueError("the database cannot keep, or return, one of the values") from error
         raise describe(error) from error
     except CommitInDoubt as error:
         cause = error.__cause__

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
 from outspool.adapters.sql.clock import DatabaseClock
-from outspool.errors import StoreMisconfigured
+from outspool.adapters.sql.pooler import UnfitDatabase, check_pooler
 
 _TRANSACTION_TIMEOUT_SINCE = (17,)
 """The Postgres that can end a transaction whose client stopped between the messages of one statement."""
@@ -115,10 +115,6 @@ class _Trust:
         sa.event.listen(engine, "checkout", take)
 
 
-class UnfitDatabase(StoreMisconfigured):
-    """A database that no outspool can work with; a process refuses to start on it."""
-
-
 def _check_encoding(encoding: str) -> None:
     """Raise `UnfitDatabase` when the database cannot hold every character, as names, subjects and replies may."""
     if encoding != "UTF8":
@@ -149,9 +145,11 @@ def _engine(url: str, statement_seconds: float, trust: _Trust, clock: DatabaseCl
                 command_timeout=statement_seconds + _SILENCE_SECONDS,
                 server_settings={"application_name": "outspool"},
             )
-            _check_encoding(connection.get_settings().server_encoding)
-            await connection.execute(_session(connection.get_server_version(), statement_seconds))
-            await ask_time(connection, clock=clock)
+            try:
+                await _prepare(connection, url, statement_seconds, clock)
+            except BaseException:
+                connection.terminate()
+                raise
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise ConnectionError(str(error)) from error
         except ValueError:
@@ -167,6 +165,17 @@ def _engine(url: str, statement_seconds: float, trust: _Trust, clock: DatabaseCl
     )
     trust.watch(engine.sync_engine)
     return engine
+
+
+async def _prepare(connection: Any, url: str, statement_seconds: float, clock: DatabaseClock | None) -> None:
+    """Make a new connection ready; raise `UnfitDatabase` when outspool cannot work with what it leads to.
+
+    Nothing is set before it is certain that the session is ours alone.
+    """
+    _check_encoding(connection.get_settings().server_encoding)
+    await check_pooler(connection, url)
+    await connection.execute(_session(connection.get_server_version(), statement_seconds))
+    await ask_time(connection, clock=clock)
 
 
 def _session(version: tuple[int, ...], statement_seconds: float) -> str:

@@ -184,7 +184,7 @@ class SqlEmailStore:
         recording = Recording(email_id, change, lease, version)
         try:
             is_applied = await self._journal.record(recording)
-        except (sa.exc.DataError, UnicodeError) as error:
+        except (sa.exc.DataError, ValueError) as error:
             # Whatever a server said, what became of the email is worth more than its words.
             logger.warning("what was said of email %s cannot be stored as it is: %s", email_id, type(error).__name__)
             is_applied = await self._journal.record(recording.in_ascii())
