@@ -23,12 +23,16 @@ class SchemaState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseHealth:
-    """How a database answers: after `seconds` (None: there is none yet), with its `clock` (UTC; None: it has none)."""
+    """How a database answers: after `seconds` (None: there is none yet), with its `clock` (UTC; None: it has none).
+
+    `asynchronous_standbys` are the names of those that may lack what was committed last.
+    """
 
     schema: SchemaState
     revision: str | None = None
     seconds: float | None = None
     clock: datetime | None = None
+    asynchronous_standbys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

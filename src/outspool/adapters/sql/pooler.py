@@ -50,8 +50,10 @@ async def check_pooler(connection: Any, url: str) -> None:
             second.terminate()
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
         raise _shared() from None
-    except asyncpg.ProtocolViolationError:  # "transaction blocks not allowed in statement pooling mode"
-        raise _shared() from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if "statement pooling" in str(error):  # where not even a transaction is one session's
+            raise _shared() from None
+        raise
 
 
 async def _backend(connection: Any) -> int:

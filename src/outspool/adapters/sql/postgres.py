@@ -13,12 +13,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from outspool.adapters.sql.ailments import state_of
 from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
 from outspool.adapters.sql.clock import DatabaseClock
 from outspool.adapters.sql.pooler import UnfitDatabase, check_pooler
 
 _TRANSACTION_TIMEOUT_SINCE = (17,)
 """The Postgres that can end a transaction whose client stopped between the messages of one statement."""
+
+_READ_ONLY = "25006"
+"""SQLSTATE read_only_sql_transaction."""
 
 _SILENCE_SECONDS = 5
 """How much longer than a statement may take we wait for its answer before we give the line up."""
@@ -65,6 +69,12 @@ class PostgresBackend:
                 yield connection
             except CommitInDoubt:
                 await connection.invalidate()
+                raise
+            except sa.exc.DBAPIError as error:
+                if state_of(error) == _READ_ONLY:
+                    # The primary of before is a standby now: with several hosts the next connection finds the new one.
+                    await connection.invalidate()
+                    self._trust.end()
                 raise
             except TimeoutError:
                 # Its server may still be at work, with our locks: never use this connection again. Nor the others

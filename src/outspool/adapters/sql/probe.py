@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
+from outspool.adapters.sql.backend import hosts_of
 from outspool.adapters.sql.damage import look_for_damage
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.rehearsal import rehearse
@@ -19,6 +20,11 @@ from outspool.adapters.sql.schema import migrations_folder, schema_version
 from outspool.adapters.sql.tables import SCHEMA_VERSION, UtcDateTime, emails
 from outspool.domain.status import CLAIMABLE, EmailStatus
 from outspool.ports.database import Backlog, DatabaseHealth, SchemaState, Unreadable
+
+_STANDBYS = sa.text(
+    "SELECT application_name FROM pg_stat_replication"
+    " WHERE sync_state = 'async' OR current_setting('synchronous_commit') IN ('off', 'local') ORDER BY 1"
+)
 
 _QUICK_CHECK = "PRAGMA quick_check(3)"
 
@@ -59,9 +65,8 @@ class SqlProbe:
         if not database.is_postgres:
             return f"SQLite, {database.sqlite_path}"
         with suppress(ValueError):  # a password with an unescaped "#" or "/" makes nonsense of the rest
-            parts = urlsplit(self._url)
-            host = parts.hostname or "localhost"
-            return f"Postgres, {host}:{parts.port or 5432}{parts.path}"
+            hosts = ", ".join(f"{host}:{port}" for host, port in hosts_of(self._url))
+            return f"Postgres, {hosts}{urlsplit(self._url).path}"
         return "Postgres"
 
     async def health(self) -> DatabaseHealth:
@@ -72,10 +77,13 @@ class SqlProbe:
             revision = await schema_version(database)
             has_tables = await database.read(lambda connection: sa.inspect(connection).has_table(emails.name))
             seconds, clock = await database.read(_answer)
+            standbys = await database.read(_asynchronous_standbys) if database.is_postgres else ()
             schema = _state(revision, has_tables=has_tables)
             if schema in (SchemaState.CURRENT, SchemaState.EMPTY):
                 await rehearse(database, has_tables=schema is SchemaState.CURRENT)
-        return DatabaseHealth(schema=schema, revision=revision, seconds=seconds, clock=clock)
+        return DatabaseHealth(
+            schema=schema, revision=revision, seconds=seconds, clock=clock, asynchronous_standbys=standbys
+        )
 
     async def damage(self) -> str:
         """See `DatabaseProbe.damage`."""
@@ -120,6 +128,12 @@ def _answer(connection: sa.Connection) -> tuple[float, datetime | None]:
     started = time.perf_counter()
     clock: datetime | None = connection.scalar(ask)
     return time.perf_counter() - started, clock
+
+
+def _asynchronous_standbys(connection: sa.Connection) -> tuple[str, ...]:
+    """Return the standbys that may lack what was committed last; a role without the right to see them sees none."""
+    names = connection.execute(_STANDBYS).scalars().all()
+    return tuple(str(name) or "without a name" for name in names)
 
 
 def _state(revision: str | None, *, has_tables: bool) -> SchemaState:

@@ -37,6 +37,13 @@ def check_database(address: str, health: DatabaseHealth, *, now: datetime) -> It
     yield _schema(health)
     if health.clock is not None:
         yield _clocks(health.clock, now)
+    if health.asynchronous_standbys:
+        yield warn(
+            "standby",
+            f"A standby is asynchronous: {', '.join(health.asynchronous_standbys)}. Failing over to it loses what was "
+            "accepted last, and sends again what was sent last.",
+            "Set synchronous_standby_names and leave synchronous_commit on; docs/failover.md says what it costs.",
+        )
 
 
 def _schema(health: DatabaseHealth) -> Finding:
