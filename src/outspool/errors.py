@@ -11,12 +11,14 @@
     │   ├── WrongState                wrong_state
     │   ├── IdempotencyConflict       idempotency_conflict
     │   ├── RecipientRefused          recipient_refused (by the operator's policy)
+    │   ├── SenderRefused             sender_refused (by the operator's configuration)
     │   ├── AttachmentRefused         attachment_refused
     │   ├── TooLarge                  too_large
     │   ├── RateLimited               rate_limited: the sender's hour is full
     │   ├── TemplateError             template_error
     │   └── NotConfigured             not_configured
     ├── StoreUnavailable              store_unavailable: the database cannot be used now
+    │   ├── StoreMisconfigured        misconfigured: … nor will it, until a person mends it
     │   └── BlobsUnavailable          … nor can the place where attachments are kept
     ├── AttachmentLost                attachment_lost: its bytes are gone, or are no longer what they were
     ├── AccountTrouble                the SMTP account, not the email, is at fault
@@ -108,6 +110,12 @@ class RecipientRefused(Refusal):
     code = "recipient_refused"
 
 
+class SenderRefused(Refusal):
+    """The operator's configuration does not allow mail in this name."""
+
+    code = "sender_refused"
+
+
 class AttachmentRefused(Refusal):
     """An attachment is not one readable file that this server may send, or is described by what no email can hold."""
 
@@ -153,6 +161,12 @@ class StoreUnavailable(OutspoolError):
         """Say beside the two sentences whether a commit was under way when the database went."""
         super().__init__(message, hint)
         self.in_doubt = in_doubt
+
+
+class StoreMisconfigured(StoreUnavailable):
+    """The database cannot be used like this, and that does not pass by itself: a person must mend it first."""
+
+    code = "misconfigured"
 
 
 class BlobsUnavailable(StoreUnavailable):

@@ -165,7 +165,13 @@ def _history_is_lawful(evidence: Evidence) -> Iterator[Violation]:
             what = f"{email.status}, its history {ends}"
             yield Violation(promise="the history is lawful", what=what, emails=(email.id,))
         for before, after in zip(email.events, email.events[1:], strict=False):
-            stays = before.status is after.status and after.code in ("updated", "retried")
+            stays = before.status is after.status and after.code in (
+                "updated",
+                "retried",
+                "policy_overridden",
+                "clamped",
+                "recalculated",
+            )
             if not stays and after.status not in TRANSITIONS[before.status]:
                 what = f"from {before.status} ({before.code}) to {after.status} ({after.code})"
                 yield Violation(promise="the history is lawful", what=what, emails=(email.id,))

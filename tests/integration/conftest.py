@@ -32,7 +32,12 @@ def outspool(sink: SmtpSink, database_url: str, tmp_path: Path) -> OpenOutspool:
 
     @asynccontextmanager
     async def run(
-        *, worker: bool = True, clock: Clock | None = None, timings: Timings | None = None, **variables: object
+        *,
+        worker: bool = True,
+        clock: Clock | None = None,
+        machine_clock: Clock | None = None,
+        timings: Timings | None = None,
+        **variables: object,
     ) -> AsyncIterator[Outspool]:
         settings = Settings.load(
             {
@@ -46,7 +51,7 @@ def outspool(sink: SmtpSink, database_url: str, tmp_path: Path) -> OpenOutspool:
                 **variables,
             }
         )
-        app = Outspool(settings, clock=clock, timings=timings)
+        app = Outspool(settings, clock=clock, machine_clock=machine_clock, timings=timings)
         async with app.running(worker=worker):
             yield app
 

@@ -148,13 +148,12 @@ class PostgresServer:
         """Run `initdb` the first way that works, and return that way."""
         password = self._directory / "password"
         password.write_text(self._password)
-        options = ["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C", "--wal-segsize=1"]
-        options += ["--username=postgres", "--auth=password", f"--pwfile={password}", "--pgdata=data"]
+        program, options = self._making(password)
         obstacles = []
         for binaries in postgres_binaries(self._directory):
             binaries.hand_over(self._directory, password)
             try:
-                self._run(binaries, binaries.command("initdb", *options))
+                self._run(binaries, binaries.command(program, *options))
             except PostgresUnusableError as error:
                 obstacles.append(f"  {error}\n")
                 shutil.rmtree(self._directory / "data", ignore_errors=True)
@@ -162,6 +161,12 @@ class PostgresServer:
                 return binaries
         advice = "Run the tests as an ordinary user, or set TEST_DATABASE_URL."
         raise PostgresUnusableError(f"Postgres cannot run here:\n{''.join(obstacles)}{advice}")
+
+    def _making(self, password: Path) -> tuple[str, list[str]]:
+        """Return the program, and its options, that lays out the cluster."""
+        options = ["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C", "--wal-segsize=1"]
+        options += ["--username=postgres", "--auth=password", f"--pwfile={password}", "--pgdata=data"]
+        return "initdb", options
 
     def _run(self, binaries: PostgresBinaries, command: Sequence[str]) -> None:
         """Run `command` to its end; when it fails its last line says why."""
@@ -209,6 +214,25 @@ class PostgresServer:
                 return True
             time.sleep(0.02)
         return False
+
+
+class PostgresStandby(PostgresServer):
+    """A standby that streams from a running server, asynchronously unless that waits for it."""
+
+    def __init__(self, primary: PostgresServer) -> None:
+        """Copy `primary` as it is now; `start` follows it."""
+        self._primary = primary
+        super().__init__()
+        self._password = primary._password
+
+    def promote(self) -> None:
+        """Make it a primary."""
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            thread.submit(asyncio.run, _execute(self.url(), "SELECT pg_promote()")).result()
+
+    def _making(self, password: Path) -> tuple[str, list[str]]:
+        del password
+        return "pg_basebackup", ["--pgdata=data", "--write-recovery-conf", "--dbname", self._primary.url()]
 
 
 def _free_port() -> int:

@@ -50,6 +50,9 @@ LAWFUL = {
     (S.RECURRING, S.CANCELED),
     (S.PAUSED, S.RECURRING),
     (S.PAUSED, S.CANCELED),
+    *((source, S.UNREADABLE) for source in (S.SCHEDULED, S.QUEUED, S.DEFERRED, S.SENDING, S.RECURRING)),
+    (S.UNREADABLE, S.QUEUED),
+    (S.UNREADABLE, S.CANCELED),
 }
 
 
@@ -88,7 +91,7 @@ def test_a_transition_that_the_table_does_not_allow_cannot_be_built(
 
 def test_a_series_is_never_sent_and_nothing_that_is_sent_becomes_a_series() -> None:
     series = {S.RECURRING, S.PAUSED, S.ENDED}
-    assert {target for source in series for target in TRANSITIONS[source]} - series == {S.CANCELED}
+    assert {target for source in series for target in TRANSITIONS[source]} - series == {S.CANCELED, S.UNREADABLE}
     assert {source for target in series for source in sources(target)} <= series
 
 

@@ -16,6 +16,11 @@ def new_id(at: datetime) -> UUID:
     return UUID(int=least_id(at).int | secrets.randbits(_RANDOM_BITS))
 
 
+def time_of(email_id: UUID) -> datetime:
+    """Return when an id of `new_id` was made, to the millisecond. Raises `OverflowError` for another's."""
+    return _EPOCH + timedelta(milliseconds=email_id.int >> 80)
+
+
 def least_id(at: datetime) -> UUID:
     """Return the least id that `new_id` may give for `at` or a later time."""
     milliseconds, microseconds = divmod((at - _EPOCH) // _MICROSECOND, 1000)

@@ -39,6 +39,7 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
         log_in=None if offline or account is None else SmtpTransport(account, timeouts=_IMPATIENT).check,
         look_at_templates=partial(_templates, outspool),
         clock=outspool.clock,
+        machine_clock=outspool.machine_clock,
         timings=outspool.timings,
     )
 

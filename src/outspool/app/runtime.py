@@ -18,6 +18,7 @@ from outspool.adapters.sandbox import SANDBOX_HOST, sandbox_server
 from outspool.adapters.smtp.transport import Security, SmtpAccount, SmtpTransport
 from outspool.adapters.sql.account import SqlAccount
 from outspool.adapters.sql.attachments import SqlBlobHandles, SqlBlobLedger
+from outspool.adapters.sql.clock import DatabaseClock
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.queue import SqlQueue
 from outspool.adapters.sql.schema import MigratedDatabase, migrate
@@ -32,7 +33,7 @@ from outspool.app import configuration, storage
 from outspool.app.settings import Settings
 from outspool.domain.principal import Principal, Role
 from outspool.domain.retry import account_pause
-from outspool.errors import NotConfigured
+from outspool.errors import NotConfigured, StoreMisconfigured
 from outspool.ports.clock import Clock
 from outspool.ports.files import Files
 from outspool.ports.transport import Transport
@@ -40,6 +41,7 @@ from outspool.services.acceptance.attachments import Attachments
 from outspool.services.acceptance.outbox import Outbox
 from outspool.services.delivery.blob_collector import SWEEP_SECONDS, BlobCollector
 from outspool.services.delivery.breaker import Breaker
+from outspool.services.delivery.clock_watch import ClockWatch
 from outspool.services.delivery.delivery_agent import DeliveryAgent
 from outspool.services.delivery.dispatcher import Dispatcher, Limits
 from outspool.services.delivery.occurrences import Occurrences
@@ -48,29 +50,47 @@ from outspool.services.delivery.timings import Timings
 from outspool.services.message_stream import open_message
 from outspool.services.templates.catalog import Templates
 
+_CLOCK_SECONDS = 2.0
+"""How long a start waits for the database to say what time it is."""
+
 logger = logging.getLogger(__name__)
 
 
 class Outspool:
     """Everything of one process, built and not yet started: `outbox` for the faces, `running` for the runtime."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None, timings: Timings | None = None) -> None:
-        """Build it; nothing is opened. `clock` is the machine's unless given, `timings` the usual.
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        machine_clock: Clock | None = None,
+        timings: Timings | None = None,
+    ) -> None:
+        """Build it; nothing is opened. `timings` is the usual unless given.
+
+        Without `clock` the time is the database's if it has a clock (Postgres), else that of `machine_clock`, which is
+        the operating system's unless given.
 
         Raises `MisconfiguredError` when the settings contradict themselves.
         """
         self.settings = settings
         self.smtp = None if settings.sandbox else configuration.smtp_account(settings)
-        self.clock = clock or SystemClock()
+        self.machine_clock = machine_clock or clock or SystemClock()
         self.timings = timings or Timings()
-        self.database = MigratedDatabase(settings.store_url)
+        is_shared = clock is None and settings.store_url.startswith(("postgresql://", "postgres://"))
+        database_clock = DatabaseClock(self.machine_clock) if is_shared else None
+        self.clock: Clock = clock or database_clock or self.machine_clock
+        self.database = MigratedDatabase(settings.store_url, clock=database_clock)
         self.changes = ChangeWatch(self.database)
         self.identity = configuration.identity(settings, self.smtp)
         rate, quota = configuration.rate(settings), configuration.daily_quota(settings, self.smtp)
         account = self.identity.account
         status_writer = StatusWriter(self.database, self.changes, meter=f"handed over {account}", quota=quota)
         self.store = SqlEmailStore(self.database, self.changes, status_writer, rate=rate)
-        self.queue = SqlQueue(self.database, self.changes, status_writer, identity=self.identity.address)
+        self.queue = SqlQueue(
+            self.database, self.changes, status_writer, identity=self.identity.address, clock=database_clock
+        )
         self.account = SqlAccount(self.database, self.changes, name=account)
         self.series = SqlSeries(self.database, self.changes, rate=rate)
         self.rules = configuration.acceptance_rules(settings, self.smtp)
@@ -156,10 +176,11 @@ class Outspool:
             return await migrate(database)
 
     @asynccontextmanager
-    async def running(self, *, worker: bool) -> AsyncIterator[None]:
+    async def running(self, *, worker: bool, anyhow: bool = False) -> AsyncIterator[None]:
         """Keep the database open and, if `worker` and an account is set, dispatch, until the block ends.
 
-        An unreachable database does not stop it from starting: what needs it fails, or waits, until it is there.
+        An unreachable database does not stop it from starting: what needs it fails, or waits, until it is there. Raises
+        `StoreMisconfigured` for one that outspool can never work with, unless it is to start `anyhow`.
         """
         await asyncio.to_thread(
             restrict_earlier_files, blobs=self.settings.blobs_dir, sandbox=self.settings.sandbox_dir
@@ -168,6 +189,11 @@ class Outspool:
             stack.push_async_callback(self.database.close)
             stack.push_async_callback(self.changes.close)
             stack.push_async_callback(self.blobs.close)
+            try:
+                await self.database.learn_time(within=_CLOCK_SECONDS)
+            except StoreMisconfigured:
+                if not anyhow:
+                    raise
             if worker and (self.smtp is not None or self.settings.sandbox):
                 await stack.enter_async_context(self._dispatching(await self._transport(stack)))
             yield
@@ -209,6 +235,7 @@ class Outspool:
         settings = self.settings
         retries = configuration.retry_policy(settings)
         resend = settings.on_unknown == "resend"
+        watch = ClockWatch(self.clock)
         agent = DeliveryAgent(
             Recorder(self.store, timings=self.timings),
             self.queue,
@@ -217,6 +244,8 @@ class Outspool:
             open_message=partial(open_message, blobs=self.blobs),
             next_delay=partial(retries.next_delay, random=random.random),
             resend_doubtful=resend,
+            policy=self.rules.policy,
+            watch=watch,
             clock=self.clock,
             timings=self.timings,
         )
@@ -230,6 +259,7 @@ class Outspool:
             name=name,
             limits=limits,
             resend_doubtful=resend,
+            watch=watch,
             clock=self.clock,
             timings=self.timings,
         )

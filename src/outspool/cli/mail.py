@@ -65,12 +65,20 @@ def cancel(email_id: Id, *, as_json: AsJson = False) -> None:
     _do("cancel", email_id, as_json=as_json)
 
 
-def retry(email_id: Id, *, as_json: AsJson = False) -> None:
+def retry(
+    email_id: Id,
+    *,
+    override_policy: Annotated[
+        bool,
+        typer.Option("--override-policy", help="Send this email although the policy refuses it; its history says so."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Send an email again, to whoever does not have it; a deferred one at once.
 
     After `unknown` a recipient may get it twice.
     """
-    _do("retry", email_id, as_json=as_json)
+    _do("override" if override_policy else "retry", email_id, as_json=as_json)
 
 
 def pause(email_id: Id, *, as_json: AsJson = False) -> None:
@@ -140,6 +148,8 @@ async def _change(verb: str, email_id: str) -> EmailResult:
                 email = await outbox.cancel(email_id)
             case "retry":
                 email = await outbox.retry(email_id)
+            case "override":
+                email = await outbox.retry(email_id, override_policy=True)
             case _:
                 email = await outbox.update(email_id, {"paused": verb == "pause"})
         return email_result(email, now=outbox.now(), pause=await outbox.pause())

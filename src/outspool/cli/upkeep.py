@@ -1,7 +1,8 @@
-"""The commands that try, check and prepare an outspool: ``demo``, ``doctor`` and ``migrate``."""
+"""The commands that look after an outspool: ``demo``, ``doctor``, ``migrate``, ``backup`` and ``restore``."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,12 +12,13 @@ from outspool.cli.runs import configure_logging, load_settings, run
 from outspool.errors import OutspoolError
 
 if TYPE_CHECKING:
+    from outspool.app.recovery import Restored
     from outspool.services.doctor.findings import Finding
 
 
 def register(cli: typer.Typer) -> None:
     """Add the commands to `cli`."""
-    for command in (demo, doctor, migrate):
+    for command in (demo, doctor, migrate, backup, restore):
         cli.command()(command)
 
 
@@ -46,6 +48,51 @@ def migrate() -> None:
     typer.echo("The database was brought up to date." if run(_migrate()) else "The database is up to date.")
 
 
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write the copy; it must not exist.")],
+) -> None:
+    """Copy the SQLite outbox to FILE, while it is in use.
+
+    Attachments are files in the data directory's `attachments`: copy that folder too.
+    """
+    configure_logging(working=False)
+    run(_back_up(file))
+    typer.echo(f"The outbox was copied to {file}. Attachments are files beside the outbox: copy their folder too.")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `outspool backup` or `sqlite3 .backup` wrote.")],
+) -> None:
+    """Put the backup FILE in the place of the SQLite outbox; stop every outspool first.
+
+    What had come due since the backup may have been sent, so it becomes `unknown`, for you to decide.
+    """
+    configure_logging(working=False)
+    done = run(_restore(file))
+    from outspool.domain.summary import utc
+
+    typer.echo(f"The backup of {utc(done.taken_at.replace(microsecond=0))} was restored.")
+    if done.doubtful:
+        typer.echo(
+            f"{done.doubtful} emails had come due since, so they may have been sent: they are unknown now. "
+            "See `outspool list --status unknown`; `outspool retry ID` sends one again."
+        )
+    if done.old is not None:
+        typer.echo(f"The outbox that was there is kept as {done.old}.")
+
+
+async def _back_up(file: Path) -> None:
+    from outspool.app.recovery import back_up
+
+    await back_up(load_settings(), file)
+
+
+async def _restore(file: Path) -> Restored:
+    from outspool.app.recovery import restore as put_back
+
+    return await put_back(load_settings(), file)
+
+
 async def _examine(*, offline: bool) -> bool:
     """Print each finding as it comes; True when none is a failure."""
     from outspool.services.doctor.findings import Level, fail
@@ -60,7 +107,7 @@ async def _examine(*, offline: bool) -> bool:
         _print(fail("settings", error.message, error.hint))
         return False
     is_well = True
-    async with outspool.running(worker=False):
+    async with outspool.running(worker=False, anyhow=True):
         async for finding in doctor.examine():
             _print(finding)
             is_well = is_well and finding.level is not Level.FAIL

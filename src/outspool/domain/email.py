@@ -154,6 +154,9 @@ class Email:
     `owner` is the user whose mail it is, `identity` the address by which workers claim it (`Identity.address`);
     `agent` and `client` are the program that asked for it.
     An email that a series made has its `series_id`, and is the only one of it that `occurs_at` that time.
+    `overrides_policy`: an operator sends it, as it stands, whatever the policy says.
+    `unreadable` says why its row in the database cannot be read, and is empty when it can. Of an unreadable email only
+    the id is certain; every other field is what could be read, or empty.
     """
 
     id: UUID
@@ -180,6 +183,8 @@ class Email:
     series_id: UUID | None = None
     occurs_at: datetime | None = None
     events: tuple[Event, ...] = ()
+    overrides_policy: bool = False
+    unreadable: str = ""
 
     @property
     def owed(self) -> tuple[Recipient, ...]:

@@ -14,6 +14,7 @@ from outspool.errors import (
     MisconfiguredError,
     NotConfigured,
     RecipientRefused,
+    SenderRefused,
     brief,
 )
 
@@ -65,6 +66,21 @@ class Policy:
         _refuse([m for m in mailboxes if _matches(m, self.denied)], "EMAIL_DENIED_RECIPIENTS")
         if self.allowed is not None:
             _refuse([m for m in mailboxes if not _matches(m, self.allowed)], "EMAIL_ALLOWED_RECIPIENTS")
+
+    def refuses(self, mailbox: Mailbox) -> bool:
+        """Whether the operator does not want mail to go to this mailbox."""
+        return _matches(mailbox, self.denied) or (self.allowed is not None and not _matches(mailbox, self.allowed))
+
+    def check_sender(self, sender: Mailbox) -> None:
+        """Raise `SenderRefused` if no email may leave in this name any more."""
+        try:
+            self.choose_sender(sender)
+        except InvalidArgument:
+            assert self.sender is not None
+            raise SenderRefused(
+                f"This server no longer sends as {brief(sender.address)}, only as {self.sender.address}.",
+                "The operator decides this with EMAIL_FROM, or sends it with `outspool retry --override-policy`.",
+            ) from None
 
     def choose_sender(self, asked: Mailbox | None) -> Mailbox:
         """Return whom the email is from: `sender`, or `asked` when it has the address of `sender` or of `account`.

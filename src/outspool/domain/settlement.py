@@ -109,10 +109,10 @@ def quota_full(email: Email, reached: QuotaReached, *, now: datetime) -> Transit
     )
 
 
-def attachments_away(email: Email, away: BlobsUnavailable, *, now: datetime) -> Transition:
+def attachments_away(email: Email, away: BlobsUnavailable, *, now: datetime, may_expire: bool = True) -> Transition:
     """Return the deferral of an email whose files cannot be had now: it is nobody's fault and burns no attempt."""
     due_at = now + _ATTACHMENTS_AGAIN
-    if due_at >= email.expires_at:
+    if due_at >= email.expires_at and may_expire:
         problem = _last_heard("expired", _OUT_OF_TIME, away.message)
         return _ended(email.recipients, now=now, attempts=email.attempts, problem=problem)
     problem = Problem(code="attachments_away", message=away.message, hint=away.hint)

@@ -17,6 +17,7 @@ status            means
 ``recurring``     a series: makes an email at each of its times
 ``paused``        a series that makes none until it is resumed
 ``ended``         a series that has made its last
+``unreadable``    its row cannot be read, so it is set aside for a person
 ================  =============================================================
 """
 
@@ -44,6 +45,7 @@ class EmailStatus(StrEnum):
     RECURRING = "recurring"
     PAUSED = "paused"
     ENDED = "ended"
+    UNREADABLE = "unreadable"
 
 
 class RecipientStatus(StrEnum):
@@ -61,21 +63,23 @@ S = EmailStatus
 TRANSITIONS: Mapping[EmailStatus, frozenset[EmailStatus]] = MappingProxyType(
     {
         S.HELD: frozenset({S.SCHEDULED, S.QUEUED, S.CANCELED}),
-        S.SCHEDULED: frozenset({S.SENDING, S.HELD, S.CANCELED}),
+        S.SCHEDULED: frozenset({S.SENDING, S.HELD, S.CANCELED, S.UNREADABLE}),
         # SCHEDULED: put off by update_email before anybody claimed it.
-        S.QUEUED: frozenset({S.SENDING, S.SCHEDULED, S.CANCELED}),
+        S.QUEUED: frozenset({S.SENDING, S.SCHEDULED, S.CANCELED, S.UNREADABLE}),
         # PARTIAL: canceled after some recipients were taken; "canceled" would deny those.
-        S.DEFERRED: frozenset({S.SENDING, S.FAILED, S.PARTIAL, S.CANCELED}),
-        S.SENDING: frozenset({S.SENT, S.PARTIAL, S.DEFERRED, S.FAILED, S.UNKNOWN, S.QUEUED}),
+        S.DEFERRED: frozenset({S.SENDING, S.FAILED, S.PARTIAL, S.CANCELED, S.UNREADABLE}),
+        S.SENDING: frozenset({S.SENT, S.PARTIAL, S.DEFERRED, S.FAILED, S.UNKNOWN, S.QUEUED, S.UNREADABLE}),
         S.UNKNOWN: frozenset({S.QUEUED, S.SENT, S.PARTIAL, S.FAILED, S.DEFERRED, S.CANCELED}),
         S.SENT: frozenset({S.BOUNCED}),
         S.PARTIAL: frozenset({S.QUEUED, S.BOUNCED}),
         S.FAILED: frozenset({S.QUEUED}),
         S.CANCELED: frozenset(),
         S.BOUNCED: frozenset(),
-        S.RECURRING: frozenset({S.PAUSED, S.ENDED, S.CANCELED}),
+        S.RECURRING: frozenset({S.PAUSED, S.ENDED, S.CANCELED, S.UNREADABLE}),
         S.PAUSED: frozenset({S.RECURRING, S.CANCELED}),
         S.ENDED: frozenset(),
+        # By a person, who has mended the row, or who gives it up.
+        S.UNREADABLE: frozenset({S.QUEUED, S.CANCELED}),
     }
 )
 """Every lawful change of status, from each status to those it may become.

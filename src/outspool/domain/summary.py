@@ -33,7 +33,7 @@ class Pause:
 
 def summarize(email: Email, *, now: datetime, pause: Pause | None = None) -> str:
     """Say in a sentence or two what became of `email`, seen at `now`; `pause` if the SMTP account rests."""
-    if isinstance(email, Series):
+    if isinstance(email, Series) and email.status in _SERIES_SENTENCES:
         return _SERIES_SENTENCES[email.status](email, now)
     return _SENTENCES[email.status](email, now, pause)
 
@@ -151,6 +151,10 @@ def _canceled_series(series: Series, _now: datetime) -> str:
     return f"A series, canceled: it makes no more emails{_made(series.recurrence, ' after ')}."
 
 
+def _unreadable(email: Email, _now: datetime, _pause: Pause | None) -> str:
+    return f"{_closed(f'Unreadable: {_reason(email)}')} It is set aside: nothing is sent until the operator mends it."
+
+
 def _made(rule: Recurrence, before: str) -> str:
     """Say how many emails a series has made, `before` it; nothing when that says nothing."""
     if not rule.made and rule.count is None:
@@ -174,6 +178,7 @@ _SENTENCES: Mapping[EmailStatus, _Sentence] = MappingProxyType(
         EmailStatus.CANCELED: _canceled,
         EmailStatus.UNKNOWN: _unknown,
         EmailStatus.BOUNCED: _bounced,
+        EmailStatus.UNREADABLE: _unreadable,
     }
 )
 

@@ -11,14 +11,18 @@ from outspool.domain.status import WAITING, EmailStatus, sources
 
 S = EmailStatus
 
+OVERRIDDEN = "policy_overridden"
+"""The code of the event of an operator's retry that no policy stops."""
+OVERRIDE_DETAIL = "The operator sends it whatever the policy says (outspool retry --override-policy)."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
     """One lawful change: from any of `sources` to `target`. Use a named constructor, never this one.
 
     `recipients` None leaves them as they are. `due_at` None leaves the due time. `attempts` None leaves the
-    count. `keeps_lease`: the claim's token stays on record, so that its worker may still settle a doubt. `actor` is who
-    asked for it, None for outspool itself.
+    count. `overrides_policy` None leaves the override. `keeps_lease`: the claim's token stays on record, so that its
+    worker may still settle a doubt. `actor` is who asked for it, None for outspool itself.
     """
 
     target: EmailStatus
@@ -31,6 +35,7 @@ class Transition:
     due_at: datetime | None = None
     expires_at: datetime | None = None
     problem: Problem | None = None
+    overrides_policy: bool | None = None
     keeps_lease: bool = field(default=False)
     actor: Actor | None = None
 
@@ -128,7 +133,7 @@ class Transition:
     @classmethod
     def canceled(cls, *, at: datetime, actor: Actor | None = None) -> Transition:
         """Never sent to anybody, and never will be."""
-        return cls(target=S.CANCELED, sources=WAITING, code="canceled", at=at, actor=actor)
+        return cls(target=S.CANCELED, sources=WAITING | {S.UNREADABLE}, code="canceled", at=at, actor=actor)
 
     @classmethod
     def stopped(
@@ -148,13 +153,24 @@ class Transition:
 
     @classmethod
     def retried(
-        cls, *, at: datetime, recipients: tuple[Recipient, ...], expires_at: datetime, actor: Actor | None = None
+        cls,
+        *,
+        at: datetime,
+        recipients: tuple[Recipient, ...],
+        expires_at: datetime,
+        overrides_policy: bool = False,
+        actor: Actor | None = None,
     ) -> Transition:
-        """Somebody asked for another try: it is due now, for those not yet taken, with fresh attempts."""
+        """Somebody asked for another try: it is due now, for those not yet taken, with fresh attempts.
+
+        `overrides_policy`: an operator sends it whatever the policy says, which the event records.
+        """
         return cls(
             target=S.QUEUED,
-            sources=frozenset({S.FAILED, S.PARTIAL, S.UNKNOWN}),
-            code="retried",
+            sources=frozenset({S.FAILED, S.PARTIAL, S.UNKNOWN, S.UNREADABLE}),
+            code=OVERRIDDEN if overrides_policy else "retried",
+            detail=OVERRIDE_DETAIL if overrides_policy else "",
+            overrides_policy=overrides_policy,
             at=at,
             recipients=recipients,
             attempts=0,

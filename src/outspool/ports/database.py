@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -22,12 +23,16 @@ class SchemaState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseHealth:
-    """How a database answers: after `seconds` (None: there is none yet), with its `clock` (UTC; None: it has none)."""
+    """How a database answers: after `seconds` (None: there is none yet), with its `clock` (UTC; None: it has none).
+
+    `asynchronous_standbys` are the names of those that may lack what was committed last.
+    """
 
     schema: SchemaState
     revision: str | None = None
     seconds: float | None = None
     clock: datetime | None = None
+    asynchronous_standbys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,14 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """Emails whose rows cannot be read: how many were found, and a few of them, each with what is wrong with it."""
+
+    count: int = 0
+    examples: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiskState:
     """Whether files can be kept in a `folder`: `trouble` says in words why not; `free_bytes` are left."""
 
@@ -54,7 +67,7 @@ class DiskState:
 
 
 class DatabaseProbe(Protocol):
-    """Looks at a database and changes nothing. Raises like `EmailStore`."""
+    """Looks at a database and changes nothing that lasts. Raises like `EmailStore`."""
 
     @property
     def address(self) -> str:
@@ -62,9 +75,17 @@ class DatabaseProbe(Protocol):
         ...
 
     async def health(self) -> DatabaseHealth:
-        """Return how it answers, be it empty, old or new."""
+        """Return how it answers, be it empty, old or new; what an email writes is written, and rolled back."""
+        ...
+
+    async def damage(self) -> str:
+        """Return what is wrong with the file of an SQLite database; empty when all is well, and of any other."""
         ...
 
     async def backlog(self, *, now: datetime) -> Backlog:
         """Return what waits; the schema must be current."""
+        ...
+
+    async def unreadable(self) -> Unreadable:
+        """Look for emails whose rows cannot be read: all that wait, and the newest of the others."""
         ...

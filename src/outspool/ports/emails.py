@@ -141,6 +141,14 @@ class SeriesStore(Protocol):
         """
         ...
 
+    async def reschedule(self, series: Series, event: Event) -> bool:
+        """Commit that the next email of the series is made at its `due_at`; guarded like `advance`."""
+        ...
+
+    async def set_aside(self, series: Email, *, at: datetime) -> None:
+        """Commit that an unreadable series makes no more emails, so that nobody comes upon it again."""
+        ...
+
     async def halt(self, series: Series, event: Event) -> bool:
         """Commit that the series stands still, for its `problem`; guarded like `advance`."""
         ...

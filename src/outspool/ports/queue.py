@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Protocol
 from uuid import UUID
 
 from outspool.domain.email import Email
 from outspool.errors import QuotaReached
+
+
+class Expiry(Enum):
+    """What may end because its time is over. A clock that was just set says little about that."""
+
+    ALL = "all"
+    TRIED = "tried"
+    """Only what somebody has tried to send; the rest is sent, late."""
+    HELD = "held"
+    """Nothing: what seems to be out of time stays where it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +58,16 @@ class WorkerHeartbeat:
 class Queue(Protocol):
     """The waiting part of the outbox, as the dispatchers of all processes share it. Raises like `EmailStore`."""
 
-    async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
+    async def claim_due(
+        self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool, expiry: Expiry = Expiry.ALL
+    ) -> Sequence[Email]:
         """Take up to `limit` due emails for `lease`, as their priority and due time give them a turn (`Priority`).
 
         They are ``sending`` then.
 
         With `deferred_too` false (the account rests) ``deferred`` emails stay where they are until they expire.
-        No email is ever given to two leases.
+        No email is ever given to two leases. What is out of time is taken too, whosever it is, as `expiry` allows; with
+        ``TRIED`` it is this outbox's own alone.
         """
         ...
 
@@ -89,6 +103,17 @@ class Queue(Protocol):
 
     async def next_due(self, *, after: datetime, deferred_too: bool) -> datetime | None:
         """Return the earliest due time later than `after` of an email that could be claimed then, or None."""
+        ...
+
+    async def last_trace(self) -> datetime | None:
+        """Return the last time that an email was accepted or a worker showed itself, None when there is none."""
+        ...
+
+    async def clamp(self, *, now: datetime, furthest: datetime) -> int:
+        """Make due now what a wrong clock put off beyond `furthest`, though nobody scheduled it; return how many.
+
+        That is what is ``queued`` and not due, and what is ``deferred`` for longer than any deferral.
+        """
         ...
 
     async def workers(self, *, since: datetime) -> Sequence[WorkerHeartbeat]:

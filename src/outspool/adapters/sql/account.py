@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,8 +10,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from outspool.adapters.sql.schema import MigratedDatabase
 from outspool.adapters.sql.tables import accounts
+from outspool.adapters.sql.unreadable import is_unreadable
 from outspool.adapters.sql.watch import ChangeWatch
 from outspool.ports.account import AccountState
+
+logger = logging.getLogger(__name__)
 
 
 class SqlAccount:
@@ -25,17 +29,16 @@ class SqlAccount:
     async def state(self) -> AccountState:
         """See `Account.state`."""
         statement = sa.select(accounts).where(accounts.c.name == self._name)
-        row = await self.database.read(lambda connection: connection.execute(statement).mappings().one_or_none())
-        if row is None:
-            return AccountState()
-        return AccountState(
-            paused_until=row["paused_until"],
-            failures=row["failures"],
-            kind=row["kind"],
-            message=row["message"],
-            hint=row["hint"],
-            credential=row["credential"],
-        )
+        try:
+            return await self.database.read(lambda connection: _read(connection, statement))
+        except Exception as error:
+            if not is_unreadable(error):
+                raise
+        # What cannot be read pauses nobody: the next trouble pauses the account again.
+        logger.error("the state of the SMTP account cannot be read in the database; it is taken to be well")
+        gone = accounts.delete().where(accounts.c.name == self._name)
+        await self.database.write(lambda connection: connection.execute(gone))
+        return AccountState()
 
     async def swap(self, seen: AccountState, state: AccountState) -> bool:
         """See `Account.swap`."""
@@ -63,6 +66,16 @@ class SqlAccount:
         return statement.on_conflict_do_update(
             index_elements=["name"], set_=_values(state), where=_unchanged(seen)
         ).returning(accounts.c.name)
+
+
+def _read(connection: sa.Connection, statement: sa.Select[Any]) -> AccountState:
+    """Return the state in the one row of `statement`, or a healthy one; raises `ValueError` for what is none."""
+    row = connection.execute(statement).mappings().one_or_none()
+    if row is None:
+        return AccountState()
+    if not isinstance(row["failures"], int):
+        raise ValueError("failures is no number")  # noqa: TRY004 - one kind of error for all that cannot be read
+    return AccountState(**{name: row[name] for name in _values(AccountState())})
 
 
 def _unchanged(seen: AccountState) -> sa.ColumnElement[bool]:

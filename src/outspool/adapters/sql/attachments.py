@@ -144,6 +144,9 @@ class SqlBlobHandles:
 
 
 def _read_attachment(row: sa.RowMapping) -> Attachment:
+    texts = (row["filename"], row["content_type"], row["content_id"] or "", row["digest"])
+    if not isinstance(row["size"], int) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("an attachment's row holds what is no text, or no size")
     return Attachment(
         filename=row["filename"],
         content_type=row["content_type"],

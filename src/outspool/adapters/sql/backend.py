@@ -17,6 +17,8 @@ T = TypeVar("T")
 Work: TypeAlias = Callable[[sa.Connection], T]
 """One transaction, as a function of its connection. After a rollback it may be called again: it does nothing else."""
 
+_POSTGRES_PORT, _PORTS = 5432, 65536
+
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 10
 """A database that went silent must not hold a tool call, or a worker, for ever."""
@@ -52,6 +54,24 @@ class Backend(Protocol):
         ...
 
 
+def hosts_of(url: str) -> list[tuple[str, int]]:
+    """Return the hosts of an address, each with its port, as libpq reads them: ``host1:5432,host2`` are two.
+
+    Raises `ValueError` for what is no host, or no port.
+    """
+    place = urlsplit(url).netloc.rpartition("@")[2]
+    found = []
+    for part in place.split(","):
+        host, colon, port = part.rpartition(":") if not part.endswith("]") else (part, "", "")
+        host = host if colon else part
+        if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < _PORTS):
+            raise ValueError("no port")
+        if ":" in host and not host.startswith("["):
+            raise ValueError("no host")
+        found.append((host.strip("[]") or "localhost", int(port) if colon else _POSTGRES_PORT))
+    return found
+
+
 def check_address(url: str) -> None:
     """Refuse what is no address before a driver sees it: drivers quote what they cannot read, passwords included."""
     if not url.startswith(("postgresql://", "postgres://", "sqlite:///")):
@@ -64,7 +84,7 @@ def check_address(url: str) -> None:
             "DATABASE_URL names no file, so nothing accepted could last.", "Use sqlite:///path/to/file.db."
         )
     try:
-        urlsplit(url).port  # noqa: B018 - reading it checks it
+        hosts_of(url)
     except ValueError:
         raise MisconfiguredError(
             "DATABASE_URL is not a valid address.", "In its password write # as %23, / as %2F, @ as %40, : as %3A."

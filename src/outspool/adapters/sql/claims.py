@@ -5,6 +5,7 @@ Built once: to build a statement, and look up what it compiles to, costs more th
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,8 +15,10 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from outspool.adapters.sql.rows import problem_values
 from outspool.adapters.sql.tables import UtcDateTime, emails, recipients
+from outspool.adapters.sql.unreadable import RAW_ID
 from outspool.domain.email import Priority, Problem
 from outspool.domain.status import CLAIMABLE, EmailStatus, RecipientStatus
+from outspool.ports.queue import Expiry
 
 CLAIM_LOST = Problem(
     code="worker_lost",
@@ -39,7 +42,7 @@ def _ours(*, deferred_too: bool) -> sa.ColumnElement[bool]:
     return ours if deferred_too else sa.and_(ours, emails.c.status != EmailStatus.DEFERRED.value)
 
 
-def _claim(*, deferred_too: bool) -> ReturningUpdate[Any]:
+def _claim(*, deferred_too: bool, expiry: Expiry) -> sa.Update:
     """Return the claim: the first of each priority, and the first that are out of time; of those the first by turn.
 
     Of one priority what is due is a range of the index, and its order the index's; of all together it would be
@@ -47,13 +50,15 @@ def _claim(*, deferred_too: bool) -> ReturningUpdate[Any]:
     returns is locked. What is in two of them is one row of the union.
     """
     ours = _ours(deferred_too=deferred_too)
+    if expiry is Expiry.HELD:
+        ours = sa.and_(ours, emails.c.expires_at > _NOW)
     first = [_first(emails.c.due_at, ours, emails.c.rank == rank).cte(f"first_{rank}") for rank in _LATE]
     # Whose own outspool never comes must still end some day, so what is out of time is anybody's to end.
     late = [
         _first(
             emails.c.expires_at, emails.c.status == sa.literal_column(f"'{status}'"), emails.c.expires_at <= _NOW
         ).cte(f"late_{status}")
-        for status in sorted(CLAIMABLE)
+        for status in (sorted(CLAIMABLE) if expiry is Expiry.ALL else ())
     ]
     due = sa.union(*(sa.select(cte) for cte in (*first, *late))).subquery()
     return (
@@ -66,7 +71,6 @@ def _claim(*, deferred_too: bool) -> ReturningUpdate[Any]:
             marked_at=None,
             **_VERSION,
         )
-        .returning(*emails.c)
     )
 
 
@@ -98,8 +102,13 @@ def _next_due(*, deferred_too: bool) -> sa.Select[datetime | None]:
     return sa.select(sa.func.min(upcoming.c.due_at))
 
 
-CLAIM = {flag: _claim(deferred_too=flag) for flag in (True, False)}
-"""By whether the deferred are claimed too; parameters identity, now, most, token, until."""
+_KINDS = tuple(itertools.product((True, False), Expiry))
+
+CLAIM = {(flag, expiry): _claim(deferred_too=flag, expiry=expiry).returning(*emails.c) for flag, expiry in _KINDS}
+"""By whether the deferred are claimed too, and what may expire; parameters identity, now, most, token, until."""
+
+CLAIM_IDS = {(flag, expiry): _claim(deferred_too=flag, expiry=expiry).returning(RAW_ID) for flag, expiry in _KINDS}
+"""The same, and nothing is read of the rows: for when one of them cannot be read."""
 
 NEXT_DUE = {flag: _next_due(deferred_too=flag) for flag in (True, False)}
 """By whether the deferred are claimed too; parameters identity, now."""
@@ -123,6 +132,22 @@ EXTEND = (
     .values(lease_until=sa.bindparam("until", type_=UtcDateTime))
 )
 """Parameters tokens, until."""
+
+_PUT_OFF_TOO_FAR = sa.or_(
+    sa.and_(emails.c.status == EmailStatus.QUEUED.value, emails.c.due_at > sa.bindparam("soon", type_=UtcDateTime)),
+    sa.and_(
+        emails.c.status == EmailStatus.DEFERRED.value,
+        emails.c.due_at > sa.bindparam("furthest", type_=UtcDateTime),
+        sa.or_(emails.c.scheduled_at.is_(None), emails.c.due_at > emails.c.scheduled_at),
+    ),
+)
+CLAMP = (
+    emails.update()
+    .where(emails.c.lane == sa.bindparam("identity"), _WAITING, _PUT_OFF_TOO_FAR)
+    .values(due_at=_NOW, **_VERSION)
+    .returning(emails.c.id, emails.c.status)
+)
+"""Makes due what a wrong clock put off; parameters identity, now, soon, furthest."""
 
 
 def _of_the_dead(*also: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:

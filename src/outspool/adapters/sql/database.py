@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DataError, IntegrityError
 
 from outspool.adapters.files.private_files import create_database_file
+from outspool.adapters.sql.ailments import describe, is_about_a_value
 from outspool.adapters.sql.backend import (
     FAILURES,
     STATEMENT_SECONDS,
@@ -21,21 +21,27 @@ from outspool.adapters.sql.backend import (
     Work,
     check_address,
 )
+from outspool.adapters.sql.clock import DatabaseClock
+from outspool.adapters.sql.pooler import UnfitDatabase
 from outspool.adapters.sql.postgres import PostgresBackend
 from outspool.adapters.sql.sqlite import SqliteBackend
-from outspool.errors import StoreUnavailable
 
 
 class Database:
     """Transactions on one database. Every failure of it comes out as `StoreUnavailable`."""
 
-    def __init__(self, url: str, *, statement_seconds: float = STATEMENT_SECONDS) -> None:
-        """Take ``postgresql://…`` or ``sqlite:///path``. Nothing is opened yet."""
+    def __init__(
+        self, url: str, *, statement_seconds: float = STATEMENT_SECONDS, clock: DatabaseClock | None = None
+    ) -> None:
+        """Take ``postgresql://…`` or ``sqlite:///path``. Nothing is opened yet.
+
+        `clock` learns the time of Postgres with every connection that is made, or rested.
+        """
         check_address(url)
         self.url = url
         self.is_postgres = url.startswith(("postgresql://", "postgres://"))
         self.line: Backend = (
-            PostgresBackend(url, statement_seconds=statement_seconds)
+            PostgresBackend(url, statement_seconds=statement_seconds, clock=clock)
             if self.is_postgres
             else SqliteBackend(self.sqlite_path)
         )
@@ -53,7 +59,20 @@ class Database:
         try:
             create_database_file(self.sqlite_path)
         except OSError as error:
-            raise _unavailable(error) from error
+            raise describe(error) from error
+
+    async def learn_time(self, *, within: float) -> None:
+        """Connect to Postgres once, so that its time is known; give up after `within` seconds, or when it is away.
+
+        Raises `StoreMisconfigured` when outspool can never work with this database.
+        """
+        if not self.is_postgres:
+            return
+        looking = asyncio.create_task(Database.read(self, lambda _connection: None))
+        looking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.wait({looking}, timeout=within)
+        if looking.done() and isinstance(error := looking.exception(), UnfitDatabase):
+            raise error
 
     async def read(self, work: Work[T]) -> T:
         """Do `work`, which changes nothing; each statement of it sees a snapshot of its own."""
@@ -111,32 +130,11 @@ async def _in_words(work: Coroutine[Any, Any, T]) -> T:
     except _BUGS:
         raise
     except FAILURES as error:
-        raise _unavailable(error) from error
+        if is_about_a_value(error):
+            raise ValueError("the database cannot keep, or return, one of the values") from error
+        raise describe(error) from error
     except CommitInDoubt as error:
         cause = error.__cause__
         if not isinstance(cause, Exception) or isinstance(cause, _BUGS):
             raise
-        raise _unavailable(cause, in_doubt=True) from cause
-
-
-def _unavailable(error: Exception, *, in_doubt: bool = False) -> StoreUnavailable:
-    """Say in a sentence what ails the database, and what to do; never the statement or its parameters."""
-    return StoreUnavailable(_ailment(error), _IN_DOUBT if in_doubt else _RETRY, in_doubt=in_doubt)
-
-
-def _ailment(error: Exception) -> str:
-    if isinstance(error, PoolTimeout | TimeoutError):
-        return "The database does not answer in time."
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    text = str(cause).splitlines()[0][:200] if str(cause) else type(cause).__name__
-    text = text.partition(">: ")[2] or text  # SQLAlchemy's asyncpg dialect prefixes the class
-    if "disk is full" in text or "No space left" in text:
-        return "The disk that holds the outbox is full: free some space."
-    return f"The database cannot be used: {text}."
-
-
-_RETRY = "Nothing was changed. Try again in a moment; if it stays so, run `outspool doctor`."
-_IN_DOUBT = (
-    "What was asked may have been done, or not: look with list_emails or get_status before you ask again, "
-    "or repeat the call with the same idempotency_key."
-)
+        raise describe(cause, in_doubt=True) from cause

@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.tables import UtcDateTime, meters, readings
+from outspool.adapters.sql.unreadable import is_unreadable
 from outspool.domain.cap import Cap
 
 _CLOCKS_DIFFER = timedelta(minutes=1)
@@ -60,7 +61,7 @@ _FIRST_READING = (
 def take(connection: sa.Connection, name: str, count: int, cap: Cap, *, now: datetime) -> None:
     """Let `count` (at most `cap.most`) pass through the meter; raises `CapReached` when they do not fit."""
     total, at = _advance(connection, name, count, now)
-    in_the_way = _first_reading(connection, name, total - cap.most)
+    in_the_way = _first_reading(connection, name, total - cap.most, now=now)
     if in_the_way is not None:
         ordinal, passed = in_the_way
         if passed > at - cap.window:
@@ -80,7 +81,7 @@ def room(connection: sa.Connection, name: str, cap: Cap, *, now: datetime) -> tu
     free = cap.most - (total - passed_before)
     if free > 0:
         return free, None
-    in_the_way = _first_reading(connection, name, total + 1 - cap.most)
+    in_the_way = _first_reading(connection, name, total + 1 - cap.most, now=now)
     return 0, (min(in_the_way[1], now) if in_the_way else now) + cap.window
 
 
@@ -98,9 +99,17 @@ def _advance(connection: sa.Connection, name: str, count: int, now: datetime) ->
     return total, at
 
 
-def _first_reading(connection: sa.Connection, name: str, ordinal: int) -> tuple[int, datetime] | None:
-    """Return the reading that number `ordinal` is part of; None when there is no such number, or it is long past."""
+def _first_reading(connection: sa.Connection, name: str, ordinal: int, *, now: datetime) -> tuple[int, datetime] | None:
+    """Return the reading that number `ordinal` is part of; None when there is no such number, or it is long past.
+
+    A time that cannot be read counts as `now`: a cap errs on the side of too few.
+    """
     if ordinal <= 0:
         return None
-    row = connection.execute(_FIRST_READING, {"name": name, "ordinal": ordinal}).one_or_none()
+    try:
+        row = connection.execute(_FIRST_READING, {"name": name, "ordinal": ordinal}).one_or_none()
+    except Exception as error:
+        if not is_unreadable(error):
+            raise
+        return ordinal, now
     return None if row is None else (row.total, row.at)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from outspool.adapters.sql.ailments import state_of
 from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
+from outspool.adapters.sql.clock import DatabaseClock
+from outspool.adapters.sql.pooler import UnfitDatabase, check_pooler
 
 _TRANSACTION_TIMEOUT_SINCE = (17,)
 """The Postgres that can end a transaction whose client stopped between the messages of one statement."""
+
+_READ_ONLY = "25006"
+"""SQLSTATE read_only_sql_transaction."""
 
 _SILENCE_SECONDS = 5
 """How much longer than a statement may take we wait for its answer before we give the line up."""
@@ -27,12 +35,12 @@ _LOCK_POLL_SECONDS = 0.1
 
 
 class PostgresBackend:
-    """See `Backend`; `statement_seconds` is how long a statement may take."""
+    """See `Backend`; `statement_seconds` is how long a statement may take. `clock` learns the server's time."""
 
-    def __init__(self, url: str, *, statement_seconds: float) -> None:
+    def __init__(self, url: str, *, statement_seconds: float, clock: DatabaseClock | None = None) -> None:
         """Open nothing yet."""
-        self._trust = _Trust()
-        self._engine = _engine(url, statement_seconds, self._trust)
+        self._trust = _Trust(clock)
+        self._engine = _engine(url, statement_seconds, self._trust, clock)
         # The same pool. Each statement sees a snapshot of its own as it is, so BEGIN and COMMIT would be two round
         # trips for nothing.
         self._looking = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -83,6 +91,12 @@ class PostgresBackend:
             except CommitInDoubt:
                 await connection.invalidate()
                 raise
+            except sa.exc.DBAPIError as error:
+                if state_of(error) == _READ_ONLY:
+                    # The primary of before is a standby now: with several hosts the next connection finds the new one.
+                    await connection.invalidate()
+                    self._trust.end()
+                raise
             except TimeoutError:
                 # Its server may still be at work, with our locks: never use this connection again. Nor the others
                 # that wait in the pool: whatever swallowed this one's words has theirs, and each costs a time-out.
@@ -97,9 +111,10 @@ class _Trust:
     What does not live is replaced unseen.
     """
 
-    def __init__(self) -> None:
-        """Trust all."""
+    def __init__(self, clock: DatabaseClock | None) -> None:
+        """Trust all. A connection is asked for the time, which `clock` learns: no question costs less."""
         self._ended_at = -math.inf
+        self._ask = functools.partial(ask_time, clock=clock)
 
     def end(self) -> None:
         """Distrust every connection there is."""
@@ -107,6 +122,7 @@ class _Trust:
 
     def watch(self, engine: sa.Engine) -> None:
         """Look at each connection that is taken out of the pool of `engine`."""
+        import asyncpg
 
         def make(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
             record.info["made_at"] = record.info["left_at"] = time.monotonic()
@@ -119,8 +135,10 @@ class _Trust:
                 raise sa.exc.DisconnectionError
             if time.monotonic() - record.info["left_at"] > _FRESH_SECONDS:
                 try:
-                    engine.dialect.do_ping(connection)
-                except engine.dialect.loaded_dbapi.Error as error:
+                    connection.run_async(self._ask)
+                except TimeoutError:
+                    raise
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                     raise sa.exc.DisconnectionError from error
 
         sa.event.listen(engine, "connect", make)
@@ -128,7 +146,25 @@ class _Trust:
         sa.event.listen(engine, "checkout", take)
 
 
-def _engine(url: str, statement_seconds: float, trust: _Trust) -> AsyncEngine:
+def _check_encoding(encoding: str) -> None:
+    """Raise `UnfitDatabase` when the database cannot hold every character, as names, subjects and replies may."""
+    if encoding != "UTF8":
+        raise UnfitDatabase(
+            f"The database's encoding is {encoding}, and outspool needs UTF8: other encodings lack characters.",
+            "The operator makes another with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 LC_COLLATE 'C' "
+            "LC_CTYPE 'C', copies the data with pg_dump, and names it in DATABASE_URL.",
+        )
+
+
+async def ask_time(connection: Any, *, clock: DatabaseClock | None) -> None:
+    """Ask a server what time it is, through a connection of asyncpg; `clock` learns it."""
+    asked = 0.0 if clock is None else clock.elapsed()
+    shown = await connection.fetchval("SELECT clock_timestamp()")
+    if clock is not None:
+        clock.learn(shown.astimezone(UTC), asked=asked, answered=clock.elapsed())
+
+
+def _engine(url: str, statement_seconds: float, trust: _Trust, clock: DatabaseClock | None) -> AsyncEngine:
     async def connect() -> Any:
         import asyncpg
 
@@ -140,7 +176,11 @@ def _engine(url: str, statement_seconds: float, trust: _Trust) -> AsyncEngine:
                 command_timeout=statement_seconds + _SILENCE_SECONDS,
                 server_settings={"application_name": "outspool"},
             )
-            await connection.execute(_session(connection.get_server_version(), statement_seconds))
+            try:
+                await _prepare(connection, url, statement_seconds, clock)
+            except BaseException:
+                connection.terminate()
+                raise
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise ConnectionError(str(error)) from error
         except ValueError:
@@ -156,6 +196,17 @@ def _engine(url: str, statement_seconds: float, trust: _Trust) -> AsyncEngine:
     )
     trust.watch(engine.sync_engine)
     return engine
+
+
+async def _prepare(connection: Any, url: str, statement_seconds: float, clock: DatabaseClock | None) -> None:
+    """Make a new connection ready; raise `UnfitDatabase` when outspool cannot work with what it leads to.
+
+    Nothing is set before it is certain that the session is ours alone.
+    """
+    _check_encoding(connection.get_settings().server_encoding)
+    await check_pooler(connection, url)
+    await connection.execute(_session(connection.get_server_version(), statement_seconds))
+    await ask_time(connection, clock=clock)
 
 
 def _session(version: tuple[int, ...], statement_seconds: float) -> str:

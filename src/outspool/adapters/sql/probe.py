@@ -3,17 +3,51 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
 
+from outspool.adapters.sql.backend import hosts_of
+from outspool.adapters.sql.damage import look_for_damage
 from outspool.adapters.sql.database import Database
+from outspool.adapters.sql.rehearsal import rehearse
 from outspool.adapters.sql.schema import migrations_folder, schema_version
 from outspool.adapters.sql.tables import SCHEMA_VERSION, UtcDateTime, emails
 from outspool.domain.status import CLAIMABLE, EmailStatus
-from outspool.ports.database import Backlog, DatabaseHealth, SchemaState
+from outspool.ports.database import Backlog, DatabaseHealth, SchemaState, Unreadable
+
+_STANDBYS = sa.text(
+    "SELECT application_name FROM pg_stat_replication"
+    " WHERE sync_state = 'async' OR current_setting('synchronous_commit') IN ('off', 'local') ORDER BY 1"
+)
+
+_QUICK_CHECK = "PRAGMA quick_check(3)"
+
+_NAMED = 3
+"""So many unreadable emails are named."""
+
+
+class _LenientTime(UtcDateTime):
+    """A time, or None for what is none."""
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None] | None:
+        """Return what reads a value of the driver."""
+        read = super().result_processor(dialect, coltype)
+
+        def lenient(value: Any) -> datetime | None:
+            try:
+                return read(value) if read is not None else None
+            except (ValueError, TypeError, OverflowError):
+                return None
+
+        return lenient
 
 
 class SqlProbe:
@@ -31,24 +65,33 @@ class SqlProbe:
         if not database.is_postgres:
             return f"SQLite, {database.sqlite_path}"
         with suppress(ValueError):  # a password with an unescaped "#" or "/" makes nonsense of the rest
-            parts = urlsplit(self._url)
-            host = parts.hostname or "localhost"
-            return f"Postgres, {host}:{parts.port or 5432}{parts.path}"
+            hosts = ", ".join(f"{host}:{port}" for host, port in hosts_of(self._url))
+            return f"Postgres, {hosts}{urlsplit(self._url).path}"
         return "Postgres"
 
     async def health(self) -> DatabaseHealth:
-        """See `DatabaseProbe.health`. An SQLite database must also let itself be written to."""
+        """See `DatabaseProbe.health`. The database must also let itself be written to, as an email would be."""
         async with Database(self._url).opened() as database:
             if not database.is_postgres and not database.sqlite_path.exists():
                 return DatabaseHealth(schema=SchemaState.EMPTY)
             revision = await schema_version(database)
             has_tables = await database.read(lambda connection: sa.inspect(connection).has_table(emails.name))
             seconds, clock = await database.read(_answer)
-            if not database.is_postgres:
-                await database.write(lambda _connection: None)
+            standbys = await database.read(_asynchronous_standbys) if database.is_postgres else ()
+            schema = _state(revision, has_tables=has_tables)
+            if schema in (SchemaState.CURRENT, SchemaState.EMPTY):
+                await rehearse(database, has_tables=schema is SchemaState.CURRENT)
         return DatabaseHealth(
-            schema=_state(revision, has_tables=has_tables), revision=revision, seconds=seconds, clock=clock
+            schema=schema, revision=revision, seconds=seconds, clock=clock, asynchronous_standbys=standbys
         )
+
+    async def damage(self) -> str:
+        """See `DatabaseProbe.damage`."""
+        async with Database(self._url).opened() as database:
+            if database.is_postgres or not database.sqlite_path.exists():
+                return ""
+            found = await database.read(lambda connection: connection.exec_driver_sql(_QUICK_CHECK).scalars().all())
+        return "" if list(found) == ["ok"] else "; ".join(str(line) for line in found)[:300]
 
     async def backlog(self, *, now: datetime) -> Backlog:
         """See `DatabaseProbe.backlog`."""
@@ -56,7 +99,7 @@ class SqlProbe:
         is_due = emails.c.due_at <= now
         waiting = sa.select(
             sa.func.count().filter(is_due),
-            sa.func.min(emails.c.due_at).filter(is_due),
+            sa.type_coerce(sa.func.min(emails.c.due_at).filter(is_due), _LenientTime),
             sa.func.count().filter(~is_due),
         ).where(claimable, emails.c.lane == self._identity)
         elsewhere = sa.select(sa.func.count()).where(claimable, emails.c.lane.not_in([self._identity, "sandbox"]))
@@ -71,6 +114,12 @@ class SqlProbe:
         async with Database(self._url).opened() as database:
             return await database.read(count)
 
+    async def unreadable(self) -> Unreadable:
+        """See `DatabaseProbe.unreadable`."""
+        async with Database(self._url).opened() as database:
+            damaged = await database.read(look_for_damage)
+        return Unreadable(count=len(damaged), examples=[(one.name, one.why) for one in damaged[:_NAMED]])
+
 
 def _answer(connection: sa.Connection) -> tuple[float, datetime | None]:
     """Return the seconds one question takes on an open connection, and the server's clock in the middle of them."""
@@ -79,6 +128,12 @@ def _answer(connection: sa.Connection) -> tuple[float, datetime | None]:
     started = time.perf_counter()
     clock: datetime | None = connection.scalar(ask)
     return time.perf_counter() - started, clock
+
+
+def _asynchronous_standbys(connection: sa.Connection) -> tuple[str, ...]:
+    """Return the standbys that may lack what was committed last; a role without the right to see them sees none."""
+    names = connection.execute(_STANDBYS).scalars().all()
+    return tuple(str(name) or "without a name" for name in names)
 
 
 def _state(revision: str | None, *, has_tables: bool) -> SchemaState:

@@ -5,59 +5,113 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from outspool.adapters.sql import meter as sql_meter
+from outspool.adapters.sql.aside import read_despite, warn_of, write_despite
 from outspool.adapters.sql.claims import (
     CLAIM,
+    CLAIM_IDS,
     CLAIM_LOST,
+    CLAMP,
     DOUBT,
     DOUBT_RECIPIENTS,
     EXTEND,
     NEXT_DUE,
     REQUEUE,
 )
+from outspool.adapters.sql.clock import DatabaseClock
 from outspool.adapters.sql.events import add_events
-from outspool.adapters.sql.loading import with_parts
+from outspool.adapters.sql.loading import read_alone, with_parts
 from outspool.adapters.sql.schema import MigratedDatabase
 from outspool.adapters.sql.status_writer import Marking, StatusWriter
-from outspool.adapters.sql.tables import UtcDateTime, workers
+from outspool.adapters.sql.tables import UtcDateTime, emails, workers
+from outspool.adapters.sql.unreadable import Damage, is_unreadable, set_aside
 from outspool.adapters.sql.watch import ChangeWatch
+from outspool.adapters.uuid7 import time_of
 from outspool.domain.cap import quota_reached
-from outspool.domain.email import Email, Event, Priority
+from outspool.domain.email import Email, Event
 from outspool.domain.status import EmailStatus
-from outspool.ports.queue import Lease, Room, WorkerHeartbeat
+from outspool.ports.queue import Expiry, Lease, Room, WorkerHeartbeat
 
 _FORGOTTEN = timedelta(days=1)
 """After this nobody asks any more when a worker that was killed was last seen."""
+
+_SOON = timedelta(minutes=1)
+_CLAMPED = "A clock that was wrong had put it off; it is due now."
 
 
 class SqlQueue:
     """The waiting emails of one database."""
 
     def __init__(
-        self, database: MigratedDatabase, changes: ChangeWatch, status_writer: StatusWriter, *, identity: str
+        self,
+        database: MigratedDatabase,
+        changes: ChangeWatch,
+        status_writer: StatusWriter,
+        *,
+        identity: str,
+        clock: DatabaseClock | None = None,
     ) -> None:
-        """Share the database and its status writer with the store. Claim only the emails of `identity` (an address)."""
+        """Share the database and its status writer with the store. Claim only the emails of `identity` (an address).
+
+        `clock` learns the database's time with every heartbeat.
+        """
+        self._clock = clock
         self.database = database
         self._changes = changes
         self._status_writer = status_writer
         self._identity = identity
 
-    async def claim_due(self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool) -> Sequence[Email]:
+    async def claim_due(
+        self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool, expiry: Expiry = Expiry.ALL
+    ) -> Sequence[Email]:
         """See `Queue.claim_due`."""
+        kind = deferred_too, expiry
         asked = {"identity": self._identity, "now": now, "most": limit, "token": lease.token, "until": lease.until}
 
         def take(connection: sa.Connection) -> list[Email]:
-            rows = connection.execute(CLAIM[deferred_too], asked).mappings().all()
-            rows = sorted(rows, key=_turn)
-            _note(connection, rows, Event(at=now, status=EmailStatus.SENDING, code="claimed"))
-            return with_parts(connection, rows)
+            rows = connection.execute(CLAIM[kind], asked).mappings().all()
+            return _claimed(connection, with_parts(connection, rows), now)
 
-        return await self.database.write(take)
+        try:
+            return await self.database.write(take)
+        except Exception as error:
+            if not is_unreadable(error):
+                raise
+        return await self._claim_one_by_one(asked, now=now, limit=limit, kind=kind)
+
+    async def _claim_one_by_one(
+        self, asked: dict[str, Any], *, now: datetime, limit: int, kind: tuple[bool, Expiry]
+    ) -> Sequence[Email]:
+        """Claim the same, read each row alone, and set aside what cannot be read; others fill its place."""
+        claimed: list[Email] = []
+
+        def take(connection: sa.Connection) -> tuple[list[Email], list[Damage]]:
+            most = {**asked, "most": limit - len(claimed)}
+            emails, damaged = [], []
+            for raw_id in connection.execute(CLAIM_IDS[kind], most).scalars().all():
+                email = read_alone(connection, raw_id)
+                if email is None or email.unreadable:
+                    damage = Damage(raw_id, email.unreadable if email else "Its id is none.")
+                    set_aside(connection, damage, at=now)
+                    damaged.append(damage)
+                else:
+                    emails.append(email)
+            return _claimed(connection, emails, now), damaged
+
+        while len(claimed) < limit:
+            emails, damaged = await self.database.write(take)
+            claimed += emails
+            for damage in damaged:
+                warn_of(damage)
+            if not damaged:
+                break
+        return claimed
 
     async def mark(self, email_id: UUID, lease: Lease, *, at: datetime, recipients: int) -> bool:
         """See `Queue.mark`."""
@@ -86,13 +140,24 @@ class SqlQueue:
         def beat(connection: sa.Connection) -> timedelta | None:
             if leases:
                 connection.execute(EXTEND, {"tokens": list(leases), "until": until})
-            clock = _clock_of(connection)
-            skew = None if clock is None else at + timedelta(seconds=time.monotonic() - asked) - clock
+            skew = self._skew(connection, at + timedelta(seconds=time.monotonic() - asked))
             _sight(connection, worker, at, skew)
             connection.execute(workers.delete().where(workers.c.seen_at < at - _FORGOTTEN))
             return skew
 
         return await self.database.write(beat)
+
+    def _skew(self, connection: sa.Connection, at: datetime) -> timedelta | None:
+        """Return how far the machine's clock, or the one that gave `at`, is ahead of the database's if it has one."""
+        clock = self._clock
+        before = 0.0 if clock is None else clock.elapsed()
+        shown = _clock_of(connection)
+        if shown is None:
+            return None
+        if clock is None:
+            return at - shown
+        clock.learn(shown, asked=before, answered=clock.elapsed())
+        return clock.skew()
 
     async def retire(self, worker: str) -> None:
         """See `Queue.retire`."""
@@ -114,7 +179,7 @@ class SqlQueue:
                 self._changes.notify(connection)
             return len(queued) + len(unknown)
 
-        freed = await self.database.write(release)
+        freed = await write_despite(self.database, release, now=now)
         if freed:
             self._changes.announce(due=True)
         return freed
@@ -122,23 +187,85 @@ class SqlQueue:
     async def next_due(self, *, after: datetime, deferred_too: bool) -> datetime | None:
         """See `Queue.next_due`."""
         asked = {"identity": self._identity, "now": after}
-        at: datetime | None = await self.database.read(
-            lambda connection: connection.scalar(NEXT_DUE[deferred_too], asked)
-        )
-        return at
+
+        def look(connection: sa.Connection) -> datetime | None:
+            at: datetime | None = connection.scalar(NEXT_DUE[deferred_too], asked)
+            return at
+
+        return await read_despite(self.database, look, now=after)
+
+    async def last_trace(self) -> datetime | None:
+        """See `Queue.last_trace`."""
+
+        def look(connection: sa.Connection) -> datetime | None:
+            newest = connection.scalar(sa.select(emails.c.id).order_by(emails.c.id.desc()).limit(1))
+            seen = connection.scalar(sa.select(sa.func.max(workers.c.seen_at)))
+            return max((at for at in (newest and time_of(newest), seen) if at), default=None)
+
+        try:
+            return await self.database.read(look)
+        except Exception as error:
+            if not is_unreadable(error):
+                raise
+            return None
+
+    async def clamp(self, *, now: datetime, furthest: datetime) -> int:
+        """See `Queue.clamp`."""
+        far = {"identity": self._identity, "now": now, "soon": now + _SOON, "furthest": furthest}
+
+        def bring_forward(connection: sa.Connection) -> int:
+            rows = connection.execute(CLAMP, far).mappings().all()
+            add_events(
+                connection,
+                [
+                    (row["id"], Event(at=now, status=EmailStatus(row["status"]), code="clamped", detail=_CLAMPED))
+                    for row in rows
+                ],
+            )
+            return len(rows)
+
+        return await write_despite(self.database, bring_forward, now=now)
 
     async def workers(self, *, since: datetime) -> Sequence[WorkerHeartbeat]:
         """See `Queue.workers`."""
         statement = sa.select(workers).where(workers.c.seen_at >= since).order_by(workers.c.name)
-        rows = await self.database.read(lambda connection: connection.execute(statement).mappings().all())
-        return [
-            WorkerHeartbeat(
-                name=row["name"],
-                seen_at=row["seen_at"],
-                skew=None if row["skew_seconds"] is None else timedelta(seconds=row["skew_seconds"]),
-            )
-            for row in rows
-        ]
+        try:
+            return await self.database.read(lambda connection: _sightings(connection, statement))
+        except Exception as error:
+            if not is_unreadable(error):
+                raise
+        # A worker's row is written anew with its next heartbeat, so one that cannot be read is passed over.
+        names = await self.database.read(
+            lambda connection: connection.execute(statement.with_only_columns(workers.c.name)).scalars().all()
+        )
+        found: list[WorkerHeartbeat] = []
+        for name in names:
+            of_one = statement.where(workers.c.name == name)
+            try:
+                found += await self.database.read(lambda connection, of_one=of_one: _sightings(connection, of_one))  # type: ignore[misc]
+            except Exception as error:
+                if not is_unreadable(error):
+                    raise
+        return found
+
+
+def _sightings(connection: sa.Connection, statement: sa.Select[Any]) -> list[WorkerHeartbeat]:
+    return [
+        WorkerHeartbeat(
+            name=row["name"],
+            seen_at=row["seen_at"],
+            skew=None if row["skew_seconds"] is None else timedelta(seconds=row["skew_seconds"]),
+        )
+        for row in connection.execute(statement).mappings()
+    ]
+
+
+def _claimed(connection: sa.Connection, emails: Sequence[Email], now: datetime) -> list[Email]:
+    """Note that these are claimed, and return them in their turn."""
+    if emails:
+        event = Event(at=now, status=EmailStatus.SENDING, code="claimed")
+        add_events(connection, [(email.id, event) for email in emails])
+    return sorted(emails, key=_turn)
 
 
 def _clock_of(connection: sa.Connection) -> datetime | None:
@@ -156,8 +283,8 @@ def _sight(connection: sa.Connection, worker: str, at: datetime, skew: timedelta
     connection.execute(sighting.on_conflict_do_update(index_elements=["name"], set_=seen))
 
 
-def _turn(row: sa.RowMapping) -> tuple[datetime, datetime, UUID]:
-    return row["due_at"] + Priority(row["priority"]).delay, row["due_at"], row["id"]
+def _turn(email: Email) -> tuple[datetime, datetime, UUID]:
+    return email.due_at + email.content.priority.delay, email.due_at, email.id
 
 
 def _note(connection: sa.Connection, rows: Sequence[sa.RowMapping], event: Event) -> None:

@@ -9,7 +9,7 @@ Statements are built once: to build one, and look up what it compiles to, costs 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from outspool.adapters.sql.events import add_events
 from outspool.adapters.sql.rows import problem_values, recipient_values
 from outspool.adapters.sql.tables import OWNER, emails, recipients
-from outspool.domain.email import Event
+from outspool.domain.email import Event, Problem
 from outspool.domain.principal import Scope
 from outspool.domain.status import EmailStatus
 from outspool.domain.transition import Transition
@@ -43,6 +43,7 @@ _RECORD = (
         lease_until=None,
         lease=sa.case((sa.bindparam("keeps_lease", type_=sa.Boolean), emails.c.lease)),
         marked_at=sa.case((sa.bindparam("keeps_lease", type_=sa.Boolean), emails.c.marked_at)),
+        policy_override=sa.func.coalesce(_given("policy_override"), emails.c.policy_override),
         sent_at=sa.func.coalesce(emails.c.sent_at, _given("sent_at")),
         **{name: sa.func.coalesce(_given(name), emails.c[name]) for name in ("attempts", "due_at", "expires_at")},
         **{name: _given(name) for name in ("status", *problem_values(None))},
@@ -57,6 +58,10 @@ _RECORD_RECIPIENT = (
     )
     .values({name: sa.bindparam(f"new_{name}") for name in _OUTCOME})
 )
+
+
+def _ascii(text: str) -> str:
+    return "".join(c if " " <= c <= "~" else "?" for c in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,18 @@ class Recording:
             and (self.scope.identities is None or row["lane"] in self.scope.identities)
         )
 
+    def in_ascii(self) -> Recording:
+        """Return the same, with every text in characters that any database can hold."""
+        change = self.change
+        problem = change.problem and Problem(
+            code=change.problem.code, message=_ascii(change.problem.message), hint=_ascii(change.problem.hint)
+        )
+        recipients_then = change.recipients and tuple(
+            replace(r, reply=r.reply and replace(r.reply, text=_ascii(r.reply.text))) for r in change.recipients
+        )
+        reduced = replace(change, detail=_ascii(change.detail), problem=problem, recipients=recipients_then)
+        return replace(self, change=reduced)
+
     def values(self) -> dict[str, Any]:
         """Return the parameters of `_RECORD`."""
         change = self.change
@@ -87,6 +104,7 @@ class Recording:
             "attempts": change.attempts,
             "due_at": change.due_at,
             "expires_at": change.expires_at,
+            "policy_override": change.overrides_policy,
             "sent_at": change.at if change.target in (EmailStatus.SENT, EmailStatus.PARTIAL) else None,
             **problem_values(change.problem),
         }

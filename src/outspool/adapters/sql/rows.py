@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy import RowMapping
 
+from outspool.adapters.sql.tables import emails
 from outspool.domain.attachment import Attachment
 from outspool.domain.email import (
     Content,
@@ -24,11 +27,13 @@ from outspool.domain.email import (
 )
 from outspool.domain.identity import SANDBOX_IDENTITY
 from outspool.domain.principal import LOCAL_USER, SANDBOX_USER, Actor, Role
-from outspool.domain.recurrence import Recurrence
+from outspool.domain.recurrence import Recurrence, read_recurrence
 from outspool.domain.series import Series
 from outspool.domain.status import EmailStatus, RecipientStatus
+from outspool.errors import InvalidSchedule, brief
 
 Row = RowMapping
+W = TypeVar("W", bound=StrEnum)
 
 
 def content_values(content: Content) -> dict[str, Any]:
@@ -75,6 +80,7 @@ def email_values(email: Email) -> dict[str, Any]:
         "recurrence": recurrence_value(email.recurrence) if isinstance(email, Series) else None,
         "series_id": email.series_id,
         "occurs_at": email.occurs_at,
+        "policy_override": email.overrides_policy,
     }
 
 
@@ -88,6 +94,7 @@ def revised_values(email: Email) -> dict[str, Any]:
         "due_at": email.due_at,
         "expires_at": email.expires_at,
         "recurrence": recurrence_value(email.recurrence) if isinstance(email, Series) else None,
+        "policy_override": email.overrides_policy,
         **problem_values(email.problem),
     }
 
@@ -147,6 +154,7 @@ def event_values(email_id: UUID, event: Event) -> dict[str, Any]:
 
 def read_event(row: Row) -> Event:
     """Return the event of a row."""
+    _check_texts("events", (row["code"], row["detail"]))
     actor = None
     if row["actor"] is not None:
         actor = Actor(user=row["actor"], agent=row["actor_agent"] or "", role=Role(row["actor_role"]))
@@ -155,13 +163,18 @@ def read_event(row: Row) -> Event:
 
 def read_recipient(row: Row) -> Recipient:
     """Return the recipient of a row."""
+    _check_texts("recipients", (row["address"], row["name"], row["reply"] or "", row["enhanced_code"] or ""))
+    if not row["address"]:
+        raise ValueError("a recipient has no address")
     reply = None
     if row["code"] is not None:
+        if not isinstance(row["code"], int):
+            raise ValueError("the code of a recipient's reply is no number")
         reply = Reply(code=row["code"], enhanced_code=row["enhanced_code"], text=row["reply"] or "")
     return Recipient(
-        kind=RecipientKind(row["kind"]),
+        kind=_word(RecipientKind, "the kind of a recipient", row["kind"]),
         mailbox=Mailbox(address=row["address"], name=row["name"]),
-        status=RecipientStatus(row["status"]),
+        status=_word(RecipientStatus, "the status of a recipient", row["status"]),
         reply=reply,
     )
 
@@ -172,10 +185,18 @@ def read_email(
     events: tuple[Event, ...] = (),
     attachments: tuple[Attachment, ...] = (),
 ) -> Email:
-    """Return the email, or the series, of a row of `emails` and its rows elsewhere."""
+    """Return the email, or the series, of a row of `emails` and its rows elsewhere.
+
+    Raises `ValueError` when the row holds what outspool never writes: another program wrote to it, or a disk failed.
+    """
+    _check_row(row)
+    if not recipients:
+        raise ValueError("it has no recipients")
+    if len(attachments) != row["attached"]:
+        raise ValueError("rows of its attachments are missing")
     email = Email(
         id=row["id"],
-        status=EmailStatus(row["status"]),
+        status=_word(EmailStatus, "status", row["status"]),
         content=_read_content(row, recipients, attachments),
         recipients=recipients,
         message_id=row["message_id"],
@@ -197,6 +218,7 @@ def read_email(
         lease=row["lease"],
         series_id=row["series_id"],
         occurs_at=row["occurs_at"],
+        overrides_policy=row["policy_override"],
         events=events,
     )
     rule = row["recurrence"]
@@ -204,6 +226,37 @@ def read_email(
         return email
     parts = {part.name: getattr(email, part.name) for part in fields(email)}
     return Series(**parts, recurrence=_read_recurrence(rule))
+
+
+_TYPES = tuple((c.name, c.type.python_type) for c in emails.c if not isinstance(c.type, sa.JSON))
+"""SQLite keeps in a column whatever it is given."""
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
+
+
+def _check_row(row: Row) -> None:
+    """Raise `ValueError` for a column of another type, a time that no clock shows, or an order that is not its own."""
+    for name, expected in _TYPES:
+        value = row[name]
+        if value is None:
+            continue
+        if not isinstance(value, expected):
+            raise ValueError(f"{name} is no {expected.__name__}")  # noqa: TRY004 - one kind of error for all
+        if expected is datetime and not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+            raise ValueError(f"{name} is in the year {value.year}")
+    if row["rank"] != _word(Priority, "priority", row["priority"]).rank:
+        raise ValueError("rank is not that of its priority")
+
+
+def _word(words: type[W], name: str, value: str) -> W:
+    try:
+        return words(value)
+    except ValueError:
+        raise ValueError(f"{name} is {brief(value, 30)}, which is none") from None
+
+
+def _check_texts(name: str, texts: Iterable[object]) -> None:
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name} holds no text")
 
 
 def _read_problem(row: Row) -> Problem | None:
@@ -214,6 +267,14 @@ def _read_problem(row: Row) -> Problem | None:
 
 def _read_recurrence(value: Mapping[str, Any]) -> Recurrence:
     times = {name: datetime.fromisoformat(value[name]) if value[name] else None for name in ("start", "until")}
+    if any(moment is not None and moment.tzinfo is None for moment in times.values()):
+        raise ValueError("recurrence holds a time without a zone")
+    try:
+        read_recurrence(value["cron"], timezone=value["timezone"], count=value["count"])
+    except InvalidSchedule as error:
+        raise ValueError(f"recurrence: {error.message}") from None
+    if not isinstance(value["made"], int):
+        raise ValueError("recurrence does not count what was made")  # noqa: TRY004 - one kind of error for all
     return Recurrence(**{**value, **times})
 
 
@@ -221,12 +282,19 @@ def _read_content(row: Row, recipients: tuple[Recipient, ...], attachments: tupl
     def of(kind: RecipientKind) -> tuple[Mailbox, ...]:
         return tuple(r.mailbox for r in recipients if r.kind is kind)
 
+    reply_to = tuple(Mailbox(address=m["address"], name=m["name"]) for m in row["reply_to"])
+    _check_texts("reply_to", (text for m in reply_to for text in (m.address, m.name)))
+    for name in ("references", "tags"):
+        if not isinstance(row[name], list):
+            raise ValueError(f"{name} is no list")  # noqa: TRY004 - one kind of error for all
+        _check_texts(name, row[name])
+    _check_texts("headers", (text for pair in row["headers"].items() for text in pair))
     return Content(
         sender=Mailbox(address=row["from_address"], name=row["from_name"]),
         to=of(RecipientKind.TO),
         cc=of(RecipientKind.CC),
         bcc=of(RecipientKind.BCC),
-        reply_to=tuple(Mailbox(address=m["address"], name=m["name"]) for m in row["reply_to"]),
+        reply_to=reply_to,
         subject=row["subject"],
         body=row["body"],
         html=row["html"],
@@ -235,5 +303,5 @@ def _read_content(row: Row, recipients: tuple[Recipient, ...], attachments: tupl
         headers=row["headers"],
         attachments=attachments,
         tags=tuple(row["tags"]),
-        priority=Priority(row["priority"]),
+        priority=_word(Priority, "priority", row["priority"]),
     )

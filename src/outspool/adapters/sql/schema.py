@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 import outspool
 from outspool.adapters.sql.backend import T, Work
+from outspool.adapters.sql.clock import DatabaseClock
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.tables import SCHEMA_VERSION
 from outspool.errors import MisconfiguredError
@@ -42,9 +43,9 @@ async def migrate(database: Database) -> bool:
 class MigratedDatabase(Database):
     """A database that is brought up to date before its first transaction, whenever it can first be reached."""
 
-    def __init__(self, url: str) -> None:
-        """Take the address; nothing is opened yet."""
-        super().__init__(url)
+    def __init__(self, url: str, *, clock: DatabaseClock | None = None) -> None:
+        """Take the address; nothing is opened yet. `clock` as in `Database`."""
+        super().__init__(url, clock=clock)
         self._migrating = asyncio.Lock()
         self._is_ready = False
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from outspool.adapters.sql.admission import Admission
+from outspool.adapters.sql.aside import read_despite, set_one_aside
 from outspool.adapters.sql.events import add_events
 from outspool.adapters.sql.rows import problem_values, recurrence_value
 from outspool.adapters.sql.schema import MigratedDatabase
 from outspool.adapters.sql.scope import is_visible
 from outspool.adapters.sql.tables import emails
+from outspool.adapters.sql.unreadable import RAW_ID, Damage
 from outspool.adapters.sql.watch import ChangeWatch
 from outspool.domain.cap import Cap
 from outspool.domain.email import Email, Event
@@ -43,8 +45,22 @@ class SqlSeries:
             .order_by(emails.c.due_at, emails.c.id)
             .limit(limit)
         )
-        rows = await self.database.read(lambda connection: connection.execute(statement).all())
-        return [(row.id, row.due_at) for row in rows]
+
+        def look(connection: sa.Connection) -> list[tuple[UUID, datetime]]:
+            return [(row.id, row.due_at) for row in connection.execute(statement)]
+
+        return await read_despite(self.database, look, now=datetime.now(UTC))
+
+    async def reschedule(self, series: Series, event: Event) -> bool:
+        """See `SeriesStore.reschedule`."""
+        return await self.halt(series, event)
+
+    async def set_aside(self, series: Email, *, at: datetime) -> None:
+        """See `SeriesStore.set_aside`."""
+        raw_id = await self.database.read(
+            lambda connection: connection.scalar(sa.select(RAW_ID).where(emails.c.id == series.id))
+        )
+        await set_one_aside(self.database, Damage(raw_id, series.unreadable), now=at)
 
     async def advance(self, series: Series, email: Email, event: Event) -> bool:
         """See `SeriesStore.advance`."""

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from outspool.adapters.files.private_files import create_database_file
 from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
+from outspool.adapters.sql.file_identity import FileIdentity, newest_event
 
 _BUSY_SECONDS = 10
 """How long a writer waits for those of other processes."""
@@ -51,6 +52,7 @@ class SqliteBackend:
     def __init__(self, path: Path) -> None:
         """Open nothing yet."""
         self.engine = _engine(path)
+        self._file = FileIdentity(path)
         self._open_threads()
         self._waiting: list[_Job] = []
         self._writing: asyncio.Task[None] | None = None
@@ -76,6 +78,7 @@ class SqliteBackend:
         self._writer.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=False, cancel_futures=True)
         self.engine.dispose()
+        self._file.forget()
         self._open_threads()
 
     def _open_threads(self) -> None:
@@ -85,6 +88,7 @@ class SqliteBackend:
 
     def _read(self, work: Work[T]) -> T:
         with self.engine.connect() as connection:
+            self._file.check()
             return work(connection)
 
     async def _write_waiting(self) -> None:
@@ -132,11 +136,26 @@ class SqliteBackend:
     def _transaction(self) -> Iterator[sa.Connection]:
         with self.engine.connect().execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}) as connection:
             transaction = connection.begin()
+            self._file.check()
             yield connection
+            newest = newest_event(connection.connection.driver_connection)
             try:
                 transaction.commit()
             except FAILURES as error:
+                if _is_undone(error):
+                    transaction.rollback()
+                    raise
                 raise CommitInDoubt from error
+            self._file.note(newest)
+
+
+def _is_undone(error: BaseException) -> bool:
+    """Whether a commit that failed is certain to have done nothing: it lacked room, a lock, or the right to write.
+
+    A commit is its last frame in the log; where that does not fit, it is not there. After a failed fsync nobody knows.
+    """
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY)
 
 
 def _settle(done: asyncio.Future[Any], outcome: _Outcome) -> None:

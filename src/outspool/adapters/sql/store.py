@@ -6,6 +6,7 @@ race for it exactly one wins and the other is told that it came too late.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from outspool.adapters.sql import search as sql_search
 from outspool.adapters.sql.admission import Admission, add_parts
 from outspool.adapters.sql.events import add_events
 from outspool.adapters.sql.group_commit import GroupCommit
-from outspool.adapters.sql.loading import emails_of, load, with_parts
+from outspool.adapters.sql.loading import emails_of, load
 from outspool.adapters.sql.recording import Recording
 from outspool.adapters.sql.rows import revised_values
 from outspool.adapters.sql.schema import MigratedDatabase
@@ -30,6 +31,8 @@ from outspool.domain.status import UNSETTLED, WAITING, EmailStatus
 from outspool.domain.transition import Transition
 from outspool.errors import IdempotencyConflict, StoreUnavailable, brief
 from outspool.ports.emails import Page, Search
+
+logger = logging.getLogger(__name__)
 
 
 class SqlEmailStore:
@@ -91,8 +94,7 @@ class SqlEmailStore:
         Raises `IdempotencyConflict` when that is another email, and says at which `place` of several.
         """
         twin = sa.or_(emails.c.id == email.id, _has_key(email.idempotency_key, email.owner, {email.identity}))
-        rows = connection.execute(sa.select(emails).where(twin)).mappings().all()
-        found = with_parts(connection, rows)[0]
+        [found, *_] = emails_of(connection, sa.select(emails).where(twin))
         if found.fingerprint != email.fingerprint:
             where = "" if place is None else f"emails[{place}]: "
             raise IdempotencyConflict(
@@ -132,8 +134,8 @@ class SqlEmailStore:
         """See `EmailStore.find`."""
 
         def read_page(connection: sa.Connection) -> Page:
-            rows = connection.execute(sql_search.page(search, scope)).mappings().all()
-            found = with_parts(connection, rows[: search.limit])
+            rows = emails_of(connection, sql_search.page(search, scope))
+            found = rows[: search.limit]
             if len(rows) > search.limit:
                 next_before: UUID | None = found[-1].id
             else:
@@ -181,7 +183,13 @@ class SqlEmailStore:
         version: int | None = None,
     ) -> bool:
         """See `EmailStore.record`."""
-        is_applied = await self._status_writer.record(Recording(email_id, change, scope, lease, version))
+        recording = Recording(email_id, change, scope, lease, version)
+        try:
+            is_applied = await self._status_writer.record(recording)
+        except (sa.exc.DataError, ValueError) as error:
+            # Whatever a server said, what became of the email is worth more than its words.
+            logger.warning("what was said of email %s cannot be stored as it is: %s", email_id, type(error).__name__)
+            is_applied = await self._status_writer.record(recording.in_ascii())
         if is_applied:
             self._changes.announce(due=change.target is EmailStatus.QUEUED)
         return is_applied

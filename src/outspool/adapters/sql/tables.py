@@ -21,6 +21,11 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
+    @property
+    def python_type(self) -> type[datetime]:
+        """What a value is in Python."""
+        return datetime
+
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Refuse a naive time and store UTC."""
         if value is None:
@@ -98,6 +103,7 @@ emails = sa.Table(
     sa.Column("recurrence", sa.JSON(none_as_null=True)),
     sa.Column("series_id", sa.Uuid),
     sa.Column("occurs_at", UtcDateTime),
+    sa.Column("policy_override", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("lane", "idempotency_key", name="emails_key"),
 )
 

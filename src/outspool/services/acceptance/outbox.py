@@ -12,11 +12,13 @@ from typing import Any, Self, Unpack
 from uuid import UUID
 
 from outspool.domain.email import Email, Event
+from outspool.domain.policy_check import check_policy
 from outspool.domain.principal import Principal
 from outspool.domain.schedule import When
 from outspool.domain.status import UNSETTLED, EmailStatus
 from outspool.domain.summary import Pause
-from outspool.errors import InvalidArgument, NotFound, StoreUnavailable, brief
+from outspool.domain.transition import OVERRIDDEN, OVERRIDE_DETAIL
+from outspool.errors import InvalidArgument, NotFound, StoreUnavailable, WrongState, brief
 from outspool.ports.account import Account, AccountState
 from outspool.ports.clock import Clock
 from outspool.ports.emails import Changes, EmailStore
@@ -175,7 +177,7 @@ class Outbox:
         if "attachments" in changes:
             changes = {**changes, "attachments": await staged.read(changes["attachments"] or ())}
         while True:
-            email = await self.get(email_id)
+            email = replace(await self.get(email_id), overrides_policy=False)
             now = self._clock.now()
             revised = revise_email(email, changes, when, rules=self._rules, now=now)
             await check_size(revised, self._rules.policy)
@@ -191,26 +193,39 @@ class Outbox:
             if email.status is EmailStatus.CANCELED:
                 return email
             change = plan_cancellation(email, actor=self._principal.actor, now=self._clock.now())
-            if await self._store.record(email.id, change, self._principal.scope, version=email.version):
+            version = None if email.unreadable else email.version  # which may be what cannot be read
+            if await self._store.record(email.id, change, self._principal.scope, version=version):
                 return await self.get(email_id)
+            if email.unreadable:
+                raise WrongState(
+                    "This email cannot be read, and it no longer waits, so it cannot be canceled.",
+                    "The operator mends its row; `outspool doctor` says what is wrong with it.",
+                )
 
-    async def retry(self, email_id: str) -> Email:
+    async def retry(self, email_id: str, *, override_policy: bool = False) -> Email:
         """Send again to whoever does not have it, if it failed, partly failed or is in doubt.
 
-        What is deferred moves to now; an account that rests still rests.
+        What is deferred moves to now; an account that rests still rests. Raises `RecipientRefused` or `SenderRefused`
+        when the policy lets it go to none of them any more, unless an operator says `override_policy`: that is recorded
+        as an event, and holds until somebody changes or retries the email.
         """
         while True:
             email = await self.get(email_id)
-            if await self._retry(email):
+            if await self._retry(email, override_policy=override_policy):
                 return await self.get(email_id)
 
-    async def _retry(self, email: Email) -> bool:
+    async def _retry(self, email: Email, *, override_policy: bool) -> bool:
         """Make it due now; False when it changed meanwhile."""
         now = self._clock.now()
         if email.status is EmailStatus.DEFERRED:
-            event = self._event(email, "retried", at=now)
-            return await self._store.revise(replace(email, due_at=now), event, self._principal.scope)
-        change = plan_retry(email, actor=self._principal.actor, expire_after=self._rules.expire_after, now=now)
+            retried = replace(email, due_at=now, overrides_policy=override_policy)
+            check_policy(self._rules.policy, retried)
+            code, detail = (OVERRIDDEN, OVERRIDE_DETAIL) if override_policy else ("retried", "")
+            event = self._event(email, code, at=now, detail=detail)
+            return await self._store.revise(retried, event, self._principal.scope)
+        change = plan_retry(
+            email, actor=self._principal.actor, rules=self._rules, now=now, override_policy=override_policy
+        )
         return await self._store.record(email.id, change, self._principal.scope, version=email.version)
 
     async def settle(self, email: Email, *, within: float) -> Email:

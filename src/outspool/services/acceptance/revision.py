@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from outspool.domain.email import Email, Problem, Recipient
+from outspool.domain.policy_check import check_policy
 from outspool.domain.principal import Actor
 from outspool.domain.schedule import When
 from outspool.domain.series import Series
@@ -18,7 +19,7 @@ from outspool.services.acceptance.preparation import AcceptanceRules, pending_re
 from outspool.services.acceptance.series import SERIES_FIELDS, change_series
 from outspool.services.acceptance.validation import revise_content
 
-_RETRIABLE = frozenset({EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNKNOWN})
+_RETRIABLE = frozenset({EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNKNOWN, EmailStatus.UNREADABLE})
 
 
 def revise_email(
@@ -68,6 +69,8 @@ def plan_cancellation(email: Email, *, actor: Actor, now: datetime) -> Transitio
 
     Raises `WrongState` when it waits no longer.
     """
+    if email.status is EmailStatus.UNREADABLE:
+        return Transition.canceled(at=now)
     if email.status not in WAITING:
         raise _wrong_state(email, "canceled")
     if not any(r.status is RecipientStatus.SENT for r in email.recipients):
@@ -77,14 +80,26 @@ def plan_cancellation(email: Email, *, actor: Actor, now: datetime) -> Transitio
     return Transition.stopped(at=now, recipients=stopped, problem=problem, actor=actor)
 
 
-def plan_retry(email: Email, *, actor: Actor, expire_after: timedelta, now: datetime) -> Transition:
+def plan_retry(
+    email: Email, *, actor: Actor, rules: AcceptanceRules, now: datetime, override_policy: bool = False
+) -> Transition:
     """Return what sends the email to whoever does not have it.
 
-    Raises `WrongState` when it neither failed nor is in doubt.
+    Raises `WrongState` when it neither failed nor is in doubt, and as `check_policy` does.
     """
     if email.status not in _RETRIABLE:
         raise _wrong_state(email, "retried")
-    return Transition.retried(at=now, recipients=_owed_again(email), expires_at=now + expire_after, actor=actor)
+    if email.unreadable or isinstance(email, Series):
+        raise _wrong_state(email, "retried")
+    recipients = _owed_again(email)
+    check_policy(rules.policy, replace(email, recipients=recipients, overrides_policy=override_policy))
+    return Transition.retried(
+        at=now,
+        recipients=recipients,
+        expires_at=now + rules.expire_after,
+        overrides_policy=override_policy,
+        actor=actor,
+    )
 
 
 def _owed_again(email: Email) -> tuple[Recipient, ...]:
@@ -107,11 +122,15 @@ _WHY_NOT = {
     EmailStatus.RECURRING: "is a series, which makes emails of its own",
     EmailStatus.PAUSED: "is a series, which is paused",
     EmailStatus.ENDED: "is a series that has ended",
+    EmailStatus.UNREADABLE: "cannot be read from the database",
 }
 
 
 def _wrong_state(email: Email, verb: str) -> WrongState:
+    hint = "Use get_status to see where it stands."
+    if email.status is EmailStatus.UNREADABLE:
+        hint = "The operator mends its row; `outspool doctor` says what is wrong with it."
     return WrongState(
         f"This email {_WHY_NOT[email.status]} (status {email.status}), so it cannot be {verb}.",
-        "Use get_status to see where it stands.",
+        hint,
     )

@@ -12,6 +12,8 @@ from datetime import timedelta
 from outspool.domain.delivery import Delivery, Outcome, Verdict
 from outspool.domain.email import Email, Problem
 from outspool.domain.fault import Fault, attribute_fault, find_silent_drop, is_connection_limit, is_message_triggered
+from outspool.domain.policy import Policy
+from outspool.domain.policy_check import naming, permitted
 from outspool.domain.settlement import (
     account_resting,
     after_delivery,
@@ -34,9 +36,10 @@ from outspool.errors import (
     StoreUnavailable,
 )
 from outspool.ports.clock import Clock
-from outspool.ports.queue import Lease, Queue
+from outspool.ports.queue import Expiry, Lease, Queue
 from outspool.ports.transport import Stream, Transport
 from outspool.services.delivery.breaker import Breaker, Probe
+from outspool.services.delivery.clock_watch import ClockWatch
 from outspool.services.delivery.mark import Mark
 from outspool.services.delivery.recorder import Recorder
 from outspool.services.delivery.timings import Timings
@@ -68,11 +71,14 @@ class DeliveryAgent:
         open_message: Callable[[Email], AbstractAsyncContextManager[bytes | Stream]],
         next_delay: Callable[[int], timedelta | None],
         resend_doubtful: bool,
+        policy: Policy,
+        watch: ClockWatch,
         clock: Clock,
         timings: Timings,
     ) -> None:
-        """`open_message` opens the message of an email for as long as it is being sent.
+        """`policy` is applied once more to each email before it leaves.
 
+        `open_message` opens the message of an email for as long as it is being sent.
         `next_delay` says how long to wait after so many attempts, None to give up.
         """
         self._recorder = recorder
@@ -82,21 +88,33 @@ class DeliveryAgent:
         self._open_message = open_message
         self._next_delay = next_delay
         self._resend_doubtful = resend_doubtful
+        self._policy = policy
+        self._watch = watch
         self._clock = clock
         self._timings = timings
 
     async def deliver_one(
-        self, email: Email, lease: Lease, *, probe: Probe | None = None, full: QuotaReached | None = None
+        self,
+        email: Email,
+        lease: Lease,
+        *,
+        expiry: Expiry,
+        probe: Probe | None = None,
+        full: QuotaReached | None = None,
     ) -> None:
         """Make one attempt at `email`, held under `lease`, and record what came of it.
+
+        `expiry` is what was allowed to expire when it was claimed.
 
         `probe`: the account is in trouble and this email is the trial whether it still is. `full`: the day's quota is
         used up, so the email waits for that. When canceled midway the email is handed back, or becomes ``unknown`` if
         it was marked.
         """
+        email, refusal = permitted(self._policy, email)
         mark = Mark(self._queue, email, lease, clock=self._clock, timings=self._timings)
         try:
-            change = await self._attempt(email, mark, probe=probe, full=full)
+            change = await self._attempt(email, mark, expiry=expiry, refusal=refusal, probe=probe, full=full)
+            change = change if refusal is None else naming(refusal, change)
         except asyncio.CancelledError:
             await self._recorder.record_last(email, self._interrupted(email, mark), lease)
             raise
@@ -108,23 +126,28 @@ class DeliveryAgent:
         """Return an email that was claimed and not begun to the queue."""
         await self._recorder.record(email, self._nothing_sent(email, "handed_back", why), lease)
 
-    async def _attempt(self, email: Email, mark: Mark, *, probe: Probe | None, full: QuotaReached | None) -> Transition:
-        """Return what becomes of the email."""
-        now = self._clock.now()
-        if email.expires_at <= now:
-            return out_of_time(email, now=now)
-        trouble = self._breaker.trouble()
-        if trouble is not None and probe is None:
-            return account_resting(email, trouble, now=now)
-        if full is not None:
-            return quota_full(email, full, now=now)
+    async def _attempt(
+        self,
+        email: Email,
+        mark: Mark,
+        *,
+        expiry: Expiry,
+        refusal: Refusal | None,
+        probe: Probe | None,
+        full: QuotaReached | None,
+    ) -> Transition:
+        """Return what becomes of the email; `refusal` is why it goes to fewer than it is for, or to nobody."""
+        is_spared = expiry is Expiry.TRIED and not email.attempts
+        early = self._early_end(email, refusal, is_spared=is_spared, is_probe=probe is not None, full=full)
+        if early is not None:
+            return early
         began = self._clock.elapsed()
         try:
             delivery = await self._deliver(email, mark)
         except (Refusal, AttachmentLost) as never:
-            return unsendable(email, now=now, code=never.code, why=never.message, hint=never.hint)
+            return unsendable(email, now=self._clock.now(), code=never.code, why=never.message, hint=never.hint)
         except BlobsUnavailable as away:
-            return attachments_away(email, away, now=self._clock.now())
+            return attachments_away(email, away, now=self._clock.now(), may_expire=not is_spared)
         except AccountTrouble as found:
             return await self._in_trouble(email, found, probe, began)
         except QuotaReached as reached:
@@ -132,6 +155,22 @@ class DeliveryAgent:
         except (LeaseLost, StoreUnavailable) as error:
             return self._nothing_sent(email, error.code, error.message)
         return self._after(email, delivery, probe)
+
+    def _early_end(
+        self, email: Email, refusal: Refusal | None, *, is_spared: bool, is_probe: bool, full: QuotaReached | None
+    ) -> Transition | None:
+        """Return what becomes of an email that no server is asked about now; None: one is to be asked."""
+        now = self._clock.now()
+        if email.expires_at <= now and not is_spared:
+            if self._watch.expiry() is Expiry.HELD:
+                return self._nothing_sent(email, "clock_jumped", "The clock jumped after it was claimed.")
+            return out_of_time(email, now=now)
+        if refusal is not None and not email.owed:
+            return unsendable(email, now=now, code=refusal.code, why=refusal.message, hint=refusal.hint)
+        trouble = self._breaker.trouble()
+        if trouble is not None and not is_probe:
+            return account_resting(email, trouble, now=now)
+        return None if full is None else quota_full(email, full, now=now)
 
     async def _deliver(self, email: Email, mark: Mark) -> Delivery:
         """Return what the server said; raise what ails the email, the account, the database or the lease."""

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from outspool.domain.email import Email
 from outspool.errors import OutspoolError, QuotaReached
 from outspool.ports.clock import Alarm, Clock
-from outspool.ports.queue import Lease, Queue
+from outspool.ports.queue import Expiry, Lease, Queue
 from outspool.services.delivery.breaker import Breaker, Probe
+from outspool.services.delivery.clock_repair import ClockRepair
+from outspool.services.delivery.clock_watch import ClockWatch
 from outspool.services.delivery.delivery_agent import DeliveryAgent
 from outspool.services.delivery.lease_keeper import LeaseKeeper
 from outspool.services.delivery.occurrences import Occurrences
@@ -48,6 +50,7 @@ class Dispatcher:
         name: str,
         limits: Limits,
         resend_doubtful: bool,
+        watch: ClockWatch,
         clock: Clock,
         timings: Timings,
     ) -> None:
@@ -56,6 +59,8 @@ class Dispatcher:
         self._agent = agent
         self._breaker = breaker
         self._occurrences = occurrences
+        self._watch = watch
+        self._repair = ClockRepair(queue, occurrences, watch, clock=clock)
         self._clock = clock
         self._timings = timings
         self._most = min(limits.batch, limits.connections * _READ_AHEAD)
@@ -65,7 +70,13 @@ class Dispatcher:
         self._is_stopping = False
         self._outage = ""
         self.keeper = LeaseKeeper(
-            queue, name=name, resend_doubtful=resend_doubtful, freed=self.wake, clock=clock, timings=timings
+            queue,
+            name=name,
+            resend_doubtful=resend_doubtful,
+            freed=self.wake,
+            watch=watch,
+            clock=clock,
+            timings=timings,
         )
 
     def wake(self) -> None:
@@ -92,6 +103,10 @@ class Dispatcher:
 
     async def _begin_well(self) -> None:
         """Show that we live, free what died since, and give a resting account a chance if it may be mended."""
+        try:
+            self._watch.begin(await self._queue.last_trace())
+        except Exception as error:  # noqa: BLE001 - a start amid trouble is a start
+            self._note_outage(error)
         await self.keeper.pulse()
         try:
             await self._breaker.allow_probe()
@@ -112,7 +127,8 @@ class Dispatcher:
 
     async def _look(self) -> datetime | None:
         """Make the emails of series and begin what is due; return when to look again."""
-        recurs = await self._occurrences.look()
+        await self._repair.look()
+        recurs = None if self._watch.expiry() is Expiry.HELD else await self._occurrences.look()
         upcoming = await self._dispatch_due()
         return min((at for at in (recurs, upcoming) if at), default=None)
 
@@ -129,8 +145,8 @@ class Dispatcher:
             return await self._try_account(now)
         resting = is_paused or quota.reached is not None
         limit = min(room, quota.recipients or room)
-        emails, lease = await self._claim(limit, now, deferred_too=not resting)
-        self._begin(emails, lease, full=quota.reached)
+        emails, expiry, lease = await self._claim(limit, now, deferred_too=not resting)
+        self._begin(emails, lease, expiry=expiry, full=quota.reached)
         self._more_is_due = len(emails) == limit
         if self._more_is_due:
             return None  # whichever ends next has us look again
@@ -146,29 +162,38 @@ class Dispatcher:
             return due
         probe = await self._breaker.take_probe()
         if probe is not None:
-            emails, lease = await self._claim(1, now, deferred_too=True)
+            emails, expiry, lease = await self._claim(1, now, deferred_too=True)
             if emails:
-                self._begin(emails, lease, probe=probe)
+                self._begin(emails, lease, expiry=expiry, probe=probe)
             else:
                 await probe.conclude()
         return self._breaker.state.paused_until
 
-    async def _claim(self, limit: int, now: datetime, *, deferred_too: bool) -> tuple[Sequence[Email], Lease]:
+    async def _claim(self, limit: int, now: datetime, *, deferred_too: bool) -> tuple[Sequence[Email], Expiry, Lease]:
         lease = self.keeper.new()
-        return await self._queue.claim_due(lease, now=now, limit=limit, deferred_too=deferred_too), lease
+        expiry = self._watch.expiry()
+        claimed = await self._queue.claim_due(lease, now=now, limit=limit, deferred_too=deferred_too, expiry=expiry)
+        return claimed, expiry, lease
 
     def _begin(
-        self, emails: Sequence[Email], lease: Lease, *, probe: Probe | None = None, full: QuotaReached | None = None
+        self,
+        emails: Sequence[Email],
+        lease: Lease,
+        *,
+        expiry: Expiry,
+        probe: Probe | None = None,
+        full: QuotaReached | None = None,
     ) -> None:
         for email in emails:
             self.keeper.hold(lease)
-            task = asyncio.create_task(
-                self._deliver_one(email, lease, probe=probe, full=full), name=f"email-{email.id}"
-            )
+            carrying = self._deliver_one(email, lease, expiry=expiry, probe=probe, full=full)
+            task = asyncio.create_task(carrying, name=f"email-{email.id}")
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
-    async def _deliver_one(self, email: Email, lease: Lease, *, probe: Probe | None, full: QuotaReached | None) -> None:
+    async def _deliver_one(
+        self, email: Email, lease: Lease, *, expiry: Expiry, probe: Probe | None, full: QuotaReached | None
+    ) -> None:
         """Have one email delivered when its turn comes, or hand it back when we stop first. A trial waits for none."""
         slots = self._breaker.slots
         turn = None
@@ -178,7 +203,7 @@ class Dispatcher:
             if self._is_stopping or (turn is None and probe is None):
                 await self._agent.hand_back(email, lease, "outspool was stopped.")
             else:
-                await self._agent.deliver_one(email, lease, probe=probe, full=full)
+                await self._agent.deliver_one(email, lease, expiry=expiry, probe=probe, full=full)
         finally:
             if turn is not None:
                 slots.give_back(turn)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from outspool.errors import OutspoolError
 from outspool.ports.clock import Clock
 from outspool.ports.queue import Lease, Queue
+from outspool.services.delivery.clock_watch import ClockWatch
 from outspool.services.delivery.timings import Timings
 
 logger = logging.getLogger(__name__)
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 WORST_SKEW = timedelta(seconds=2)
 """How far apart two clocks may be without anybody's noticing."""
@@ -35,6 +38,7 @@ class LeaseKeeper:
         name: str,
         resend_doubtful: bool,
         freed: Callable[[], None],
+        watch: ClockWatch,
         clock: Clock,
         timings: Timings,
     ) -> None:
@@ -43,6 +47,7 @@ class LeaseKeeper:
         self._name = name
         self._resend_doubtful = resend_doubtful
         self._freed = freed
+        self._watch = watch
         self._clock = clock
         self._timings = timings
         self._held: Counter[UUID] = Counter()
@@ -74,6 +79,8 @@ class LeaseKeeper:
             return
         now = self._clock.now()
         try:
+            others = await self._queue.workers(since=_LONG_AGO)  # before ours forgets those of another time
+            self._watch.compare(worker for worker in others if worker.name != self._name)
             skew = await self._queue.heartbeat(
                 tuple(self._held), until=now + self._timings.lease, worker=self._name, at=now
             )
@@ -106,8 +113,7 @@ class LeaseKeeper:
         was_wrong, self._clock_is_wrong = self._clock_is_wrong, abs(skew) > WORST_SKEW
         if self._clock_is_wrong and not was_wrong:
             logger.warning(
-                "The clock of this machine is %s: set both by NTP. Until then emails leave at the wrong time, "
-                "and workers may take each other for dead.",
+                "The clock of this machine is %s, whose clock decides what is due: set both by NTP.",
                 describe_skew(skew),
             )
         elif was_wrong and not self._clock_is_wrong:

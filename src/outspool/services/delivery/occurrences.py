@@ -21,6 +21,10 @@ from outspool.services.acceptance.series import advance_series, make_occurrence,
 logger = logging.getLogger(__name__)
 
 _TOGETHER = 100
+_MOST = 10_000
+
+_OFF = timedelta(hours=1)
+"""How far a clock may be set back without any series being computed anew."""
 
 
 _FRESH_SECONDS = 1.0
@@ -90,8 +94,31 @@ class Occurrences:
             if not due:
                 return next((at for _, at in upcoming if at > now), None)
 
+    async def recalculate(self, *, now: datetime) -> None:
+        """Bring forward every series that waits for longer than its rule says: a wrong clock had moved it on."""
+        for series_id, at in await self._series.upcoming(self._scope, limit=_MOST):
+            if at > now + _OFF:
+                await self._bring_forward(series_id, now)
+        self._looked_at = None
+
+    async def _bring_forward(self, series_id: UUID, now: datetime) -> None:
+        series = await self._store.get(series_id, self._scope)
+        if not isinstance(series, Series) or series.status is not EmailStatus.RECURRING:
+            return
+        # What was made a moment ago, by a clock that was set back since, is no reason to make it again.
+        soonest, due_at = series.recurrence.following(now + _OFF), series.recurrence.following(now)
+        if soonest is None or due_at is None or soonest >= series.due_at:
+            return
+        waited = f"It waited for {series.due_at:%Y-%m-%dT%H:%M:%SZ}, by a clock that was wrong."
+        logger.warning("series %s is recalculated. %s", series.id, waited)
+        earlier = replace(series, due_at=due_at, scheduled_at=due_at, date=due_at)
+        await self._series.reschedule(earlier, Event(at=now, status=series.status, code="recalculated", detail=waited))
+
     async def _make(self, series_id: UUID, now: datetime) -> None:
         series = await self._store.get(series_id, self._scope)
+        if series is not None and series.unreadable:
+            await self._series.set_aside(series, at=now)
+            return
         if not isinstance(series, Series) or series.status is not EmailStatus.RECURRING or series.due_at > now:
             return  # another process was here
         try:
@@ -102,6 +129,7 @@ class Occurrences:
             await self._pause(series, refusal, now)
 
     async def _advance(self, series: Series, now: datetime) -> None:
+        self._policy.check_sender(series.content.sender)
         self._policy.check_recipients([mailbox for _, mailbox in series.content.addressed()])
         at = series.recurrence.latest(series.due_at, now=now)
         email = make_occurrence(series, at, now=now, email_id=self._new_id(now), expire_after=self._expire_after)

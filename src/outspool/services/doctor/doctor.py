@@ -8,7 +8,7 @@ from datetime import datetime
 
 from outspool.domain.schedule import describe_wait
 from outspool.domain.summary import utc
-from outspool.errors import AccountTrouble, BlobsUnavailable, StoreUnavailable, TroubleKind
+from outspool.errors import AccountTrouble, BlobsUnavailable, StoreMisconfigured, StoreUnavailable, TroubleKind
 from outspool.ports.account import Account, AccountState
 from outspool.ports.clock import Clock
 from outspool.ports.database import DatabaseHealth, DatabaseProbe, DiskState, SchemaState
@@ -24,6 +24,7 @@ from outspool.services.doctor.queue_checks import (
     check_disk,
     check_dispatching,
     check_queue,
+    check_readable,
     check_worker_clocks,
 )
 
@@ -45,6 +46,7 @@ class Doctor:
         log_in: Callable[[], Awaitable[None]] | None,
         look_at_templates: Callable[[], Awaitable[Finding]],
         clock: Clock,
+        machine_clock: Clock,
         timings: Timings,
     ) -> None:
         """`log_in` tries the SMTP account and raises `AccountTrouble`; None: do not try. So it is with `blobs`."""
@@ -59,6 +61,7 @@ class Doctor:
         self._log_in = log_in
         self._look_at_templates = look_at_templates
         self._clock = clock
+        self._machine_clock = machine_clock
         self._timings = timings
 
     async def examine(self) -> AsyncIterator[Finding]:
@@ -70,14 +73,9 @@ class Doctor:
         yield check_access(await asyncio.to_thread(self._open_folders))
         if self._blobs is not None:
             yield await _check_attachments(self._blobs)
-        health: DatabaseHealth | None = None
-        try:
-            health = await self._probe.health()
-        except StoreUnavailable as error:
-            yield _unreachable(self._probe.address, error)
-        else:
-            for finding in check_database(self._probe.address, health, now=self._clock.now()):
-                yield finding
+        health, findings = await self._look_at_database()
+        for finding in findings:
+            yield finding
         login = await self._login()
         if login is not None:
             yield login
@@ -88,6 +86,22 @@ class Doctor:
                 yield finding
         except StoreUnavailable as error:
             yield _unreachable(self._probe.address, error)
+
+    async def _look_at_database(self) -> tuple[DatabaseHealth | None, list[Finding]]:
+        """Return how the database answers, None when it does not, and what is to be said of it."""
+        try:
+            health = await self._probe.health()
+        except StoreUnavailable as error:
+            return None, [_unreachable(self._probe.address, error)]
+        said = check_database(self._probe.address, health, now=self._machine_clock.now())
+        return health, [*said, *await self._damage()]
+
+    async def _damage(self) -> list[Finding]:
+        try:
+            damage = await self._probe.damage()
+        except StoreUnavailable as error:
+            return [fail("integrity", error.message, error.hint)]
+        return [] if not damage else [fail("integrity", f"The database file is damaged: {damage}.", _DAMAGED)]
 
     async def _login(self) -> Finding | None:
         if self._log_in is None:
@@ -110,6 +124,8 @@ class Doctor:
             yield finding
         for finding in check_queue(backlog, now=now):
             yield finding
+        for finding in check_readable(await self._probe.unreadable()):
+            yield finding
 
     async def _paused(self, state: AccountState, now: datetime, *, logged_in: bool) -> Finding:
         """Say that the account rests. A login that works ends the pause, but not that of a server's limit."""
@@ -130,7 +146,12 @@ async def _check_attachments(blobs: BlobStore) -> Finding:
     return ok("attachments", f"They are kept in {blobs}.")
 
 
+_DAMAGED = "Stop every outspool and run `outspool restore` with the last backup."
+
+
 def _unreachable(address: str, error: StoreUnavailable) -> Finding:
+    if isinstance(error, StoreMisconfigured):
+        return fail("database", f"{address}: {error.message}", error.hint)
     return fail(
         "database",
         f"{address}: {error.message}",

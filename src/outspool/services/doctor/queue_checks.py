@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from outspool.domain.schedule import describe_wait
-from outspool.ports.database import Backlog, DatabaseHealth, DiskState, SchemaState
+from outspool.ports.database import Backlog, DatabaseHealth, DiskState, SchemaState, Unreadable
 from outspool.ports.queue import WorkerHeartbeat
 from outspool.services.delivery.lease_keeper import WORST_SKEW, describe_skew
 from outspool.services.doctor.findings import Finding, fail, ok, warn
@@ -44,6 +44,13 @@ def check_database(address: str, health: DatabaseHealth, *, now: datetime) -> It
     yield _schema(health)
     if health.clock is not None:
         yield _clocks(health.clock, now)
+    if health.asynchronous_standbys:
+        yield warn(
+            "standby",
+            f"A standby is asynchronous: {', '.join(health.asynchronous_standbys)}. Failing over to it loses what was "
+            "accepted last, and sends again what was sent last.",
+            "Set synchronous_standby_names and leave synchronous_commit on; docs/failover.md says what it costs.",
+        )
 
 
 def _schema(health: DatabaseHealth) -> Finding:
@@ -80,7 +87,7 @@ def _clocks(database: datetime, machine: datetime) -> Finding:
         "clock",
         f"The clocks are {apart.total_seconds():.0f} s apart: here it is {machine:%H:%M:%S}, "
         f"in the database {database:%H:%M:%S} (UTC).",
-        "Set both by NTP: scheduled emails leave by the clock of the machine that sends them.",
+        "Set both by NTP: the database's clock decides what is due.",
     )
 
 
@@ -105,7 +112,7 @@ def check_worker_clocks(workers: Sequence[WorkerHeartbeat]) -> Iterator[Finding]
         yield warn(
             "worker clocks",
             f"The clock is wrong where these run: {named}.",
-            "Set it by NTP there: they send too early or too late, and take others for dead, or are taken for it.",
+            "Set it by NTP there; until then the database's clock decides, as it does for all.",
         )
 
 
@@ -132,6 +139,23 @@ def check_queue(backlog: Backlog, *, now: datetime) -> Iterator[Finding]:
             f"{_emails(backlog.in_doubt, 'was', 'were')} handed over without an answer: sent, or not.",
             "See `outspool list --status unknown` and ask the recipients; `outspool retry ID` sends one again.",
         )
+
+
+def check_readable(unreadable: Unreadable) -> Iterator[Finding]:
+    """Name the emails that cannot be read, if any: nothing of them is sent."""
+    if not unreadable.count:
+        return
+    named = "; ".join(f"{name}: {why}" for name, why in unreadable.examples)
+    more = (
+        f" And {unreadable.count - len(unreadable.examples):,} more."
+        if unreadable.count > len(unreadable.examples)
+        else ""
+    )
+    yield fail(
+        "unreadable",
+        f"{_emails(unreadable.count, 'cannot', 'cannot')} be read from the database. {named}{more}",
+        "Mend the rows and run `outspool retry ID`, or `outspool cancel ID`; everybody else's mail goes on.",
+    )
 
 
 def _emails(count: int, one: str, many: str) -> str:

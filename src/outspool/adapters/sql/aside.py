@@ -1,0 +1,89 @@
+"""Sets unreadable rows aside, so that work on many rows at once goes on without them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from outspool.adapters.sql.backend import T, Work
+from outspool.adapters.sql.database import Database
+from outspool.adapters.sql.loading import damage_of, with_parts
+from outspool.adapters.sql.tables import emails
+from outspool.adapters.sql.unreadable import Damage, is_held, is_unreadable, raw_ids_in_queue, set_aside
+
+logger = logging.getLogger(__name__)
+
+_PAGE = 100
+
+
+async def write_despite(database: Database, work: Work[T], *, now: datetime) -> T:
+    """Do `work` in a transaction; when a row that cannot be read stops it, set such rows aside and do it again."""
+    try:
+        return await database.write(work)
+    except Exception as error:
+        if not is_unreadable(error) or not await set_all_aside(database, now=now):
+            raise
+    return await database.write(work)
+
+
+async def read_despite(database: Database, work: Work[T], *, now: datetime) -> T:
+    """Do as `write_despite`, for work that changes nothing."""
+    try:
+        return await database.read(work)
+    except Exception as error:
+        if not is_unreadable(error) or not await set_all_aside(database, now=now):
+            raise
+    return await database.read(work)
+
+
+async def set_all_aside(database: Database, *, now: datetime) -> int:
+    """Set aside every row of the queue that cannot be read and that no worker holds at `now`; return how many."""
+    number, after = 0, None
+    while True:
+        raw_ids, damaged = await database.read(lambda connection, after=after: _look(connection, after, now))  # type: ignore[misc]
+        for damage in damaged:
+            number += await set_one_aside(database, damage, now=now)
+        if not raw_ids:
+            return number
+        after = raw_ids[-1]
+
+
+async def set_one_aside(database: Database, damage: Damage, *, now: datetime) -> bool:
+    """Set one row aside; False when it is not in the queue any more."""
+    is_aside = await database.write(lambda connection: set_aside(connection, damage, at=now))
+    if is_aside:
+        warn_of(damage)
+    return is_aside
+
+
+def warn_of(damage: Damage) -> None:
+    """Log that a row was set aside."""
+    logger.error("email %s is set aside, unreadable: %s", damage.name, damage.why)
+
+
+def damaged_among(connection: sa.Connection, raw_ids: Sequence[Any]) -> list[Damage]:
+    """Return what is wrong with those of these rows that cannot be read."""
+    statement = sa.select(emails).where(
+        sa.type_coerce(emails.c.id, sa.types.NullType()).in_(
+            sa.bindparam("raw_ids", expanding=True, type_=sa.types.NullType())
+        )
+    )
+    try:
+        with_parts(connection, connection.execute(statement, {"raw_ids": list(raw_ids)}).mappings().all())
+    except Exception as error:
+        if not is_unreadable(error):
+            raise
+        found = (damage_of(connection, raw_id) for raw_id in raw_ids)
+        return [damage for damage in found if damage is not None]
+    return []
+
+
+def _look(connection: sa.Connection, after: Any, now: datetime) -> tuple[Sequence[Any], list[Damage]]:
+    """Return the next page of ids, and what of it is damaged and not held."""
+    raw_ids = raw_ids_in_queue(connection, after=after, limit=_PAGE)
+    damaged = damaged_among(connection, raw_ids)
+    return raw_ids, [damage for damage in damaged if not is_held(connection, damage.raw_id, now=now)]
