@@ -19,7 +19,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from support.stage import OUTSPOOL, Session
 
 from outspool.adapters.blobs.local import LocalBlobs
-from outspool.adapters.private_files import create_database_file, create_folder
+from outspool.adapters.files.private_files import create_database_file, create_folder
 from outspool.adapters.sandbox import Sandbox
 from outspool.adapters.sql.sqlite import SqliteBackend
 from outspool.app.examination import doctor_for

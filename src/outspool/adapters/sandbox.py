@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from outspool.adapters.private_files import create_file, create_folder
+from outspool.adapters.files.private_files import create_file, create_folder
 
 SANDBOX_HOST = "127.0.0.1"
 

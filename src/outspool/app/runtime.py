@@ -12,8 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from outspool.adapters.files.private_files import restrict_earlier_files
 from outspool.adapters.files.template_folder import SHIPPED, TemplateFolder
-from outspool.adapters.private_files import restrict_earlier_files
 from outspool.adapters.sandbox import SANDBOX_HOST, sandbox_server
 from outspool.adapters.smtp.transport import Security, SmtpAccount, SmtpTransport
 from outspool.adapters.sql.account import SqlAccount

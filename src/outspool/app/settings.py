@@ -12,7 +12,7 @@ from platformdirs import user_data_path
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from outspool.env_files import EnvFiles
+from outspool.app.env_files import EnvFiles
 from outspool.errors import MisconfiguredError
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from pathlib import Path
 from outspool.adapters.blobs.local import LocalBlobs
 from outspool.adapters.blobs.s3 import S3Blobs, S3Place
 from outspool.adapters.files.operator_files import OperatorFiles
+from outspool.adapters.files.private_files import SQLITE_SUFFIXES
 from outspool.adapters.files.rooted_files import RootedFiles
-from outspool.adapters.private_files import SQLITE_SUFFIXES
 from outspool.app.settings import Settings
 from outspool.errors import MisconfiguredError, brief
 from outspool.ports.files import BlobStore

@@ -30,7 +30,7 @@ from outspool.adapters.blobs.integrity import (
     in_thread,
     verified,
 )
-from outspool.adapters.private_files import create_folder
+from outspool.adapters.files.private_files import create_folder
 from outspool.errors import BlobsUnavailable
 
 _ABANDONED_SECONDS = 24 * 3600

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from outspool.adapters.blobs.integrity import CHUNK, changed, checked_digest, damaged, gone, in_thread, verified
 from outspool.adapters.blobs.s3_errors import as_unavailable, is_absent, malformed
-from outspool.adapters.private_files import create_folder
+from outspool.adapters.files.private_files import create_folder
 
 Client = Any
 """aiobotocore makes its classes while it runs; they have no types."""

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from outspool.adapters.private_files import access_of_others
+from outspool.adapters.files.private_files import access_of_others
 from outspool.ports.database import DiskState
 
 

@@ -19,8 +19,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from outspool.adapters.beneath import Beneath, LeadsOutError, Place
 from outspool.adapters.blobs.integrity import CHUNK, changed, in_thread
+from outspool.adapters.files.beneath import Beneath, LeadsOutError, Place
 from outspool.errors import AttachmentRefused, brief
 from outspool.ports.files import SourceFile
 

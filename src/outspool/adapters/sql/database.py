@@ -11,7 +11,7 @@ from typing import Any, Self
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from outspool.adapters.private_files import create_database_file
+from outspool.adapters.files.private_files import create_database_file
 from outspool.adapters.sql.backend import (
     FAILURES,
     STATEMENT_SECONDS,

@@ -19,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from outspool.adapters.private_files import create_database_file
+from outspool.adapters.files.private_files import create_database_file
 from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
 
 _BUSY_SECONDS = 10
