@@ -197,14 +197,14 @@ def test_a_client_that_sends_a_byte_now_and_then_is_told_and_dropped(tmp_path: P
         line.settimeout(0.1)
         answer, began = b"", time.monotonic()
         with contextlib.suppress(ConnectionError):
-            while time.monotonic() - began < 10:
+            while time.monotonic() - began < 30:
                 line.sendall(b"a")
                 with contextlib.suppress(TimeoutError):
                     if not (data := line.recv(1000)):
                         break
                     answer += data
         assert answer.startswith(b"HTTP/1.1 408 ")
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 15  # a busy machine takes a while
 
 
 def test_a_large_upload_on_a_slow_line_is_not_dropped(tmp_path: Path) -> None:
