@@ -154,7 +154,7 @@ async def test_what_is_refused_or_given_up_leaves_nothing_behind(outspool: Outsp
         SubscribeRequestParams,
         lambda ctx, params: spy(server_subscriptions, ctx, params),
     )
-    server_subscriptions = subscriptions.Subscriptions(outspool.outbox_for)
+    server_subscriptions = subscriptions.Subscriptions(outspool.outbox_for, str)
     server._lowlevel_server.add_request_handler(
         "resources/unsubscribe", UnsubscribeRequestParams, server_subscriptions.unsubscribe
     )

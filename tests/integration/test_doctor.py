@@ -18,6 +18,7 @@ from outspool.adapters.files.disk_check import disk_state
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.tables import emails
 from outspool.adapters.system_clock import SystemClock
+from outspool.api.errors import name_variables
 from outspool.app.examination import doctor_for
 from outspool.app.runtime import Outspool
 from outspool.domain.schedule import When
@@ -110,7 +111,7 @@ async def test_a_broken_template_and_a_folder_that_is_none_are_warned_of(
         shipped = (await examined(app, offline=True))["templates"]
     assert broken.level is missing.level is Level.WARN
     assert broken.finding.startswith("order is broken: order.txt, line 1: ")
-    assert missing.finding.startswith("EMAIL_TEMPLATE_DIR is ")
+    assert name_variables(missing.finding).startswith("EMAIL_TEMPLATE_DIR is ")
     assert (shipped.level, shipped.finding) == (Level.OK, "notification, report.")
 
 

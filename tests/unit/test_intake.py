@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Mailbox, Priority
 from outspool.domain.policy import Policy
+from outspool.domain.setting import Setting
 from outspool.errors import InvalidArgument, InvalidSchedule, NotConfigured, RecipientRefused, Refusal, TooLarge
 from outspool.services.acceptance.validation import (
     EmailRequest,
@@ -125,7 +126,7 @@ def test_nothing_at_all_is_refused() -> None:
 
 
 def test_an_unconfigured_sender_is_asked_for() -> None:
-    with pytest.raises(NotConfigured, match="EMAIL_FROM"):
+    with pytest.raises(NotConfigured, match=Setting.SENDER):
         validate_request(SMALL, Policy())
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from outspool.api.errors import describe
 from outspool.domain.address import parse_mailbox
 from outspool.domain.email import Mailbox
 from outspool.domain.policy import Policy, parse_pattern
+from outspool.domain.setting import Setting
 from outspool.errors import InvalidArgument, MisconfiguredError, NotConfigured, RecipientRefused
 
 _SUPPORT = Mailbox(address="support@example.com", name="Support")
@@ -74,7 +76,7 @@ def test_a_recipient_outside_the_allowlist_is_refused(address: str) -> None:
     policy = Policy(allowed=("bob@example.com", "@corp.test"))
     with pytest.raises(RecipientRefused, match=address.replace("+", r"\+")) as refusal:
         policy.check_recipients([_box("bob@example.com"), _box(address)])
-    assert "EMAIL_ALLOWED_RECIPIENTS" in refusal.value.hint
+    assert "decides this with EMAIL_ALLOWED_RECIPIENTS." in describe(refusal.value)
     assert "bob@example.com" not in refusal.value.message.replace(address, "")
 
 
@@ -89,7 +91,7 @@ def test_denied_wins_over_allowed() -> None:
     for address in ("eve@example.com", "Eve@Example.com", "x@xn--mnchen-3ya.de"):
         with pytest.raises(RecipientRefused) as refusal:
             policy.check_recipients([_box(address)])
-        assert "EMAIL_DENIED_RECIPIENTS" in refusal.value.hint
+        assert "decides this with EMAIL_DENIED_RECIPIENTS." in describe(refusal.value)
 
 
 def test_many_refused_recipients_are_named_briefly() -> None:
@@ -126,5 +128,5 @@ def test_nobody_sends_as_somebody_else(account: str | None) -> None:
 def test_without_a_configured_sender_one_must_be_asked_for() -> None:
     asked = Mailbox(address="a@x.com")
     assert Policy().choose_sender(asked) == asked
-    with pytest.raises(NotConfigured, match="EMAIL_FROM"):
+    with pytest.raises(NotConfigured, match=Setting.SENDER):
         Policy().choose_sender(None)

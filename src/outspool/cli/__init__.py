@@ -47,7 +47,9 @@ def main() -> None:
     try:
         cli()
     except OutspoolError as error:
-        typer.echo(f"error: {printable(str(error))}", err=True)
+        from outspool.api.errors import describe
+
+        typer.echo(f"error: {printable(describe(error))}", err=True)
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - a person gets a sentence, never a traceback
         # Type and place only: the text of a stranger's exception may hold an address, or a password.

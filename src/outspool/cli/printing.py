@@ -16,6 +16,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from outspool.api.errors import name_variables
+
 if TYPE_CHECKING:
     from outspool.api.results.base import Result
     from outspool.api.results.email import EmailResult, StatusResult
@@ -138,8 +140,8 @@ def _series(email: StatusResult) -> Sequence[tuple[str, str]]:
 def _problem(email: StatusResult) -> Sequence[tuple[str, str]]:
     if email.error is None:
         return ()
-    hint = (("what to do", email.error.hint),) if email.error.hint else ()
-    return (("problem", f"{email.error.code}: {email.error.message}"), *hint)
+    hint = (("what to do", name_variables(email.error.hint)),) if email.error.hint else ()
+    return (("problem", name_variables(f"{email.error.code}: {email.error.message}")), *hint)
 
 
 def _recipients(email: EmailResult) -> Table:

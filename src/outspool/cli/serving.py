@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,8 +19,6 @@ from outspool.cli.runs import (
 
 if TYPE_CHECKING:
     from outspool.app.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 _MOST_PORTS = 65535
 
@@ -55,33 +52,12 @@ def worker(*, sandbox: Sandbox = False) -> None:
 
 
 async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:
-    from outspool.app.runtime import Outspool
-    from outspool.http.asgi import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, build_app
-    from outspool.http.serve import limits_of_process
-    from outspool.http.serve import serve as serve_http
-    from outspool.mcp.server import build_server
+    from outspool.app.faces import serve_http
 
-    outspool = Outspool(settings)
-    limits = limits_of_process()
-    app = build_app(
-        build_server(outspool.outbox_for),
-        lifespan_context=lambda: outspool.running(worker=worker),
-        allowed_hosts=settings.allowed_hosts or LOOPBACK_HOSTS,
-        allowed_origins=settings.allowed_origins or LOOPBACK_ORIGINS,
-        limits=limits,
-    )
-    spare_what_is_loaded()
-    await serve_http(app, host, port, limits=limits)
+    await serve_http(settings, host, port, worker=worker, on_ready=spare_what_is_loaded)
 
 
 async def _work(settings: Settings) -> None:
-    from outspool.app.runtime import Outspool
+    from outspool.app.faces import run_worker
 
-    outspool = Outspool(settings)
-    outspool.require_account()
-    stop = stop_on_signals()
-    async with outspool.running(worker=True):
-        spare_what_is_loaded()
-        logger.info("Emails are sent %s.", outspool.account_label)
-        await stop.wait()
-        logger.info("Stopping: what is on the wire ends first.")
+    await run_worker(settings, stop_on_signals(), on_ready=spare_what_is_loaded)

@@ -1,66 +1,20 @@
-"""MCP over stdin and stdout: answers the handshake first, and opens the outbox behind it.
-
-SQLAlchemy and its kin take as long to import as half the SDK, and ``initialize`` needs none of them.
-"""
+"""Serves MCP over stdin and stdout, and ends the process although a client may keep stdin open."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn
 
+from outspool.api.errors import describe
+from outspool.app.faces import StdioFace
 from outspool.cli.logs import printable
 from outspool.cli.runs import spare_what_is_loaded, stop_on_signals
 from outspool.errors import OutspoolError
-from outspool.mcp.server import build_server
 
 if TYPE_CHECKING:
-    from outspool.app.runtime import Outspool
     from outspool.app.settings import Settings
-    from outspool.services.acceptance.outbox import Outbox
-
-logger = logging.getLogger(__name__)
-
-_HEAD_START = 1.0
-"""Seconds in which the handshake has the interpreter for itself, unless a tool is called sooner."""
-
-
-class PendingOutspool:
-    """Stands in for an `Outspool` that is still being opened: calls of its outboxes wait until it is there."""
-
-    def __init__(self) -> None:
-        """`opened` is resolved by whoever opens it; `is_needed` is set when a call waits for it."""
-        self.is_needed = asyncio.Event()
-        self.opened: asyncio.Future[Outspool] = asyncio.get_running_loop().create_future()
-
-    def outbox_for(self, name: str, version: str) -> Outbox:
-        """Return what `Outspool.outbox_for` does, at once."""
-        return cast("Outbox", _PendingOutbox(self, name, version))  # it has all that tools use
-
-
-class _PendingOutbox:
-    def __init__(self, pending: PendingOutspool, name: str, version: str) -> None:
-        self._pending = pending
-        self._client = name, version
-
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        """Return the method of this name; it waits first."""
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            self._pending.is_needed.set()
-            outspool = await asyncio.shield(self._pending.opened)
-            return await getattr(outspool.outbox_for(*self._client), name)(*args, **kwargs)
-
-        return call
-
-    def now(self) -> datetime:
-        """Return the server's time; only a call that has waited may ask."""
-        return self._pending.opened.result().outbox.now()
 
 
 async def serve_stdio(settings: Settings, *, worker: bool) -> None:
@@ -68,57 +22,25 @@ async def serve_stdio(settings: Settings, *, worker: bool) -> None:
 
     Raises `MisconfiguredError` when the settings contradict themselves.
     """
-    stop = stop_on_signals()
-    pending = PendingOutspool()
-    server = build_server(pending.outbox_for)
-    serving = asyncio.create_task(server.run_stdio_async(), name="stdio")
-
-    def end(_task: asyncio.Task[None]) -> None:
-        stop.set()
-        pending.is_needed.set()
-
-    serving.add_done_callback(end)
-    failure: BaseException | None = None
+    face = StdioFace(settings, stop_on_signals(), worker=worker, on_ready=spare_what_is_loaded)
     try:
-        await _run(settings, pending, stop, worker=worker)
+        await face.serve()
     except OutspoolError as error:
-        failure = error
-    if not serving.done():
-        _exit(failure)
-    if failure is not None:
-        raise failure
-    await serving
+        if face.is_reading:
+            _exit(error)
+        raise
+    if face.is_reading:
+        _exit(None)
 
 
-async def _run(settings: Settings, pending: PendingOutspool, stop: asyncio.Event, *, worker: bool) -> None:
-    """Open the outbox, and keep the runtime until `stop`."""
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(pending.is_needed.wait(), _HEAD_START)
-    if stop.is_set():
-        return
-    outspool_class = await asyncio.to_thread(_import_app)
-    outspool = outspool_class(settings)
-    async with outspool.running(worker=worker):
-        pending.opened.set_result(outspool)
-        spare_what_is_loaded()
-        logger.info("Ready; emails are sent %s.", outspool.account_label if worker else "by other processes")
-        await stop.wait()
-
-
-def _import_app() -> Any:
-    from outspool.app.runtime import Outspool
-
-    return Outspool
-
-
-def _exit(failure: BaseException | None) -> NoReturn:
+def _exit(failure: OutspoolError | None) -> NoReturn:
     """End the process although stdin is still open.
 
     The SDK reads stdin in a thread that nothing can interrupt, and both the event loop and the interpreter would wait
     for it. All that must not be lost is committed and closed by now.
     """
     if failure is not None:
-        sys.stderr.write(f"error: {printable(str(failure))}\n")
+        sys.stderr.write(f"error: {printable(describe(failure))}\n")
     logging.shutdown()
     sys.stderr.flush()
     os._exit(0 if failure is None else 1)

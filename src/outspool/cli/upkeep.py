@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from outspool.api.errors import name_variables
 from outspool.cli.logs import printable
 from outspool.cli.runs import configure_logging, load_settings, run
 from outspool.errors import OutspoolError
@@ -116,7 +117,7 @@ async def _examine(*, offline: bool) -> bool:
 
 def _print(finding: Finding) -> None:
     cure = f" \N{RIGHTWARDS ARROW} {finding.cure}" if finding.cure else ""
-    typer.echo(printable(f"{finding.level:<5} {finding.name:<12} {finding.finding}{cure}"))
+    typer.echo(printable(name_variables(f"{finding.level:<5} {finding.name:<12} {finding.finding}{cure}")))
 
 
 async def _migrate() -> bool:

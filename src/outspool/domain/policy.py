@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from outspool.domain.address import parse_mailbox
 from outspool.domain.email import Mailbox
+from outspool.domain.setting import Setting
 from outspool.errors import (
     InvalidAddress,
     InvalidArgument,
@@ -63,9 +64,9 @@ class Policy:
 
     def check_recipients(self, mailboxes: Sequence[Mailbox]) -> None:
         """Raise `RecipientRefused`, naming the first of them, if the operator does not want mail to go to some."""
-        _refuse([m for m in mailboxes if _matches(m, self.denied)], "EMAIL_DENIED_RECIPIENTS")
+        _refuse([m for m in mailboxes if _matches(m, self.denied)], Setting.DENIED_RECIPIENTS)
         if self.allowed is not None:
-            _refuse([m for m in mailboxes if not _matches(m, self.allowed)], "EMAIL_ALLOWED_RECIPIENTS")
+            _refuse([m for m in mailboxes if not _matches(m, self.allowed)], Setting.ALLOWED_RECIPIENTS)
 
     def refuses(self, mailbox: Mailbox) -> bool:
         """Whether the operator does not want mail to go to this mailbox."""
@@ -79,7 +80,8 @@ class Policy:
             assert self.sender is not None
             raise SenderRefused(
                 f"This server no longer sends as {brief(sender.address)}, only as {self.sender.address}.",
-                "The operator decides this with EMAIL_FROM, or sends it with `outspool retry --override-policy`.",
+                f"The operator decides this with {Setting.SENDER}, "
+                "or sends it with `outspool retry --override-policy`.",
             ) from None
 
     def choose_sender(self, asked: Mailbox | None) -> Mailbox:
@@ -90,7 +92,7 @@ class Policy:
         """
         if self.sender is None:
             if asked is None:
-                raise NotConfigured("No sender is configured.", "The operator sets EMAIL_FROM; or give `from`.")
+                raise NotConfigured("No sender is configured.", f"The operator sets {Setting.SENDER}; or give `from`.")
             return asked
         if asked is None:
             return self.sender
@@ -113,7 +115,7 @@ def _matches(mailbox: Mailbox, patterns: Sequence[str]) -> bool:
     return address in patterns or f"@{address.rpartition('@')[2]}" in patterns
 
 
-def _refuse(refused: Sequence[Mailbox], setting: str) -> None:
+def _refuse(refused: Sequence[Mailbox], setting: Setting) -> None:
     if not refused:
         return
     names = ", ".join(brief(m.address) for m in refused[:_SHOWN])

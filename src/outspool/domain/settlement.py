@@ -31,7 +31,7 @@ def after_delivery(
     """Return what an attempt makes of `email`.
 
     `delay` is the time until the next attempt, None when there is to be none. `resend_doubtful` treats a message in
-    doubt as not taken (``EMAIL_ON_UNKNOWN=resend``).
+    doubt as not taken.
     """
     outcomes = delivery.outcomes
     if resend_doubtful:

@@ -21,7 +21,7 @@ from outspool.api.results.email import status_result
 from outspool.api.results.templates import TemplateResult, template_result
 from outspool.errors import InvalidArgument, NotFound, OutspoolError, TemplateError
 from outspool.mcp.sdk import client_of
-from outspool.mcp.strict_tool import OutboxFor
+from outspool.mcp.strict_tool import Describe, OutboxFor
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,10 @@ class TemplateFilesResult(TemplateResult):
 class ResourceReader:
     """Reads resources as the calling client may see them, and completes their names. Raises `ResourceError`."""
 
-    def __init__(self, outbox_for: OutboxFor) -> None:
-        """Read from the outbox that `outbox_for` returns for each client."""
+    def __init__(self, outbox_for: OutboxFor, describe: Describe) -> None:
+        """Read from the outbox that `outbox_for` returns for each client; `describe` words errors."""
         self._outbox_for = outbox_for
+        self._describe = describe
 
     async def email(self, email_id: str, context: Context[Any, Any]) -> str:
         """Return what `get_status` does, as JSON."""
@@ -54,7 +55,7 @@ class ResourceReader:
             email = await outbox.get(email_id)
             return _json(status_result(email, now=outbox.now(), pause=await outbox.pause()))
 
-        return await _told(read)
+        return await self._told(read)
 
     async def raw(self, email_id: str, context: Context[Any, Any]) -> str:
         """Return the message; it is all ASCII, so its characters are its bytes."""
@@ -62,7 +63,7 @@ class ResourceReader:
         async def read() -> str:
             return (await self._outbox_for(*client_of(context.session)).raw(email_id)).decode("ascii")
 
-        return await _told(read)
+        return await self._told(read)
 
     async def template(self, name: str, context: Context[Any, Any]) -> str:
         """Return what `list_templates` says of one template, with its files, as JSON."""
@@ -71,7 +72,7 @@ class ResourceReader:
             card, files = await self._outbox_for(*client_of(context.session)).show_template(name)
             return _json(TemplateFilesResult(**dict(template_result(card)), files=dict(files)))
 
-        return await _told(read)
+        return await self._told(read)
 
     async def complete(
         self,
@@ -92,10 +93,19 @@ class ResourceReader:
             log.warning("cannot complete: %s", error)
         return None
 
+    async def _told(self, read: Callable[[], Awaitable[str]]) -> str:
+        """Read, and word a failure as a tool does."""
+        try:
+            return await read()
+        except (NotFound, InvalidArgument, TemplateError) as error:
+            raise ResourceNotFoundError(self._describe(error)) from None
+        except OutspoolError as error:
+            raise ResourceError(self._describe(error)) from None
 
-def add_resources(server: MCPServer[object], outbox_for: OutboxFor) -> None:
+
+def add_resources(server: MCPServer[object], outbox_for: OutboxFor, describe: Describe) -> None:
     """Let `server` offer emails and templates."""
-    reader = ResourceReader(outbox_for)
+    reader = ResourceReader(outbox_for, describe)
     server.resource(
         EMAIL_URI,
         name="email",
@@ -118,16 +128,6 @@ def add_resources(server: MCPServer[object], outbox_for: OutboxFor) -> None:
         mime_type="application/json",
     )(reader.template)
     server.completion()(reader.complete)  # type: ignore[no-untyped-call]
-
-
-async def _told(read: Callable[[], Awaitable[str]]) -> str:
-    """Read, and word a failure as a tool does."""
-    try:
-        return await read()
-    except (NotFound, InvalidArgument, TemplateError) as error:
-        raise ResourceNotFoundError(str(error)) from None
-    except OutspoolError as error:
-        raise ResourceError(str(error)) from None
 
 
 def _json(result: BaseModel) -> str:

@@ -28,7 +28,7 @@ from outspool.api.results.templates import TemplatesHead
 from outspool.mcp.prompts import add_prompts
 from outspool.mcp.resources import add_resources
 from outspool.mcp.sdk import add_request_handler
-from outspool.mcp.strict_tool import OutboxFor, StrictTool
+from outspool.mcp.strict_tool import Describe, OutboxFor, StrictTool
 from outspool.mcp.subscriptions import Subscriptions
 from outspool.mcp.tools import Tools
 
@@ -41,20 +41,23 @@ INSTRUCTIONS = (
 )
 
 
-def build_server(outbox_for: OutboxFor) -> MCPServer[object]:
-    """Build the server; run it over stdio, or give it to `outspool.http.asgi.build_app`."""
-    subscriptions = Subscriptions(outbox_for)
+def build_server(outbox_for: OutboxFor, *, describe: Describe = str) -> MCPServer[object]:
+    """Build the server; run it over stdio, or give it to `outspool.http.asgi.build_app`.
+
+    `describe` words errors for those who read them.
+    """
+    subscriptions = Subscriptions(outbox_for, describe)
     server: MCPServer[object] = MCPServer(
         "outspool",
         title="outspool email outbox",
         version=__version__,
         instructions=INSTRUCTIONS,
-        tools=list(_tools(Tools(), outbox_for)),
+        tools=[tool.model_copy(update={"describe": describe}) for tool in _tools(Tools(), outbox_for)],
         log_level="WARNING",
         subscriptions=subscriptions.bus,
         middleware=[subscriptions.while_listening],
     )
-    add_resources(server, outbox_for)
+    add_resources(server, outbox_for, describe)
     add_prompts(server)
     # MCPServer itself serves only the subscriptions of the later era of the protocol.
     add_request_handler(server, "resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)

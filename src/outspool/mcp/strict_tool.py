@@ -30,6 +30,9 @@ Progress = Callable[[float, float], Awaitable[None]]
 OutboxFor = Callable[[str, str], Outbox]
 """Returns the outbox as a client, given by its name and version, may use it."""
 
+Describe = Callable[[OutspoolError], str]
+"""Words an error for the face's readers, in one line: ``code: what is wrong. What to do.``"""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -57,11 +60,12 @@ class StrictTool(Tool):
     """One tool: `arguments_model` guards `fn`, which takes an instance of it and the `Call`, and returns an `Answer`.
 
     `untouched` ends every refusal of arguments, e.g. "Nothing was sent."; `elsewhere` maps arguments that callers
-    expect here to the tool that takes them.
+    expect here to the tool that takes them. `describe` words errors.
     """
 
     arguments_model: type[BaseModel] = Field(exclude=True)
     outbox_for: Callable[..., Any] = Field(exclude=True)
+    describe: Describe = Field(default=str, exclude=True)
     untouched: str = ""
     elsewhere: Mapping[str, str] = Field(default_factory=dict)
 
@@ -118,7 +122,7 @@ class StrictTool(Tool):
         except OutspoolError as error:
             level = logging.INFO if isinstance(error, Refusal) else logging.WARNING
             log.log(level, "%s: %s", self.name, error)
-            return _failed(str(error))
+            return _failed(self.describe(error))
         except Exception:
             log.exception("%s failed unexpectedly", self.name)
             return _failed(CRASHED)

@@ -23,7 +23,7 @@ from mcp_types import INVALID_PARAMS, EmptyResult, SubscribeRequestParams, Unsub
 
 from outspool.errors import InvalidArgument, OutspoolError, brief
 from outspool.mcp.sdk import client_of, connection_of
-from outspool.mcp.strict_tool import OutboxFor
+from outspool.mcp.strict_tool import Describe, OutboxFor
 from outspool.services.acceptance.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -44,10 +44,11 @@ Tell = Callable[[str], Awaitable[None]]
 class Subscriptions:
     """Who follows which email. One task looks at each email that is followed, however many follow it."""
 
-    def __init__(self, outbox_for: OutboxFor) -> None:
+    def __init__(self, outbox_for: OutboxFor, describe: Describe) -> None:
         """Follow nothing yet; `bus` is for `MCPServer`."""
         self.bus = InMemorySubscriptionBus()
         self._outbox_for = outbox_for
+        self._describe = describe
         self._followers: dict[str, Counter[Tell]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -79,7 +80,7 @@ class Subscriptions:
             except BaseException as error:
                 followed.pop(uri, None)
                 if isinstance(error, OutspoolError):
-                    raise MCPError(code=INVALID_PARAMS, message=str(error), data={"uri": uri}) from None
+                    raise MCPError(code=INVALID_PARAMS, message=self._describe(error), data={"uri": uri}) from None
                 raise
             if followed.get(uri) is not stack:
                 await stack.aclose()  # unsubscribed meanwhile

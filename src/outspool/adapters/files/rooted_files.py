@@ -21,6 +21,7 @@ from pathlib import Path
 
 from outspool.adapters.blobs.integrity import CHUNK, changed, in_thread
 from outspool.adapters.files.beneath import Beneath, LeadsOutError, Place, split
+from outspool.domain.setting import Setting
 from outspool.errors import AttachmentRefused, brief
 from outspool.ports.files import SourceFile
 
@@ -70,7 +71,7 @@ class RootedFiles:
         if not self._roots:
             raise AttachmentRefused(
                 "This server sends no files by path.",
-                "Give `text` or `content`; or the operator sets EMAIL_ATTACHMENT_ROOTS, or stores the file with "
+                f"Give `text` or `content`; or the operator sets {Setting.ATTACHMENT_FOLDERS}, or stores the file with "
                 "`outspool attach`, and you give its `blob`.",
             )
         try:

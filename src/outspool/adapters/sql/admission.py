@@ -19,6 +19,7 @@ from outspool.adapters.sql.rows import email_values, recipient_values
 from outspool.adapters.sql.tables import emails, recipients, tags
 from outspool.domain.cap import Cap, rate_limited
 from outspool.domain.email import Email, Event
+from outspool.domain.setting import Setting
 from outspool.errors import InvalidArgument
 
 
@@ -71,7 +72,7 @@ class Admission:
     def _count(self, connection: sa.Connection, identity: str, number: int, *, now: datetime) -> None:
         if number > self._rate.most:
             raise InvalidArgument(
-                f"{number} new emails are more than the {self._rate.most} that EMAIL_RATE_LIMIT_PER_HOUR allows.",
+                f"{number} new emails are more than the {self._rate.most} that {Setting.RATE_LIMIT} allows.",
                 "Send smaller batches, an hour apart.",
             )
         sql_meter.take(connection, _meter(identity), number, self._rate, now=now)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from outspool.domain.setting import Setting
 from outspool.errors import StoreMisconfigured, StoreUnavailable
 
 RETRY = "Nothing was changed. Try again in a moment; if it stays so, run `outspool doctor`."
@@ -19,7 +20,7 @@ _UNTIL_THEN = "Nothing was changed, and trying again does not help until then."
 
 _READ_ONLY = (
     "The database is read-only: a standby, or set so.",
-    "The operator points DATABASE_URL at the primary, with target_session_attrs=read-write if it names several hosts.",
+    f"The operator points {Setting.DATABASE} at the primary, with target_session_attrs=read-write for several hosts.",
 )
 _NO_TABLES = (
     "Tables of outspool are missing in the database.",
@@ -28,21 +29,24 @@ _NO_TABLES = (
 _NO_ROOM = ("The disk of the database is full.", "The operator frees some space.")
 _NO_LOGIN = (
     "The database refuses the login.",
-    "The operator mends the user and password in DATABASE_URL, or the server's pg_hba.conf.",
+    f"The operator mends the user and password in {Setting.DATABASE}, or the server's pg_hba.conf.",
 )
 
 _BY_STATE: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "25006": _READ_ONLY,
         "42501": (
-            "The role of DATABASE_URL may not do what outspool does.",
+            f"The role of {Setting.DATABASE} may not do what outspool does.",
             "The operator grants it SELECT, INSERT, UPDATE, DELETE on outspool's tables, or makes it their owner.",
         ),
         "42P01": _NO_TABLES,
         "53100": _NO_ROOM,
         "28P01": _NO_LOGIN,
         "28000": _NO_LOGIN,
-        "3D000": ("The database that DATABASE_URL names does not exist.", "The operator makes it with `createdb`."),
+        "3D000": (
+            f"The database that {Setting.DATABASE} names does not exist.",
+            "The operator makes it with `createdb`.",
+        ),
     }
 )
 """By SQLSTATE (PostgreSQL, appendix A)."""
@@ -70,7 +74,7 @@ _BY_WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "The operator stops every outspool and runs `outspool restore` with the last backup.",
         ),
         "file is not a database": (
-            "The file that DATABASE_URL names is no SQLite database.",
+            f"The file that {Setting.DATABASE} names is no SQLite database.",
             "The operator names another, or runs `outspool restore` with the last backup.",
         ),
         "no such table": _NO_TABLES,

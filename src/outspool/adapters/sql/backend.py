@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from outspool.domain.setting import Setting
 from outspool.errors import MisconfiguredError
 
 T = TypeVar("T")
@@ -76,16 +77,18 @@ def check_address(url: str) -> None:
     """Refuse what is no address before a driver sees it: drivers quote what they cannot read, passwords included."""
     if not url.startswith(("postgresql://", "postgres://", "sqlite:///")):
         raise MisconfiguredError(
-            "DATABASE_URL is neither a Postgres nor an SQLite address.",
+            f"{Setting.DATABASE.at_start} is neither a Postgres nor an SQLite address.",
             "Use postgresql://user:password@host/name or sqlite:///path/to/file.db.",
         )
     if url.startswith("sqlite:///") and url.removeprefix("sqlite:///") in ("", ":memory:"):
         raise MisconfiguredError(
-            "DATABASE_URL names no file, so nothing accepted could last.", "Use sqlite:///path/to/file.db."
+            f"{Setting.DATABASE.at_start} names no file, so nothing accepted could last.",
+            "Use sqlite:///path/to/file.db.",
         )
     try:
         hosts_of(url)
     except ValueError:
         raise MisconfiguredError(
-            "DATABASE_URL is not a valid address.", "In its password write # as %23, / as %2F, @ as %40, : as %3A."
+            f"{Setting.DATABASE.at_start} is not a valid address.",
+            "In its password write # as %23, / as %2F, @ as %40, : as %3A.",
         ) from None

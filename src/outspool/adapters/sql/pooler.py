@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from outspool.adapters.sql.backend import CONNECT_SECONDS
+from outspool.domain.setting import Setting
 from outspool.errors import StoreMisconfigured
 
 _TRIES = 5
@@ -23,7 +24,8 @@ class UnfitDatabase(StoreMisconfigured):
 
 def _shared() -> UnfitDatabase:
     return UnfitDatabase(
-        "DATABASE_URL leads to a pooler, like pgbouncer, in transaction mode, and outspool needs a session of its own.",
+        f"{Setting.DATABASE.at_start} leads to a pooler, like pgbouncer, in transaction mode, "
+        "and outspool needs a session of its own.",
         "The operator sets pool_mode = session for this database in pgbouncer.ini, or names Postgres itself.",
     )
 

@@ -18,6 +18,7 @@ from outspool.adapters.sql.ailments import state_of
 from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
 from outspool.adapters.sql.clock import DatabaseClock
 from outspool.adapters.sql.pooler import UnfitDatabase, check_pooler
+from outspool.domain.setting import Setting
 
 _TRANSACTION_TIMEOUT_SINCE = (17,)
 """The Postgres that can end a transaction whose client stopped between the messages of one statement."""
@@ -152,7 +153,7 @@ def _check_encoding(encoding: str) -> None:
         raise UnfitDatabase(
             f"The database's encoding is {encoding}, and outspool needs UTF8: other encodings lack characters.",
             "The operator makes another with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 LC_COLLATE 'C' "
-            "LC_CTYPE 'C', copies the data with pg_dump, and names it in DATABASE_URL.",
+            f"LC_CTYPE 'C', copies the data with pg_dump, and names it in {Setting.DATABASE}.",
         )
 
 
@@ -184,7 +185,7 @@ def _engine(url: str, statement_seconds: float, trust: _Trust, clock: DatabaseCl
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise ConnectionError(str(error)) from error
         except ValueError:
-            raise ConnectionError("DATABASE_URL is not a valid address") from None
+            raise ConnectionError(f"{Setting.DATABASE.at_start} is not a valid address") from None
         return connection
 
     engine = create_async_engine(

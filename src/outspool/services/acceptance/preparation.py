@@ -12,6 +12,7 @@ from outspool.domain.email import Content, Email, Problem, Recipient
 from outspool.domain.policy import Policy
 from outspool.domain.principal import Principal
 from outspool.domain.schedule import When
+from outspool.domain.setting import Setting
 from outspool.domain.status import EmailStatus
 from outspool.errors import InvalidArgument, InvalidSchedule, NotConfigured, Refusal, TemplateError, TooLarge
 from outspool.message.compose import alternatives, new_message_id
@@ -219,7 +220,7 @@ async def check_size(email: Email, policy: Policy) -> int:
     if size > limit:
         raise TooLarge(
             f"The message would be {size / _MEGABYTE:.1f} MB as encoded; {limit / _MEGABYTE:.1f} MB is the most.",
-            "Shorten it, or raise EMAIL_MAX_MESSAGE_MB if your server takes more.",
+            f"Shorten it, or raise {Setting.MAX_MESSAGE_SIZE} if your server takes more.",
         )
     return size
 

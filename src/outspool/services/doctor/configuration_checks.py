@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from outspool.domain.email import Mailbox, Problem
+from outspool.domain.setting import Setting
 from outspool.services.doctor.findings import Finding, fail, ok, warn
 
 _SHOWN = 3
@@ -41,7 +42,8 @@ def check_configuration(setup: Setup) -> Iterator[Finding]:
     """Yield what there is to say."""
     yield _account(setup)
     if setup.has_two_accounts:
-        yield warn("account", "GMAIL_EMAIL and SMTP_HOST are both set, and SMTP_HOST wins.", "Unset one of them.")
+        gmail, host = Setting.GMAIL_ADDRESS, Setting.MAIL_SERVER
+        yield warn("account", f"{gmail.at_start} and {host} are both set, and {host} wins.", "Unset one of them.")
     if setup.obstacle is None:
         yield _sender(setup)
         yield _recipients(setup)
@@ -62,12 +64,13 @@ def _account(setup: Setup) -> Finding:
 def _sender(setup: Setup) -> Finding:
     sender = setup.sender
     if sender is None:
-        return warn("sender", "No sender is set, so every email must name its own.", "Set EMAIL_FROM.")
+        return warn("sender", "No sender is set, so every email must name its own.", f"Set {Setting.SENDER}.")
     if setup.gmail and sender.address.lower() != setup.gmail.lower():
         return warn(
             "sender",
-            f"EMAIL_FROM is {sender.address}, the account {setup.gmail}: Gmail puts its own address into From.",
-            'Add the address in Gmail under "Send mail as", or leave EMAIL_FROM unset.',
+            f"{Setting.SENDER.at_start} is {sender.address}, the account {setup.gmail}: "
+            "Gmail puts its own address into From.",
+            f'Add the address in Gmail under "Send mail as", or leave {Setting.SENDER} unset.',
         )
     return ok("sender", f"Emails are from {sender.address}.")
 
@@ -76,7 +79,8 @@ def _recipients(setup: Setup) -> Finding:
     if setup.allowed is None:
         allowed = "Everybody may be written to"
     elif not setup.allowed:
-        return warn("recipients", "EMAIL_ALLOWED_RECIPIENTS allows nobody.", "Name addresses or @domains, or unset it.")
+        nobody = f"{Setting.ALLOWED_RECIPIENTS.at_start} allows nobody."
+        return warn("recipients", nobody, "Name addresses or @domains, or unset it.")
     else:
         allowed = f"Only {_listed(setup.allowed)} may be written to"
     return ok("recipients", f"{allowed}, except {_listed(setup.denied)}." if setup.denied else f"{allowed}.")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 
 from outspool.domain.schedule import describe_wait
+from outspool.domain.setting import Setting
 from outspool.domain.summary import utc
 from outspool.errors import AccountTrouble, BlobsUnavailable, StoreMisconfigured, StoreUnavailable, TroubleKind
 from outspool.ports.account import Account, AccountState
@@ -155,5 +156,5 @@ def _unreachable(address: str, error: StoreUnavailable) -> Finding:
     return fail(
         "database",
         f"{address}: {error.message}",
-        "Check DATABASE_URL, that the database runs, and that it can be reached from here.",
+        f"Check {Setting.DATABASE}, that the database runs, and that it can be reached from here.",
     )

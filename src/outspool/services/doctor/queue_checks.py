@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from outspool.domain.schedule import describe_wait
+from outspool.domain.setting import Setting
 from outspool.ports.database import Backlog, DatabaseHealth, DiskState, SchemaState, Unreadable
 from outspool.ports.queue import WorkerHeartbeat
 from outspool.services.delivery.lease_keeper import WORST_SKEW, describe_skew
@@ -22,7 +23,9 @@ def check_disk(disk: DiskState) -> Finding:
     """Say whether there is room for the outbox."""
     free = f"{disk.free_bytes // _MEGABYTE:,} MB are free"
     if disk.trouble:
-        return fail("disk", f"{disk.folder} cannot be written to: {disk.trouble}.", "Set OUTSPOOL_DATA_DIR elsewhere.")
+        return fail(
+            "disk", f"{disk.folder} cannot be written to: {disk.trouble}.", f"Set {Setting.DATA_FOLDER} elsewhere."
+        )
     if disk.free_bytes < _NEARLY_FULL:
         return fail("disk", f"Only {free} at {disk.folder}.", "Free some space: a full disk accepts no email.")
     if disk.free_bytes < _LITTLE_LEFT:
@@ -33,7 +36,9 @@ def check_disk(disk: DiskState) -> Finding:
 def check_access(open_folders: Sequence[str]) -> Finding:
     """Say whether other users of this machine get at the folders of the outbox; a clause for each that is open."""
     if open_folders:
-        return warn("access", f"{'; '.join(open_folders)}.", "Run chmod 700 on it, or set OUTSPOOL_DATA_DIR elsewhere.")
+        return warn(
+            "access", f"{'; '.join(open_folders)}.", f"Run chmod 700 on it, or set {Setting.DATA_FOLDER} elsewhere."
+        )
     return ok("access", "No other user can read the folders of the outbox.")
 
 
@@ -131,7 +136,7 @@ def check_queue(backlog: Backlog, *, now: datetime) -> Iterator[Finding]:
         yield warn(
             "senders",
             f"{_emails(backlog.elsewhere, 'waits', 'wait')} for an outspool that sends as somebody else.",
-            "Run one with that EMAIL_FROM or account, or cancel them: `outspool list` shows them.",
+            "Run one with that sender or account, or cancel them: `outspool list` shows them.",
         )
     if backlog.in_doubt:
         yield warn(

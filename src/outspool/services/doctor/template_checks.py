@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from outspool.domain.setting import Setting
 from outspool.services.doctor.findings import Finding, ok, warn
 from outspool.services.templates.catalog import TemplateCard
 
@@ -13,7 +14,7 @@ _SHOWN = 10
 def check_templates(cards: Sequence[TemplateCard], *, missing_folder: str) -> Finding:
     """Say which there are; `missing_folder` is one that is set and does not exist, empty if there is none."""
     if missing_folder:
-        finding = f"EMAIL_TEMPLATE_DIR is {missing_folder}, which is no folder."
+        finding = f"{Setting.TEMPLATE_FOLDER.at_start} is {missing_folder}, which is no folder."
         return warn("templates", finding, "Make it, or unset it.")
     if broken := [card for card in cards if card.trouble]:
         rest = f" So are {len(broken) - 1} others." if len(broken) > 1 else ""
