@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from mcp.server.mcpserver import MCPServer
+from mcp.client import Client
+from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolResult, TextContent
 
 from outspool.adapters.sql.tables import attachments, blobs, emails, recipients
@@ -65,6 +66,9 @@ class Front:
     app: Outspool
     sink: SmtpSink
     server: MCPServer[object]
+    context: Context[Any, Any]
+    """That of a request, as which the tools are called."""
+
     ours: set[str] = field(default_factory=set)
     """The Message-IDs of all that was accepted."""
 
@@ -72,8 +76,8 @@ class Front:
         return "<the tools>"
 
     async def call(self, tool: str, arguments: Mapping[str, Any]) -> CallToolResult:
-        """Call a tool as a client's request does."""
-        result = await self.server.call_tool(tool, dict(arguments))
+        """Call a tool as a client's request does, but with any arguments: a client's encoder would refuse some."""
+        result = await self.server.call_tool(tool, dict(arguments), self.context)
         assert isinstance(result, CallToolResult)
         return result
 
@@ -190,4 +194,19 @@ async def front(folder: Path, sink: SmtpSink, database_url: str, **variables: ob
     )
     app = Outspool(settings)
     async with app.running(worker=worker):
-        yield Front(app=app, sink=sink, server=build_server(app.outbox_for))
+        server = build_server(app.outbox_for)
+        yield Front(app=app, sink=sink, server=server, context=await _context(server))
+
+
+async def _context(server: MCPServer[object]) -> Context[Any, Any]:
+    """Return the context of a client's request."""
+    contexts: list[Context[Any, Any]] = []
+
+    def introduce(context: Context[Any, Any]) -> None:
+        contexts.append(context)
+
+    server.add_tool(introduce)
+    async with Client(server) as client:
+        await client.call_tool("introduce", {})
+    server.remove_tool("introduce")
+    return contexts[0]
