@@ -1,14 +1,24 @@
-"""Fixtures for every suite: where an email store may live."""
+"""Fixtures for every suite: where an email store may live, an SMTP server, and an outspool between them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 from support.postgres import PostgresServer, fresh_database
 from support.s3 import S3Server
+from support.smtp_sink import SmtpSink
+from support.variables import variables
+
+from outspool.app.runtime import Outspool
+from outspool.app.settings import Settings
+from outspool.ports.clock import Clock
+from outspool.services.delivery.timings import Timings
+
+OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,3 +78,48 @@ def own_s3(tmp_path: Path) -> Iterator[S3Server]:
     folder.mkdir()
     with S3Server(folder) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def module_sink(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmtpSink]:
+    """Return the SMTP server that the tests of a module share; see `sink`."""
+    with SmtpSink(tmp_path_factory.mktemp("sink"), **request.module.SHARED_SINK) as server:
+        yield server
+
+
+@pytest.fixture
+def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmtpSink]:
+    """Return an SMTP server in a process of its own.
+
+    A module's constant `SINK` says how each is started, `SHARED_SINK` how the one that all its tests share.
+    """
+    if hasattr(request.module, "SHARED_SINK"):
+        shared: SmtpSink = request.getfixturevalue("module_sink")
+        shared.clear()
+        yield shared
+        return
+    spool = tmp_path / "smtp"
+    spool.mkdir()
+    with SmtpSink(spool, **getattr(request.module, "SINK", {})) as server:
+        yield server
+
+
+@pytest.fixture
+def outspool(sink: SmtpSink, database_url: str, tmp_path: Path) -> OpenOutspool:
+    """Return what runs an outspool that delivers to `sink`; named settings go by their variables."""
+
+    @asynccontextmanager
+    async def run(
+        *,
+        worker: bool = True,
+        clock: Clock | None = None,
+        machine_clock: Clock | None = None,
+        timings: Timings | None = None,
+        **more: object,
+    ) -> AsyncIterator[Outspool]:
+        settings = Settings.load(variables(tmp_path, sink, database_url, **more))
+        app = Outspool(settings, clock=clock, machine_clock=machine_clock, timings=timings)
+        async with app.running(worker=worker):
+            yield app
+
+    return run

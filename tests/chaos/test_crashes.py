@@ -16,7 +16,8 @@ import pytest
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from support.smtp_sink import SmtpSink
-from support.workers import Worker, environment
+from support.variables import environment
+from support.workers import Worker
 
 from outspool.app.runtime import Outspool
 from outspool.app.settings import Settings
@@ -54,7 +55,7 @@ async def settled(app: Outspool, *, within: float) -> dict[EmailStatus, int]:
 @pytest.mark.long
 async def test_two_workers_send_500_emails_once_each(tmp_path: Path, postgres_url: str) -> None:
     with SmtpSink(tmp_path) as sink:
-        variables = environment(sink, postgres_url, tmp_path)
+        variables = environment(tmp_path / "data", sink, postgres_url)
         async with client(variables) as app:
             await accept(app, 500)
             with Worker(variables, tmp_path), Worker(variables, tmp_path):
@@ -67,7 +68,7 @@ async def test_two_workers_send_500_emails_once_each(tmp_path: Path, postgres_ur
 @pytest.mark.long
 async def test_two_stdio_servers_on_one_file_send_500_emails_once_each(tmp_path: Path, sqlite_url: str) -> None:
     with SmtpSink(tmp_path) as sink, (tmp_path / "stdio.log").open("w") as log:
-        variables = environment(sink, sqlite_url, tmp_path)
+        variables = environment(tmp_path / "data", sink, sqlite_url)
         server = StdioServerParameters(command=sys.executable, args=["-m", "outspool"], env=variables)
         async with client(variables) as app:
             await accept(app, 500)
@@ -84,7 +85,7 @@ async def test_two_stdio_servers_on_one_file_send_500_emails_once_each(tmp_path:
 async def test_after_ten_kills_every_email_arrived_once_or_is_in_doubt(tmp_path: Path, database_url: str) -> None:
     chance = random.Random(7)
     with SmtpSink(tmp_path) as sink:
-        variables = environment(sink, database_url, tmp_path, EMAIL_BATCH_SIZE="12")
+        variables = environment(tmp_path / "data", sink, database_url, EMAIL_BATCH_SIZE="12")
         async with client(variables) as app:
             emails = await accept(app, 300)
             for kills in range(10):
@@ -109,7 +110,7 @@ async def test_after_ten_kills_every_email_arrived_once_or_is_in_doubt(tmp_path:
 @pytest.mark.long
 async def test_a_worker_that_slept_through_its_lease_sends_nothing_twice(tmp_path: Path, postgres_url: str) -> None:
     with SmtpSink(tmp_path) as sink, ExitStack() as stack:
-        variables = environment(sink, postgres_url, tmp_path)
+        variables = environment(tmp_path / "data", sink, postgres_url)
         async with client(variables) as app:
             emails = await accept(app, 60)
             sleeper = stack.enter_context(Worker(variables, tmp_path))
@@ -130,7 +131,7 @@ async def test_a_worker_that_slept_through_its_lease_sends_nothing_twice(tmp_pat
 @pytest.mark.timeout(120)
 async def test_a_worker_asked_to_stop_ends_well_and_leaves_nothing_half_done(tmp_path: Path, sqlite_url: str) -> None:
     with SmtpSink(tmp_path) as sink:
-        variables = environment(sink, sqlite_url, tmp_path)
+        variables = environment(tmp_path / "data", sink, sqlite_url)
         async with client(variables) as app:
             await accept(app, 200)
             with Worker(variables, tmp_path) as worker:

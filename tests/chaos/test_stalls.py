@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support import stalling_worker
 from support.smtp_sink import SmtpSink
-from support.workers import environment
+from support.variables import environment
 
 from outspool.app.runtime import Outspool
 from outspool.app.settings import Settings
@@ -78,7 +78,7 @@ async def test_what_a_worker_held_unmarked_is_sent_by_another_and_not_by_it_when
     point: str, tmp_path: Path, database_url: str
 ) -> None:
     with SmtpSink(tmp_path) as sink:
-        variables = environment(sink, database_url, tmp_path)
+        variables = environment(tmp_path / "data", sink, database_url)
         async with outspool(variables, worker=False) as client:
             email = await client.outbox.accept(EmailRequest(to=["ann@example.com"], body="x"))
             with sleeper(point, variables, tmp_path) as process:
@@ -97,7 +97,7 @@ async def test_what_it_had_marked_and_a_person_had_sent_again_it_does_not_send_w
     tmp_path: Path, database_url: str
 ) -> None:
     with SmtpSink(tmp_path) as sink:
-        variables = environment(sink, database_url, tmp_path)
+        variables = environment(tmp_path / "data", sink, database_url)
         async with outspool(variables, worker=False) as client:
             email = await client.outbox.accept(EmailRequest(to=["ann@example.com"], body="x"))
             with sleeper("marked", variables, tmp_path) as process:
@@ -117,7 +117,7 @@ async def test_a_doubt_that_only_the_sleeper_can_solve_is_solved_when_it_wakes(
     tmp_path: Path, database_url: str
 ) -> None:
     with SmtpSink(tmp_path) as sink:
-        variables = environment(sink, database_url, tmp_path)
+        variables = environment(tmp_path / "data", sink, database_url)
         async with outspool(variables, worker=False) as client:
             email = await client.outbox.accept(EmailRequest(to=["ann@example.com"], body="x"))
             with sleeper("marked", variables, tmp_path) as process:
@@ -141,7 +141,7 @@ async def test_a_doubt_that_only_the_sleeper_can_solve_is_solved_when_it_wakes(
 
 async def test_a_worker_that_alone_held_it_sends_it_anew_when_it_wakes(tmp_path: Path, database_url: str) -> None:
     with SmtpSink(tmp_path) as sink:
-        variables = environment(sink, database_url, tmp_path)
+        variables = environment(tmp_path / "data", sink, database_url)
         async with outspool(variables, worker=False) as client:
             email = await client.outbox.accept(EmailRequest(to=["ann@example.com"], body="x"))
             with sleeper("marked", variables, tmp_path) as process:

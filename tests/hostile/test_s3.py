@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -26,13 +26,6 @@ OpenFront = Callable[..., AbstractAsyncContextManager[Front]]
 def a_file(content: bytes) -> dict[str, str]:
     """Return an attachment."""
     return {"filename": "a.bin", "content": b64encode(content).decode()}
-
-
-@pytest.fixture
-def sink(tmp_path: Path) -> Iterator[SmtpSink]:
-    (tmp_path / "smtp").mkdir()
-    with SmtpSink(tmp_path / "smtp") as server:
-        yield server
 
 
 @pytest.fixture

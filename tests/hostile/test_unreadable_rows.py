@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ import pytest
 import sqlalchemy as sa
 from support.outbox_samples import EVERYTHING, NOW, Outlet, an_email, outlet
 from support.smtp_sink import SmtpSink
+from support.variables import environment
 
 from outspool.app.examination import doctor_for
 from outspool.app.runtime import Outspool
-from outspool.app.settings import Settings
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
 from outspool.domain.status import EmailStatus
@@ -187,48 +186,21 @@ async def test_a_mended_row_is_readable_again(box: Outlet, kind: str) -> None:
     assert [event.code for event in found.events] == ["accepted", "unreadable"]
 
 
-def variables(url: str, folder: Path, sink: SmtpSink) -> dict[str, Any]:
-    return {
-        "DATABASE_URL": url,
-        "OUTSPOOL_DATA_DIR": folder,
-        "SMTP_HOST": sink.host,
-        "SMTP_PORT": sink.port,
-        "SMTP_SECURITY": "none",
-        "EMAIL_FROM": "me@example.com",
-        "EMAIL_RATE_LIMIT_PER_HOUR": "1000000",
-    }
-
-
 @pytest.fixture
-def sink(tmp_path: Path) -> Any:
-    """Return an SMTP server in a process of its own."""
-    (tmp_path / "smtp").mkdir()
-    with SmtpSink(tmp_path / "smtp") as server:
-        yield server
-
-
-@pytest.fixture
-def outspool(sink: SmtpSink, database_url: str, tmp_path: Path) -> Callable[..., Any]:
-    """Return what runs an outspool that delivers to `sink`."""
-
-    @asynccontextmanager
-    async def run(*, worker: bool = True) -> AsyncIterator[Outspool]:
-        app = Outspool(Settings.load(variables(database_url, tmp_path, sink)), timings=QUICK)
-        async with app.running(worker=worker):
-            yield app
-
-    return run
+def outspool(outspool: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what runs an outspool that polls often."""
+    return partial(outspool, timings=QUICK)
 
 
 async def examined(app: Outspool) -> dict[str, Finding]:
     return {finding.name: finding async for finding in doctor_for(app, offline=True).examine()}
 
 
-def run_doctor(settings: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
+def run_doctor(settings: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run ``outspool doctor`` as a person does."""
     return subprocess.run(
         [sys.executable, "-m", "outspool", "doctor", "--offline"],
-        env={"PATH": os.environ["PATH"], **{name: str(value) for name, value in settings.items()}},
+        env=settings,
         cwd=folder,
         capture_output=True,
         encoding="utf-8",
@@ -261,7 +233,7 @@ async def test_the_doctor_names_it_mail_goes_on_and_a_person_decides(
             assert (await app.outbox.cancel(str(worse.id))).unreadable
             assert await status_in_database(app, worse) == S.CANCELED
     assert sorted(mail.recipients[0] for mail in sink.messages()) == ["bad@example.com", "good@example.com"]
-    done = await asyncio.to_thread(run_doctor, variables(database_url, tmp_path, sink), tmp_path)
+    done = await asyncio.to_thread(run_doctor, environment(tmp_path, sink, database_url), tmp_path)
     assert done.returncode == 1
     assert f"FAIL  unreadable   1 email cannot be read from the database. {worse.id}" in done.stdout
 

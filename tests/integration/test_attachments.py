@@ -21,6 +21,7 @@ from support.blobs import digest_of
 from support.s3 import BUCKET, S3Server
 from support.smtp_sink import SmtpSink
 from support.tcp_proxy import TcpProxy
+from support.variables import variables
 
 from outspool.adapters.sql.tables import attachments, blobs
 from outspool.adapters.system_clock import SystemClock
@@ -576,18 +577,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     (folder / "smtp").mkdir()
     runner = asyncio.Runner()
     with SmtpSink(folder / "smtp") as sink, runner:
-        app = Outspool(
-            Settings.load(
-                {
-                    "OUTSPOOL_DATA_DIR": folder,
-                    "SMTP_HOST": sink.host,
-                    "SMTP_PORT": sink.port,
-                    "SMTP_SECURITY": "none",
-                    "EMAIL_FROM": "me@example.com",
-                    "EMAIL_RATE_LIMIT_PER_HOUR": "1000000",
-                }
-            )
-        )
+        app = Outspool(Settings.load(variables(folder, sink)))
         running = app.running(worker=True)
         runner.run(running.__aenter__())
 

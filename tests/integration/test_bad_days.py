@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from support.postgres import PostgresServer
 from support.smtp_sink import SmtpSink
 from support.tcp_proxy import TcpProxy
+from support.variables import variables
 
 from outspool.adapters.sql.postgres import PostgresBackend
 from outspool.adapters.sql.sqlite import SqliteBackend
@@ -30,16 +31,7 @@ S = EmailStatus
 
 @asynccontextmanager
 async def running(sink: SmtpSink, url: str, folder: Path, *, worker: bool = True) -> AsyncIterator[Outspool]:
-    variables: dict[str, Any] = {
-        "DATABASE_URL": url,
-        "OUTSPOOL_DATA_DIR": folder,
-        "SMTP_HOST": sink.host,
-        "SMTP_PORT": sink.port,
-        "SMTP_SECURITY": "none",
-        "EMAIL_FROM": "me@example.com",
-        "EMAIL_RATE_LIMIT_PER_HOUR": "1000000",
-    }
-    app = Outspool(Settings.load(variables))
+    app = Outspool(Settings.load(variables(folder, sink, url)))
     async with app.running(worker=worker):
         yield app
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from support.set_clock import SetClock
@@ -21,13 +20,8 @@ S = EmailStatus
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
 
 
-@pytest.fixture
-def sink(tmp_path: Path) -> Iterator[SmtpSink]:
-    """Return a server that wants a login, in place of the one that wants none."""
-    spool = tmp_path / "smtp"
-    spool.mkdir()
-    with SmtpSink(spool, username="ada", password="right") as server:
-        yield server
+SINK = {"username": "ada", "password": "right"}
+"""The server wants a login."""
 
 
 async def test_a_refused_login_is_not_tried_by_every_start_but_a_mended_one_is(

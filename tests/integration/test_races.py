@@ -14,32 +14,22 @@ import pytest
 import sqlalchemy as sa
 from support.outbox_samples import EVERYTHING, NOW, Outlet, an_email, outlet
 from support.racer import race
+from support.variables import variables
 
 from outspool.adapters.sql.tables import emails as table
 from outspool.domain.transition import Transition
 
 
-def variables(url: str, folder: Path, **more: str) -> dict[str, str]:
-    return {
-        "DATABASE_URL": url,
-        "OUTSPOOL_DATA_DIR": str(folder),
-        "SMTP_HOST": "127.0.0.1",
-        "SMTP_SECURITY": "none",
-        "EMAIL_FROM": "me@example.com",
-        **more,
-    }
-
-
 @pytest.mark.timeout(120)
 def test_eight_processes_with_one_idempotency_key_make_one_email(database_url: str, tmp_path: Path) -> None:
-    answers = race(variables(database_url, tmp_path), processes=8, count=10, key="only-once")
+    answers = race(variables(tmp_path, database_url=database_url), processes=8, count=10, key="only-once")
     assert len(answers) == 80
     assert len(set(answers)) == 1
 
 
 @pytest.mark.timeout(120)
 def test_eight_processes_accept_exactly_as_many_as_the_limit_allows(database_url: str, tmp_path: Path) -> None:
-    limited = variables(database_url, tmp_path, EMAIL_RATE_LIMIT_PER_HOUR="100")
+    limited = variables(tmp_path, database_url=database_url, EMAIL_RATE_LIMIT_PER_HOUR=100)
     answers = Counter(race(limited, processes=8, count=20))
     assert answers.pop("rate_limited") == 60
     assert len(answers) == 100

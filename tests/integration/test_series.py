@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from support.smtp_sink import SmtpSink
+from support.variables import variables
 from support.zygote import Zygote
 
 from outspool.adapters.sql.tables import emails as rows
@@ -73,13 +74,8 @@ def draft(*to: str, **more: Any) -> EmailRequest:
 
 
 @pytest.fixture
-def variables(database_url: str, tmp_path: Path) -> dict[str, str]:
-    return {
-        "DATABASE_URL": database_url,
-        "OUTSPOOL_DATA_DIR": str(tmp_path),
-        "SMTP_HOST": "127.0.0.1",
-        "EMAIL_FROM": "me@example.com",
-    }
+def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
+    return variables(tmp_path, database_url=database_url)
 
 
 @pytest.fixture
@@ -88,14 +84,14 @@ async def dial() -> Dial:
 
 
 @pytest.fixture
-async def app(variables: dict[str, str], dial: Dial) -> AsyncIterator[Outspool]:
-    async with opened(variables, dial) as opened_app:
+async def app(environment: dict[str, str], dial: Dial) -> AsyncIterator[Outspool]:
+    async with opened(environment, dial) as opened_app:
         yield opened_app
 
 
 @asynccontextmanager
-async def opened(variables: dict[str, str], dial: Dial, **more: str) -> AsyncIterator[Outspool]:
-    app = Outspool(Settings.load({**variables, **more}), clock=dial)
+async def opened(environment: dict[str, str], dial: Dial, **more: str) -> AsyncIterator[Outspool]:
+    app = Outspool(Settings.load({**environment, **more}), clock=dial)
     async with app.running(worker=False):
         yield app
 
@@ -280,11 +276,11 @@ async def test_the_same_key_and_rule_give_the_same_series_also_after_its_end(app
 
 
 async def test_what_the_operator_no_longer_allows_pauses_the_series_and_says_why(
-    app: Outspool, variables: dict[str, str], dial: Dial
+    app: Outspool, environment: dict[str, str], dial: Dial
 ) -> None:
     series = await app.outbox.accept(draft(), when=WEEKLY)
     other = await app.outbox.accept(draft("bob@example.org"), when=WEEKLY)
-    async with opened(variables, dial, EMAIL_DENIED_RECIPIENTS="@example.com") as strict:
+    async with opened(environment, dial, EMAIL_DENIED_RECIPIENTS="@example.com") as strict:
         assert await strict.occurrences.make_due(now=MONDAY) == MONDAY + WEEK
         assert len(await made(strict, other)) == 1
         assert await made(strict, series) == []
@@ -298,9 +294,9 @@ async def test_what_the_operator_no_longer_allows_pauses_the_series_and_says_why
     assert (resumed.status, resumed.problem) == (S.RECURRING, None)
 
 
-async def test_the_hourly_cap_delays_a_series_and_never_loses_it(variables: dict[str, str], dial: Dial) -> None:
+async def test_the_hourly_cap_delays_a_series_and_never_loses_it(environment: dict[str, str], dial: Dial) -> None:
     dial.time = MONDAY - timedelta(minutes=10)
-    async with opened(variables, dial, EMAIL_RATE_LIMIT_PER_HOUR="2") as app:
+    async with opened(environment, dial, EMAIL_RATE_LIMIT_PER_HOUR="2") as app:
         series = await app.outbox.accept(draft(), when=WEEKLY)
         await app.outbox.accept(draft())
         has_room = dial.time + timedelta(hours=1)
@@ -387,7 +383,7 @@ async def test_an_email_of_a_series_leaves_on_time(outspool: OpenOutspool, sink:
     assert MONDAY <= email.sent_at < MONDAY + timedelta(seconds=5)
 
 
-async def live_through_a_year(variables: dict[str, str], log: Path) -> int:
+async def live_through_a_year(environment: dict[str, str], log: Path) -> int:
     """Let one process after the other make what is due at each noon of 2026; return how many were killed at it.
 
     Nobody is there from the 14th to the 21st of July.
@@ -398,7 +394,7 @@ async def live_through_a_year(variables: dict[str, str], log: Path) -> int:
     kills = 0
     async with Zygote("support.series_maker") as zygote:
         while times:
-            maker = await zygote.fork("maker", {"variables": variables, "times": times}, log=log)
+            maker = await zygote.fork("maker", {"variables": environment, "times": times}, log=log)
             last = times[chance.randint(10, 30)] if kills < CRASHES else times[-1]
             began = time.monotonic()
             assert await maker.says(last), f"it ended: see {log}"
@@ -418,14 +414,14 @@ def expected(first: date, last: date, clock: str) -> set[str]:
 @pytest.mark.timeout(180)
 @pytest.mark.long
 async def test_a_year_with_two_changes_of_clocks_ten_crashes_and_a_week_asleep(
-    variables: dict[str, str], tmp_path: Path
+    environment: dict[str, str], tmp_path: Path
 ) -> None:
     new_year = Dial(datetime(2026, 1, 1, tzinfo=UTC))
     rules = ("0 9 * * mon", "30 2 * * *", "0 9 * * *")
-    async with opened(variables, new_year) as app:
+    async with opened(environment, new_year) as app:
         series = [await app.outbox.accept(draft(), when=When(recurrence=r, timezone=BERLIN)) for r in rules]
-    assert await live_through_a_year(variables, tmp_path / "makers.log") == CRASHES
-    async with opened(variables, new_year) as app:
+    assert await live_through_a_year(environment, tmp_path / "makers.log") == CRASHES
+    async with opened(environment, new_year) as app:
         emails = [await made(app, each) for each in series]
     shown = [sorted(f"{email.due_at.astimezone(THERE):%Y-%m-%d %H:%M}" for email in of_one) for of_one in emails]
     weekly, nightly, daily = shown

@@ -17,26 +17,10 @@ from outspool.adapters.smtp.transport import SmtpTransport, Timeouts
 from outspool.domain.delivery import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import Sequence
 
 
-@pytest.fixture(scope="module")
-def running_sink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmtpSink]:
-    with SmtpSink(tmp_path_factory.mktemp("sink")) as sink:
-        yield sink
-
-
-@pytest.fixture
-def sink(running_sink: SmtpSink) -> SmtpSink:
-    running_sink.clear()
-    return running_sink
-
-
-@pytest.fixture
-async def transport(sink: SmtpSink) -> AsyncIterator[SmtpTransport]:
-    transport = SmtpTransport(account(sink))
-    yield transport
-    await transport.close()
+SHARED_SINK: dict[str, int] = {}
 
 
 async def test_a_message_arrives_as_it_was_with_its_envelope(sink: SmtpSink, transport: SmtpTransport) -> None:

@@ -16,29 +16,13 @@ from outspool.domain.delivery import Verdict
 from outspool.errors import AccountTrouble, TroubleKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 SHORT = Timeouts(connect=1, command=1, message=1)
 """For what never answers; all else has time, so that a busy machine fails no test."""
 
 
-@pytest.fixture(scope="module")
-def running_sink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmtpSink]:
-    with SmtpSink(tmp_path_factory.mktemp("sink"), size_limit=100_000) as sink:
-        yield sink
-
-
-@pytest.fixture
-def sink(running_sink: SmtpSink) -> SmtpSink:
-    running_sink.clear()
-    return running_sink
-
-
-@pytest.fixture
-async def transport(sink: SmtpSink) -> AsyncIterator[SmtpTransport]:
-    transport = SmtpTransport(account(sink))
-    yield transport
-    await transport.close()
+SHARED_SINK = {"size_limit": 100_000}
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -43,23 +43,7 @@ async def send(
     )
 
 
-@pytest.fixture(scope="module")
-def running_sink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmtpSink]:
-    with SmtpSink(tmp_path_factory.mktemp("sink"), size_limit=64 * 2**20) as sink:
-        yield sink
-
-
-@pytest.fixture
-def sink(running_sink: SmtpSink) -> SmtpSink:
-    running_sink.clear()
-    return running_sink
-
-
-@pytest.fixture
-async def transport(sink: SmtpSink) -> AsyncIterator[SmtpTransport]:
-    transport = SmtpTransport(account(sink))
-    yield transport
-    await transport.close()
+SHARED_SINK = {"size_limit": 64 * 2**20}
 
 
 async def test_a_stream_arrives_whole(sink: SmtpSink, transport: SmtpTransport) -> None:

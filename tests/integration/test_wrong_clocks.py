@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from support.set_clock import SetClock
 from support.smtp_sink import SmtpSink
-from support.workers import environment
+from support.variables import environment
 
 from outspool.adapters.sql.tables import emails
 from outspool.app.runtime import Outspool
@@ -228,7 +228,7 @@ def worker_at(span: str, variables: dict[str, str], folder: Path) -> Iterator[su
 async def test_a_real_worker_six_days_ahead_ends_nothing(
     outspool: OpenOutspool, sink: SmtpSink, database_url: str, tmp_path: Path
 ) -> None:
-    variables = environment(sink, database_url, tmp_path)
+    variables = environment(tmp_path / "data", sink, database_url)
     async with outspool(worker=False) as client:
         later = await accept(client, "later@example.com", delay="PT100H")
         fresh = [await accept(client, f"r{n}@example.com") for n in range(10)]

@@ -30,6 +30,7 @@ from outspool.errors import Refusal
 from outspool.mcp.server import build_server
 from support.composing import assert_wire_safe
 from support.smtp_sink import Received, SmtpSink
+from support.variables import variables
 
 CODES = frozenset(kind.code for kind in Refusal.__subclasses__())
 """What begins the sentence of a refusal."""
@@ -177,22 +178,11 @@ def bare(mailbox: str) -> str:
 
 
 @asynccontextmanager
-async def front(folder: Path, sink: SmtpSink, database_url: str, **variables: object) -> AsyncIterator[Front]:
+async def front(folder: Path, sink: SmtpSink, database_url: str, **more: object) -> AsyncIterator[Front]:
     """Run an outspool that keeps its data in `folder`; named settings go by their variables."""
-    worker = bool(variables.pop("worker", True))
-    settings = Settings.load(
-        {
-            "DATABASE_URL": database_url,
-            "OUTSPOOL_DATA_DIR": folder,
-            "SMTP_HOST": sink.host,
-            "SMTP_PORT": sink.port,
-            "SMTP_SECURITY": "none",
-            "EMAIL_FROM": "Outspool Test <me@example.com>",
-            "EMAIL_RATE_LIMIT_PER_HOUR": "1000000",
-            **variables,
-        }
-    )
-    app = Outspool(settings)
+    worker = bool(more.pop("worker", True))
+    more = {"EMAIL_FROM": "Outspool Test <me@example.com>", **more}
+    app = Outspool(Settings.load(variables(folder, sink, database_url, **more)))
     async with app.running(worker=worker):
         server = build_server(app.outbox_for)
         yield Front(app=app, sink=sink, server=server, context=await _context(server))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import TextContent
 
 from support.smtp_sink import Received, SmtpSink
+from support.variables import environment
 
 OUTSPOOL = [sys.executable, "-m", "outspool"]
 _STARTING = 30.0
@@ -140,19 +140,10 @@ def open_stage(folder: Path, database_url: str, *, serves_http: bool) -> Iterato
     spool = folder / "smtp"
     spool.mkdir()
     with SmtpSink(spool) as sink:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "DATABASE_URL": database_url,
-            "OUTSPOOL_DATA_DIR": str(folder / "data"),
-            "SMTP_HOST": sink.host,
-            "SMTP_PORT": str(sink.port),
-            "SMTP_SECURITY": "none",
-            "EMAIL_FROM": "Outspool Test <me@example.com>",
-            "EMAIL_RATE_LIMIT_PER_HOUR": "1000000",
-        }
-        stage = Stage(sink=sink, folder=folder, environment=environment)
+        settings = environment(folder / "data", sink, database_url, EMAIL_FROM="Outspool Test <me@example.com>")
+        stage = Stage(sink=sink, folder=folder, environment=settings)
         if serves_http:
-            with serving(environment, folder) as (url, _):
+            with serving(settings, folder) as (url, _):
                 yield replace(stage, url=url)
         else:
             yield stage

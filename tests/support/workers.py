@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
-
-from support.smtp_sink import SmtpSink
-
-
-def environment(sink: SmtpSink, database_url: str, folder: Path, **more: str) -> dict[str, str]:
-    """Return the variables of an outspool that delivers to `sink` from this database."""
-    return {
-        "PATH": os.environ["PATH"],
-        "DATABASE_URL": database_url,
-        "OUTSPOOL_DATA_DIR": str(folder / "data"),
-        "SMTP_HOST": sink.host,
-        "SMTP_PORT": str(sink.port),
-        "SMTP_SECURITY": "none",
-        "EMAIL_FROM": "me@example.com",
-        "EMAIL_RATE_LIMIT_PER_HOUR": "1000000",
-        **more,
-    }
 
 
 class Worker:

@@ -12,6 +12,7 @@ from email.utils import formataddr, parseaddr
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from support.hostile_inputs import MAILBOXES, MORE_THAN_ONE_ADDRESS, NO_MAILBOX, by_words
 
 from outspool.domain.address import parse_mailbox, parse_mailboxes
 from outspool.domain.email import Mailbox
@@ -21,15 +22,13 @@ from outspool.errors import InvalidAddress
 @pytest.mark.parametrize(
     ("text", "name", "address"),
     [
+        *((text, name, address) for text, (name, address) in MAILBOXES.items()),
         ("a@b.com", "", "a@b.com"),
-        (" a@b.com ", "", "a@b.com"),
         ("\u00a0a@b.com\u00a0", "", "a@b.com"),
-        ("<a@b.com>", "", "a@b.com"),
         ("Name <a@b.com>", "Name", "a@b.com"),
         ("Name<a@b.com>", "Name", "a@b.com"),
         ("Name  < a@b.com >", "Name", "a@b.com"),
         ("John   Doe <j@x.com>", "John Doe", "j@x.com"),
-        ('"Doe, John" <j@x.com>', "Doe, John", "j@x.com"),
         ("Doe, John <j@x.com>", "Doe, John", "j@x.com"),
         ('"a\\"b\\\\c" <j@x.com>', 'a"b\\c', "j@x.com"),
         ('"a@b.com; <c@d.com>" <j@x.com>', "a@b.com; <c@d.com>", "j@x.com"),
@@ -37,11 +36,6 @@ from outspool.errors import InvalidAddress
         ('Joe "Q" Public <j@x.com>', 'Joe "Q" Public', "j@x.com"),
         ("Anna Schmidt (Acme GmbH) <a@x.com>", "Anna Schmidt (Acme GmbH)", "a@x.com"),
         ("Dr. med. Ä. O'Neil <a@x.com>", "Dr. med. Ä. O'Neil", "a@x.com"),
-        ("Zoe\u0308 <z@x.com>", "Zoë", "z@x.com"),
-        ("山田太郎 <y@例え.jp>", "山田太郎", "y@xn--r8jz45g.jp"),
-        ("bob@München.DE", "", "bob@xn--mnchen-3ya.de"),
-        ("bob@XN--MNCHEN-3YA.de", "", "bob@xn--mnchen-3ya.de"),
-        ("Bob+tag.x=y@Sub.Example.COM", "", "Bob+tag.x=y@sub.example.com"),
         ("a@example.test", "", "a@example.test"),
         ("'a'@x.com", "", "'a'@x.com"),
         (f"{'a' * 248}@x.com", "", f"{'a' * 248}@x.com"),
@@ -52,27 +46,7 @@ def test_a_mailbox_is_read_as_people_write_it(text: str, name: str, address: str
     assert parse_mailbox(text, "to") == Mailbox(address=address, name=name)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a@x.com, b@x.com",
-        "a@x.com,b@x.com",
-        "a@x.com; b@x.com",
-        "a@x.com b@x.com",
-        "a@x.com,",
-        "a@x.com;",
-        ";a@x.com",
-        "A <a@x.com>, B <b@x.com>",
-        "<a@x.com>;<b@x.com>",
-        "a@x.com, B <b@x.com>",
-        '"A, B" <a@x.com>, b@x.com',
-        "Friends: a@x.com, b@x.com;",
-        "Friends: a@x.com;",
-        "Friends: A <a@x.com>;",
-        "undisclosed-recipients:;",
-        '["a@x.com", "b@x.com"]',
-    ],
-)
+@pytest.mark.parametrize("text", MORE_THAN_ONE_ADDRESS)
 def test_more_than_one_address_in_a_string_asks_for_a_list(text: str) -> None:
     with pytest.raises(InvalidAddress) as refusal:
         parse_mailbox(text, "cc")
@@ -80,91 +54,12 @@ def test_more_than_one_address_in_a_string_asks_for_a_list(text: str) -> None:
     assert refusal.value.hint.startswith("Give a list with each address as its own item")
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("", "empty address"),
-        ("   ", "empty address"),
-        ("<>", "empty address"),
-        ("Name <>", "empty address"),
-        ("bob", "has no @"),
-        ("bob\N{FULLWIDTH COMMERCIAL AT}x.com", "has no @"),
-        ("b@x.com SIZE=1", "has a space"),
-        ("<b@x.com SIZE=1>", "has a space"),
-        ("<b@x.com> SIZE=1", "something after the address"),
-        ("b@x.com NOTIFY=SUCCESS ORCPT=rfc822;e@x.com", "is not one address"),
-        ("b @x.com", "has a space"),
-        ("b@\u3000x.com", "has a space"),
-        ("<<a@x.com>>", "not a name and one <address>"),
-        ("Name <<a@x.com>>", "not a name and one <address>"),
-        ("Name <a@x.com", "not a name and one <address>"),
-        ("Name a@x.com>", "has an @ in the name"),
-        ("<a@x.com> Name", "something after the address"),
-        ('"Name <a@x.com>', "not a name and one <address>"),
-        ('"Joe" Doe <a@x.com>', "not a name and one <address>"),
-        ("a@x.com <b@x.com>", "has an @ in the name"),
-        ("a@b@c.com", "more than one @"),
-        ("@relay.com:a@x.com", "more than one @"),
-        ("<@relay.com:a@x.com>", "more than one @"),
-        ("a@x.com (Bob)", "comment"),
-        ("(Bob)a@x.com", "comment"),
-        ("a(b)@x.com", "comment"),
-        ("a@[192.0.2.1]", "literal"),
-        ("a@[IPv6:2001:db8::1]", "literal"),
-        ("a@192.0.2.1", "top-level domain"),
-        ('"a b"@x.com', "quotes"),
-        ('"a"@x.com', "quotes"),
-        ("a\\@b@x.com", "more than one @"),
-        ("a\\b@x.com", "invalid characters"),
-        ("bob%evil.com@x.com", "routing character"),
-        ("evil.com!bob@x.com", "routing character"),
-        ("b%0d%0a@x.com", "routing character"),
-        ("bob@x.com%0d%0aRCPT", "invalid characters"),
-        ("müller@x.com", "not ASCII before the @"),
-        ("b\u200bob@x.com", "not ASCII before the @"),
-        ("\N{CYRILLIC SMALL LETTER A}@x.com", "not ASCII before the @"),
-        ("bob@gmail", "not complete"),
-        ("bob@localhost", "not complete"),
-        ("bob@test", "not complete"),
-        ("bob@", "something after the @-sign"),
-        ("@x.com", "something before the @-sign"),
-        (".bob@x.com", "period"),
-        ("bob.@x.com", "period"),
-        ("b..b@x.com", "period"),
-        ("bob@x..com", "period"),
-        ("bob@x.com.", "period"),
-        ("bob@.x.com", "period"),
-        ("bob@-x.com", "hyphen"),
-        ("bob@x_y.com", "invalid characters"),
-        ("bob@x\u202e.com", "unsafe characters"),
-        ("bob@\N{PARENTHESIZED DIGIT ONE}.com", "invalid characters"),
-        ("bob@xn--a.com", "IDNA"),
-        ("bob@a.invalid", "special-use"),
-        ("bob@printer.local", "special-use"),
-        ("mailto:bob@x.com", "invalid characters"),
-        ("'bob@x.com'", "invalid characters"),
-        (f"bob@{'x' * 64}.com", "so many characters"),
-        (f"{'a' * 249}@x.com", "longer than 254"),
-        (f"a@{'ü' * 50}.{'ü' * 50}.{'ü' * 50}.{'ü' * 50}.com", "not an address that mail can reach"),
-        (f"{'N' * 201} <a@x.com>", "201 characters; 200 is the most"),
-        ("N" * 10_000_000, "characters long"),
-        ("a@x.com\r\nRCPT TO:<e@x.com>", "line break"),
-        ("a@x.com\n", "line break"),
-        ("N\r\nBcc: e@x.com <a@x.com>", "line break"),
-        ("a@x.com\t", "a tab"),
-        ("a\x00@x.com", r"U\+0000"),
-        ("N\x85 <a@x.com>", r"U\+0085"),
-        ("N\u2028 <a@x.com>", "line break"),
-        ("N\ud83d <a@x.com>", "lone surrogate"),
-        ("=?utf-8?q?x=0D=0ABcc=3A_e?= <a@x.com>", "encoded word"),
-        ("=?utf-8?b?DQo=?=@x.com", "encoded word"),
-        ('"=\\?utf-8?q?=0A?=" <a@x.com>', "encoded word"),
-    ],
-)
+@pytest.mark.parametrize(("text", "why"), by_words(NO_MAILBOX))
 def test_what_is_not_one_mailbox_is_refused_with_its_reason(text: str, why: str) -> None:
-    with pytest.raises(InvalidAddress, match=why) as refusal:
+    with pytest.raises(InvalidAddress) as refusal:
         parse_mailbox(text, "reply_to")
     sentence = str(refusal.value)
+    assert why in sentence
     assert "reply_to" in sentence
     assert sentence.isprintable()
     assert len(sentence) < 300
