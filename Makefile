@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench bench-smoke chaos lock audit clean help FORCE
+.PHONY: demo test test-long test-all lint bench bench-smoke chaos lock audit clean help FORCE
 
 # The Python that is here, never one from the net.
 export UV_PYTHON_DOWNLOADS := never
@@ -32,6 +32,12 @@ demo: $(INSTALLED)  ## Send, schedule and retry real email in a sandbox; no acco
 
 test: $(INSTALLED)  ## Run every test, on real servers that the tests start themselves
 	$(PYTHON) -m pytest
+
+test-long: $(INSTALLED)  ## Run the slow tests too, fuzz longer, and measure coverage; three times as long as `make test`
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} $(PYTHON) -m pytest -m "" --timeout=600 --cov $(ARGS)
+
+test-all: $(UV)  ## Run every test on each supported Python that is here; ARGS="-k cancel" goes to pytest
+	@.ci/test-all $(ARGS)
 
 lint: $(INSTALLED)  ## Check style, types and layers
 	$(PYTHON) -m ruff check
@@ -65,7 +71,7 @@ audit: $(UV)  ## Ask PyPI which locked versions have known vulnerabilities
 	@.tools/audit/bin/python .ci/audit.py requirements.lock locks/image.txt locks/build.txt locks/audit.txt
 
 clean:  ## Remove all that make brought or built here
-	rm -rf .venv .tools build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tools build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## Show this

@@ -206,8 +206,10 @@ async def test_a_pause_is_ended_once_the_login_works(outspool: OpenOutspool, sin
     async with outspool(worker=False) as app:
         await rest(app, TroubleKind.LOGIN)
         before = await examined(app)
+        assert (await app.breaker.refresh()).failures
         sink.fail()
         mended = (await examined(app))["pause"]
+        assert not app.breaker.state.failures, "a worker beside it would go on resting"
         assert not (await app.account.state()).is_paused(datetime.now(UTC))
         assert "pause" not in await examined(app)
     assert before["smtp login"].level is Level.FAIL

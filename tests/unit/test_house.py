@@ -95,8 +95,22 @@ def test_make_says_what_it_can_make() -> None:
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     phony = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY: "))
     makes = set(phony.split()[1:]) - {"FORCE"}
-    assert {"demo", "test", "lint", "bench"} < makes
+    assert {"demo", "test", "test-long", "test-all", "lint", "bench"} < makes
     assert set(re.findall(r"^  make ([\w-]+)\t\S", shown, re.MULTILINE)) == makes
+
+
+def test_the_suite_runs_on_every_python_that_the_project_names() -> None:
+    named = re.findall(r"Python :: (3\.\d+)", " ".join(PROJECT["project"]["classifiers"]))
+    [versions] = re.findall(r'^versions="([\d. ]+)"$', (ROOT / ".ci/test-all").read_text(), re.MULTILINE)
+    assert versions.split() == named
+    assert os.access(ROOT / ".ci/test-all", os.X_OK)
+
+
+def test_slow_tests_run_when_they_are_asked_for_only() -> None:
+    options = PROJECT["tool"]["pytest"]["ini_options"]
+    assert " ".join(options["addopts"]).endswith("-m not slow")
+    assert any(marker.startswith("slow: ") for marker in options["markers"])
+    assert re.search(r'^test-long: .*\n\t.*pytest -m "" .*--cov', (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 def test_the_example_configuration_sets_what_exists() -> None:

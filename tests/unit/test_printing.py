@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from outspool.api.results.listing import counted
 from outspool.cli.printing import clock_time
 
 
@@ -24,3 +25,8 @@ def zone(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_a_time_is_written_without_its_offset_wherever_one_is(zone: str) -> None:
     hour = {"America/New_York": "04:00", "UTC": "09:00", "Asia/Kolkata": "14:30"}[zone]
     assert clock_time(datetime(2026, 11, 22, 9, 0, 0, 250_000, tzinfo=UTC)) == f"2026-11-22 {hour}:00.250"
+
+
+def test_a_count_that_ended_at_the_most_is_shown_as_that_many_or_more() -> None:
+    assert counted({"queued": 3, "sending": 999, "sent": 1000}) == "3 queued, 999 sending, 1,000+ sent"
+    assert counted({}) == ""

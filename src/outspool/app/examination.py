@@ -35,7 +35,7 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
         probe=SqlProbe(outspool.settings.store_url, identity=outspool.identity.address),
         queue=outspool.queue,
         account=outspool.account,
-        breaker=outspool.breaker(),
+        breaker=outspool.breaker,
         log_in=None if offline or account is None else SmtpTransport(account, timeouts=_IMPATIENT).check,
         look_at_templates=partial(_templates, outspool),
         clock=outspool.clock,

@@ -92,6 +92,14 @@ class Outspool:
             self.database, self.changes, status_writer, identity=self.identity.address, clock=database_clock
         )
         self.account = SqlAccount(self.database, self.changes, name=account)
+        self.breaker = Breaker(
+            self.account,
+            clock=self.clock,
+            pause=partial(account_pause, random=random.random),
+            credential=partial(configuration.credential, self.smtp),
+            timings=self.timings,
+            connections=settings.smtp_connections,
+        )
         self.series = SqlSeries(self.database, self.changes, rate=rate)
         self.rules = configuration.acceptance_rules(settings, self.smtp)
         self.blobs = storage.blob_store(settings)
@@ -200,7 +208,7 @@ class Outspool:
 
     @asynccontextmanager
     async def _dispatching(self, transport: Transport) -> AsyncIterator[None]:
-        dispatcher = self._dispatcher(transport, self.breaker())
+        dispatcher = self._dispatcher(transport)
         ticker = Ticker(dispatcher.wake, clock=self.clock)
         ticker.every(self.timings.beat_seconds, dispatcher.keeper.pulse)
         ticker.every(self.timings.poll_seconds, dispatcher.poll)
@@ -220,18 +228,7 @@ class Outspool:
                 await ticker.stop()
                 await transport.close()
 
-    def breaker(self) -> Breaker:
-        """Return what rests the account when it is in trouble."""
-        return Breaker(
-            self.account,
-            clock=self.clock,
-            pause=partial(account_pause, random=random.random),
-            credential=partial(configuration.credential, self.smtp),
-            timings=self.timings,
-            connections=self.settings.smtp_connections,
-        )
-
-    def _dispatcher(self, transport: Transport, breaker: Breaker) -> Dispatcher:
+    def _dispatcher(self, transport: Transport) -> Dispatcher:
         settings = self.settings
         retries = configuration.retry_policy(settings)
         resend = settings.on_unknown == "resend"
@@ -240,7 +237,7 @@ class Outspool:
             Recorder(self.store, timings=self.timings),
             self.queue,
             transport,
-            breaker,
+            self.breaker,
             open_message=partial(open_message, blobs=self.blobs),
             next_delay=partial(retries.next_delay, random=random.random),
             resend_doubtful=resend,
@@ -254,7 +251,7 @@ class Outspool:
         return Dispatcher(
             self.queue,
             agent,
-            breaker,
+            self.breaker,
             self.occurrences,
             name=name,
             limits=limits,

@@ -50,7 +50,10 @@ def list_result(
 
 
 def counted(counts: Mapping[str, int]) -> str:
-    """Write the counts of a list: ``3 queued, 10,000+ sent``; nothing if there are none."""
+    """Write the counts of a list: ``3 queued, 1,000+ sent``; nothing if there are none.
+
+    The plus is for `MOST_COUNTED` or more.
+    """
     return ", ".join(f"{n:,}{'+' if n >= MOST_COUNTED else ''} {status}" for status, n in counts.items())
 
 
