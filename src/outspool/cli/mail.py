@@ -135,7 +135,7 @@ async def _show(email_id: str) -> StatusResult:
     async with opened() as outspool:
         outbox = outspool.operators_outbox()
         email = await outbox.get(email_id)
-        return status_result(email, now=outbox.now(), pause=await outbox.pause())
+        return status_result(email, now=outbox.now(), pause=await outbox.pause(), for_operator=True)
 
 
 async def _change(verb: str, email_id: str) -> EmailResult:
@@ -152,4 +152,4 @@ async def _change(verb: str, email_id: str) -> EmailResult:
                 email = await outbox.retry(email_id, override_policy=True)
             case _:
                 email = await outbox.update(email_id, {"paused": verb == "pause"})
-        return email_result(email, now=outbox.now(), pause=await outbox.pause())
+        return email_result(email, now=outbox.now(), pause=await outbox.pause(), for_operator=True)

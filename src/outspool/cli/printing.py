@@ -68,9 +68,9 @@ def print_details(email: StatusResult) -> None:
         fields.add_row(name, value)
     out.print(fields)
     out.print(_recipients(email))
-    timeline = _table("time", "status", "why", "what was said")
+    timeline = _table("time", "status", "why", "by", "what was said")
     for event in email.events:
-        timeline.add_row(clock_time(event.at), event.status, event.code, event.detail or "")
+        timeline.add_row(clock_time(event.at), event.status, event.code, event.by or "", event.detail or "")
     out.print(timeline)
 
 
@@ -114,6 +114,8 @@ def _fields(email: StatusResult) -> Sequence[tuple[str, str]]:
         ("id", email.id),
         ("status", email.status),
         ("attempts", str(email.attempts)),
+        ("owner", email.owner or ""),
+        *((("asked for by", email.agent),) if email.agent else ()),
         ("from", email.from_),
         ("subject", email.subject),
         *(
