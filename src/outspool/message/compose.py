@@ -42,6 +42,8 @@ _RESERVED_PREFIXES = ("content-", "resent-")
 
 _LARGE = 50_000
 """Characters of text that take longer to compose than a caller of anything else should wait."""
+_HTML_EFFORT = 20
+"""How much longer a character of HTML takes, of which a text is made, than one of plain text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,16 @@ def compose(email: Email) -> Message:
 
 async def compose_in_thread(email: Email) -> Message:
     """Return `compose` of the email; a large text is worked on in a thread, so that nobody waits for it."""
-    size = len(email.content.body or "") + len(email.content.html or "")
-    return await asyncio.to_thread(compose, email) if size > _LARGE else compose(email)
+    return await asyncio.to_thread(compose, email) if _takes_long(email.content) else compose(email)
+
+
+async def read_alternatives(content: Content) -> tuple[str, str]:
+    """Return `alternatives` of the content; large ones are worked on in a thread."""
+    return await asyncio.to_thread(alternatives, content) if _takes_long(content) else alternatives(content)
+
+
+def _takes_long(content: Content) -> bool:
+    return len(content.body or "") + _HTML_EFFORT * len(content.html or "") > _LARGE
 
 
 def new_message_id(email_id: UUID, sender: Mailbox) -> str:

@@ -12,7 +12,7 @@ from outspool.domain.email import Content, Email, Recipient
 from outspool.domain.policy import Policy
 from outspool.domain.schedule import When
 from outspool.errors import InvalidSchedule, NotConfigured, TemplateError, TooLarge
-from outspool.message.compose import alternatives, compose_in_thread, new_message_id
+from outspool.message.compose import compose_in_thread, new_message_id, read_alternatives
 from outspool.ports.clock import Clock
 from outspool.ports.emails import EmailStore
 from outspool.services.acceptance import series
@@ -91,7 +91,7 @@ class Submissions:
         """Return what `asked` would; an account need not be set for it."""
         async with AsyncExitStack() as opened:
             email, _ = await self._drawn(draft, when, None, self._attachments.opening(opened))
-        text, _ = alternatives(email.content)
+        text, _ = await read_alternatives(email.content)
         return Preview(email=email, text=text, size=await measured(email, self._terms.policy))
 
     async def _drawn(
