@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from outspool.cli.runs import spare_what_is_loaded, stop_on_signals
 from outspool.errors import OutspoolError
 from outspool.mcp.server import build_server
+from outspool.mcp.stdio_transport import serve_stdio_streams
 
 if TYPE_CHECKING:
     from outspool.app.settings import Settings
@@ -60,7 +61,7 @@ async def serve_stdio(settings: Settings, *, worker: bool) -> None:
     outbox = LateOutbox()
     # `Outbox` is no Protocol, and its coroutines and `now` are all that tools use.
     server = build_server(cast("Outbox", outbox))
-    serving = asyncio.create_task(server.run_stdio_async(), name="stdio")
+    serving = asyncio.create_task(serve_stdio_streams(server), name="stdio")
 
     def end(_task: asyncio.Task[None]) -> None:
         stop.set()

@@ -19,6 +19,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from outspool.domain.json_limits import MAX_REQUEST_BYTES
+from outspool.http.message_guard import MessageGuard
+
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """The default of `allowed_hosts`: any port."""
 
@@ -26,9 +29,8 @@ LOOPBACK_ORIGINS = ("http://127.0.0.1", "http://localhost", "http://[::1]")
 """The default of `allowed_origins`: any port."""
 
 HEALTH = "/healthz"
-
-MAX_REQUEST_BYTES = 40 * 1024 * 1024
-"""Above the largest message, so that one too large is refused in words by the outbox, not with a bare 413."""
+MCP = "/mcp"
+SSE_MESSAGES = "/messages/"
 
 
 def build_app(
@@ -55,9 +57,20 @@ def build_app(
 
     return Starlette(
         routes=[*streamable.routes, *_quiet(sse.routes), Route(HEALTH, _alive, methods=["GET"])],
-        middleware=[Middleware(_HostGuard, security=security)],
+        middleware=[
+            Middleware(_HostGuard, security=security),
+            Middleware(MessageGuard, is_message=_is_message, is_sse=_is_sse),
+        ],
         lifespan=lifespan,
     )
+
+
+def _is_message(path: str) -> bool:
+    return path == MCP or _is_sse(path)
+
+
+def _is_sse(path: str) -> bool:
+    return path.startswith(SSE_MESSAGES)
 
 
 class _HostGuard:

@@ -15,8 +15,10 @@ from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetad
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field, ValidationError
 
+from outspool.api.rpc_envelope import REFUSED
 from outspool.api.schema import input_schema, output_schema
-from outspool.api.validation_errors import refusal
+from outspool.api.validation_errors import check_names, refusal
+from outspool.domain.json_limits import check_values, too_much
 from outspool.errors import OutspoolError, Refusal
 
 if TYPE_CHECKING:
@@ -115,6 +117,10 @@ class StrictTool(Tool):
         )
 
     def _parsed(self, arguments: dict[str, Any]) -> BaseModel:
+        if REFUSED in arguments:
+            raise too_much()
+        check_values(arguments)
+        check_names(arguments, self.arguments_model, untouched=self.untouched, elsewhere=self.elsewhere)
         try:
             return self.arguments_model.model_validate(arguments)
         except ValidationError as error:

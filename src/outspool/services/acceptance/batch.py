@@ -16,6 +16,12 @@ MOST_AT_ONCE = 100
 """So many emails are accepted together at most."""
 
 
+def check_number(emails: int) -> None:
+    """Raise `InvalidArgument` when so many emails cannot be accepted together."""
+    if not 1 <= emails <= MOST_AT_ONCE:
+        raise InvalidArgument(f"emails holds {emails}; it takes 1 to {MOST_AT_ONCE}.", "Nothing was sent.")
+
+
 class Batch:
     """The emails of one call. Their files are read once, however many share them, and none is held open."""
 
@@ -30,8 +36,7 @@ class Batch:
 
         A `Refusal` names the first that is at fault.
         """
-        if not 1 <= len(asked) <= MOST_AT_ONCE:
-            raise InvalidArgument(f"emails holds {len(asked)}; it takes 1 to {MOST_AT_ONCE}.", "Nothing was sent.")
+        check_number(len(asked))
         emails = []
         for place, (draft, key) in enumerate(asked):
             await asyncio.sleep(0)  # each is composed once; other callers get their turn

@@ -1,0 +1,99 @@
+"""How much JSON one call may hold, found out before it is parsed.
+
+A parser makes an object of some 60 bytes of each ``[]``, and a validator an error of a kilobyte of each value that is
+wrong, so a few megabytes of values could become gigabytes. Their number and depth are counted in the text itself, in
+linear time and without memory.
+"""
+
+from __future__ import annotations
+
+import re
+
+from outspool.errors import TooLarge
+
+MAX_VALUES = 200_000
+"""Values in one call: lists, objects, and what is in them. A table of 10,000 rows and ten columns has half as many."""
+
+MAX_DEPTH = 64
+"""Lists and objects inside one another."""
+
+MAX_REQUEST_BYTES = 40 * 1024 * 1024
+"""Above the largest message, so that one that is a little too large is refused by what it is."""
+
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[^"\[\]{},]++|[\[\]{},]', re.DOTALL)
+_MAX_TOKENS = 8 * MAX_VALUES
+"""More than well-formed JSON of so many values has."""
+
+_MEGABYTE = 1024 * 1024
+
+
+def check_json(data: bytes) -> None:
+    """Raise `TooLarge` when the JSON in `data` holds more than `MAX_VALUES` values, or deeper ones than `MAX_DEPTH`.
+
+    What is no JSON may be refused or not; it takes no longer either way.
+    """
+    opened = data.count(b"[") + data.count(b"{")
+    if opened <= MAX_DEPTH and data.count(b",") + opened < MAX_VALUES:
+        return  # the most there could be, wherever they stand
+    depth = values = 0
+    for count, token in enumerate(_TOKEN.finditer(data)):
+        first = data[token.start()]
+        if first in b"[{":
+            depth += 1
+            values += 1
+        elif first in b"]}":
+            depth -= 1
+        elif first == b","[0]:
+            values += 1
+        if depth > MAX_DEPTH:
+            raise too_deep()
+        if values > MAX_VALUES or count > _MAX_TOKENS:
+            raise too_many()
+
+
+def check_values(value: object) -> None:
+    """Raise `TooLarge` as `check_json` does, for values that are parsed."""
+    values, level = 0, [value]
+    for _ in range(MAX_DEPTH + 1):
+        inner: list[object] = []
+        for one in level:
+            if isinstance(one, dict):
+                values += len(one)
+                inner += one.values()
+            elif isinstance(one, list):
+                values += len(one)
+                inner += one
+            if values > MAX_VALUES:
+                raise too_many()
+        level = [one for one in inner if isinstance(one, (dict, list))]
+        if not level:
+            return
+    raise too_deep()
+
+
+def too_many() -> TooLarge:
+    """Return the error for a call of more than `MAX_VALUES` values."""
+    return TooLarge(f"The call holds more than {MAX_VALUES:,} values.", "Give less. Nothing was done.")
+
+
+def too_deep() -> TooLarge:
+    """Return the error for a call that is deeper than `MAX_DEPTH`."""
+    return TooLarge(
+        f"The call holds lists or objects more than {MAX_DEPTH} levels deep.", "Give flat ones. Nothing was done."
+    )
+
+
+def too_long() -> TooLarge:
+    """Return the error for a call of more than `MAX_REQUEST_BYTES`."""
+    return TooLarge(
+        f"The call is longer than {MAX_REQUEST_BYTES // _MEGABYTE} MB.",
+        "Attach smaller files, or fewer. Nothing was done.",
+    )
+
+
+def too_much() -> TooLarge:
+    """Return the error for a call of which nobody says any more what is too much in it."""
+    return TooLarge(
+        f"The call holds more than {MAX_VALUES:,} values, {MAX_DEPTH} levels or {MAX_REQUEST_BYTES // _MEGABYTE} MB.",
+        "Give less. Nothing was done.",
+    )
