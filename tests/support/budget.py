@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 
+from support.smtp_sink import SmtpSink
 from support.stage import OUTSPOOL, serving
 
 _MEGABYTE = 1024 * 1024
@@ -197,12 +198,15 @@ def _reset_peak(pid: int) -> float:
     return _memory(pid, "VmRSS")
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Return what a sandboxed outspool with its data in `folder` gets."""
+def environment(folder: Path, sink: SmtpSink) -> dict[str, str]:
+    """Return what an outspool gets that keeps its data in `folder`."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "OUTSPOOL_DATA_DIR": str(folder / "data"),
-        "OUTSPOOL_SANDBOX": "1",
+        "SMTP_HOST": sink.host,
+        "SMTP_PORT": str(sink.port),
+        "SMTP_SECURITY": "none",
+        "EMAIL_FROM": "Outspool Test <me@example.com>",
         "EMAIL_RATE_LIMIT_PER_HOUR": "1000000",
     }

@@ -7,6 +7,7 @@ cannot parse. Here a line is measured before it is parsed, and what is too much 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -65,19 +66,39 @@ class _Output:
 
 
 async def _read(stdin: BinaryIO, incoming: _In, output: _Output) -> None:
-    async with incoming:
+    """Forward what is read. A long message is measured while the next ones, perhaps pings, are read; one at a time."""
+    async with incoming, anyio.create_task_group() as tasks:
+        turn = asyncio.Lock()
         while line := await asyncio.to_thread(_read_line, stdin):
-            if not line.strip():
+            if len(line) <= _LARGE:
+                await _forward(line, incoming, output)
                 continue
-            try:
-                await _forward(line, incoming)
-            except OutspoolError as refusal:
-                log.warning("A message of %d bytes was refused: %s", len(line), refusal)
-                if (answer := answer_to(line, refusal)) is not None:
-                    await output.write(answer)
-            except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-                return
-            del line  # not kept until the next one comes, which may be long
+            await turn.acquire()
+            tasks.start_soon(_forward_long, [line], incoming, output, turn)
+            del line  # not kept until the next one comes, which may be long, too
+
+
+async def _forward_long(lines: list[bytes], incoming: _In, output: _Output, turn: asyncio.Lock) -> None:
+    try:
+        await _forward(lines.pop(), incoming, output)
+    finally:
+        turn.release()
+
+
+async def _forward(line: bytes, incoming: _In, output: _Output) -> None:
+    """Parse a message and pass it on, or answer it."""
+    if not line.strip():
+        return
+    try:
+        message = await _parse(line)
+    except OutspoolError as refusal:
+        log.warning("A message of %d bytes was refused: %s", len(line), refusal)
+        if (answer := answer_to(line, refusal)) is not None:
+            await output.write(answer)
+        return
+    del line
+    with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):  # the server has ended
+        await incoming.send(message)
 
 
 async def _write(outgoing: _Out, output: _Output) -> None:
@@ -86,16 +107,15 @@ async def _write(outgoing: _Out, output: _Output) -> None:
             await output.write(message.message.model_dump_json(by_alias=True, exclude_unset=True).encode())
 
 
-async def _forward(line: bytes, incoming: _In) -> None:
-    """Parse the message and pass it on. Raises `TooLarge`, and `InvalidArgument` for what is no message."""
+async def _parse(line: bytes) -> SessionMessage:
+    """Return the message. Raises `TooLarge`, and `InvalidArgument` for what is none."""
     if len(line) > MAX_REQUEST_BYTES:
         raise too_long()
     await asyncio.to_thread(check_json, line) if len(line) > _LARGE else check_json(line)
     try:
-        message = SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValidationError:
         raise no_json() from None
-    await incoming.send(message)
 
 
 def _read_line(stdin: BinaryIO) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from outspool.message.html_simplifier import plain_text, simplify
 
@@ -21,12 +22,14 @@ _FLAT = 1
 _ESCAPED_MARKER = re.compile(r"^([ \t]*\d*)\\(?=[-+*>#.)])", re.MULTILINE)
 
 
+@lru_cache(maxsize=4)
 def text_alternative(html: str) -> str:
     """Return `html` as text for a person: links keep their URL, scripts, styles and hidden text are gone.
 
     Empty when there is nothing to read in it, such as a lone image, or no way to read it, or far too much. Lists,
     headings and tables come out in the plain notation of Markdown. Time and memory grow with the length of the HTML
-    and with nothing else, and the text is never longer than twice the HTML and `_SMALL`.
+    and with nothing else, and the text is never longer than twice the HTML and `_SMALL`. The last few are kept: an
+    email is composed when it is accepted and when it leaves, and a batch may have one page for all.
     """
     html = _PICTURE.sub("", html)
     if len(html) > _LONGEST:

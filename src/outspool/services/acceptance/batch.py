@@ -6,20 +6,34 @@ import asyncio
 from collections.abc import Sequence
 
 from outspool.domain.email import Email
-from outspool.errors import InvalidArgument, NotConfigured, Refusal
+from outspool.errors import InvalidArgument, NotConfigured, Refusal, TooLarge
 from outspool.services.acceptance.attachment_requests import AttachmentRequest
 from outspool.services.acceptance.attachments import Attachments, Gathered
 from outspool.services.acceptance.submission import Submissions
-from outspool.services.acceptance.validation import EmailRequest
+from outspool.services.acceptance.validation import EmailRequest, text_size
 
 MOST_AT_ONCE = 100
 """So many emails are accepted together at most."""
+
+_MEGABYTE = 1024 * 1024
+MAX_TEXT = 25 * _MEGABYTE
+"""Characters of all their bodies and pages: a newsletter of 250 KB for a hundred."""
 
 
 def check_number(emails: int) -> None:
     """Raise `InvalidArgument` when so many emails cannot be accepted together."""
     if not 1 <= emails <= MOST_AT_ONCE:
         raise InvalidArgument(f"emails holds {emails}; it takes 1 to {MOST_AT_ONCE}.", "Nothing was sent.")
+
+
+def _check_text(drafts: Sequence[EmailRequest]) -> None:
+    """Raise `TooLarge` for texts that are too much together: what is shared is written once, and stored for each."""
+    size = sum(map(text_size, drafts))
+    if size > MAX_TEXT:
+        raise TooLarge(
+            f"The texts of the emails are {size / _MEGABYTE:.1f} MB together; {MAX_TEXT // _MEGABYTE} MB is the most.",
+            "Send several batches. Nothing was sent.",
+        )
 
 
 class Batch:
@@ -37,6 +51,7 @@ class Batch:
         A `Refusal` names the first that is at fault.
         """
         check_number(len(asked))
+        _check_text([draft for draft, _ in asked])
         emails = []
         for place, (draft, key) in enumerate(asked):
             await asyncio.sleep(0)  # each is composed once; other callers get their turn

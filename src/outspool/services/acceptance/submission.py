@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
 from uuid import UUID
 
 from outspool.domain.email import Content, Email, Recipient
@@ -18,10 +20,19 @@ from outspool.ports.emails import EmailStore
 from outspool.services.acceptance import series
 from outspool.services.acceptance.attachment_requests import AttachmentRequest
 from outspool.services.acceptance.attachments import Attachments, Gathered
-from outspool.services.acceptance.validation import EmailRequest, check_idempotency_key, fingerprint, validate_request
+from outspool.services.acceptance.validation import (
+    EmailRequest,
+    check_idempotency_key,
+    fingerprint,
+    is_large,
+    validate_request,
+)
 from outspool.services.templates.catalog import Templates
 
 _MEGABYTE = 1024 * 1024
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Gather = Callable[[Sequence[AttachmentRequest]], Awaitable[Gathered]]
 """Reads and checks files, and keeps them open, or known, for as long as whoever gives it will need them."""
@@ -103,9 +114,11 @@ class Submissions:
                 "Neither scheduled_at nor delay is given.",
                 "Give one: scheduled_at 2026-11-23T09:00:00+01:00, delay PT2H, or recurrence. Nothing was scheduled.",
             )
-        content = validate_request(await self._templates.written(draft), self._terms.policy)
+        work = asyncio.to_thread if is_large(draft) else _at_once
+        content = await work(validate_request, await self._templates.written(draft), self._terms.policy)
         files = await gather(draft.attachments)
-        return self._new_email(replace(content, attachments=files.attachments), draft, when, key), files
+        content = replace(content, attachments=files.attachments)
+        return await work(self._new_email, content, draft, when, key), files
 
     async def _known(
         self, draft: EmailRequest, when: When | None, key: str, gather: Gather
@@ -141,6 +154,11 @@ class Submissions:
             fingerprint=_fingerprint(content, when, draft),
             recurrence=rule,
         )
+
+
+async def _at_once(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what `asyncio.to_thread` does, where a thread would cost more than the work."""
+    return work(*args, **kwargs)
 
 
 async def measured(email: Email, policy: Policy) -> int:

@@ -31,6 +31,9 @@ _MEGABYTE = 1024 * 1024
 _MAX_REPETITION = 10
 
 
+_LARGE_TEXT, _MANY_ADDRESSES = 100_000, 100
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmailRequest:
     """An email as the caller wrote it; only the shapes are known to be right.
@@ -68,6 +71,17 @@ def validate_request(draft: EmailRequest, policy: Policy) -> Content:
     asked = {name: getattr(draft, name) for name in _READERS}
     _check_amounts(asked, policy)
     return _settled(Content(**_read(asked, policy)), policy)
+
+
+def is_large(draft: EmailRequest) -> bool:
+    """Whether reading it takes so long that others should be served meanwhile."""
+    addresses = sum(map(len, (draft.to, draft.cc, draft.bcc, draft.reply_to)))
+    return text_size(draft) > _LARGE_TEXT or addresses > _MANY_ADDRESSES
+
+
+def text_size(draft: EmailRequest) -> int:
+    """Return how many characters body and html have."""
+    return len(draft.body or "") + len(draft.html or "")
 
 
 def revise_content(content: Content, changes: Mapping[str, Any], policy: Policy) -> Content:
