@@ -10,6 +10,7 @@ where they are; on its way out they are read, encoded and let go a piece at a ti
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ _RESERVED = frozenset(
     }
 )
 _RESERVED_PREFIXES = ("content-", "resent-")
+
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 _LARGE = 50_000
 """Characters of text that take longer to compose than a caller of anything else should wait."""
@@ -187,10 +190,8 @@ def alternatives(content: Content) -> tuple[str, str]:
 
 def _normalised(text: str) -> str:
     """Return `text` with LF for every line end; raise `InvalidArgument` for half a character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as bad:
+    if bad := _HALF_CHARACTER.search(text):
         raise InvalidArgument(
-            f"The body holds half a character (a lone surrogate) at {bad.start + 1:,}.", "Send whole characters."
-        ) from None
+            f"The body holds half a character (a lone surrogate) at {bad.start() + 1:,}.", "Send whole characters."
+        )
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -83,13 +83,22 @@ def _is_plain(raw: bytes) -> bool:
 
 
 def _quoted_printable(raw: bytes, *, is_last: bool) -> bytes:
-    blocks = [b2a_qp(block, istext=True) for block in _blocks(raw)]
-    # A soft line break says that the line goes on in the next block, or, after the last, that the line end which the
-    # message must have is none of the text.
-    blocks[:-1] = map(_with_soft_break, blocks[:-1])
-    if is_last and blocks:
-        blocks[-1] = _with_soft_break(blocks[-1])
-    return b"".join([block.replace(b"\n", b"\r\n") for block in blocks])
+    return b"".join(_quoted_blocks(raw, is_last=is_last))
+
+
+def _quoted_blocks(raw: bytes, *, is_last: bool) -> Iterator[bytes]:
+    """Yield blocks of quoted-printable.
+
+    A soft line break says that a line goes on in the next block, or, after the last, that the line end which the
+    message must have is none of the text.
+    """
+    end = 0
+    for block in _blocks(raw):
+        end += len(block)
+        encoded = b2a_qp(block, istext=True)
+        if end < len(raw) or is_last:
+            encoded = _with_soft_break(encoded)
+        yield encoded.replace(b"\n", b"\r\n")
 
 
 def _with_soft_break(encoded: bytes) -> bytes:
