@@ -41,13 +41,12 @@ async def test_calls_of_two_megabytes_keep_to_the_budget(run: AbstractAsyncConte
         await spend(server, 2 * MEGABYTE)
 
 
-LARGEST = ("a body of lines", "numbers as addresses", "a page without an end", "a file", "a batch as a string")
+LARGEST = ("a body of lines", "a page without an end", "a file", "a batch as a string")
 
 
-async def test_calls_of_dozens_of_megabytes_keep_to_the_budget(run: AbstractAsyncContextManager[Server]) -> None:
+async def test_calls_of_24_megabytes_keep_to_the_budget(run: AbstractAsyncContextManager[Server]) -> None:
     async with run as server:
-        for size in (24 * MEGABYTE, 38 * MEGABYTE):
-            await spend(server, size, *LARGEST)
+        await spend(server, 24 * MEGABYTE, *LARGEST)
 
 
 @pytest.mark.slow

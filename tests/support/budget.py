@@ -105,7 +105,7 @@ class Server:
 
     async def spend(self, name: str, tool: str, arguments: Mapping[str, Any] | bytes) -> Spent:
         """Call a tool and assert that it keeps to the budget; once is enough, for the machine may have been busy."""
-        tries = []
+        tries: list[Spent] = []
         while len(tries) < _TRIES:
             tries.append(await self.call(name, tool, arguments))
             if tries[-1].is_within_budget:

@@ -63,12 +63,9 @@ def check_values(value: object) -> None:
     for _ in range(MAX_DEPTH):
         inner: list[object] = []
         for one in level:
-            if isinstance(one, dict):
-                values += len(one)
-                inner += one.values()
-            elif isinstance(one, list):
-                values += len(one)
-                inner += one
+            if isinstance(one, (dict, list)):
+                values += max(len(one), 1)  # as many as its commas and itself
+                inner += one.values() if isinstance(one, dict) else one
             if values > MAX_VALUES:
                 raise too_many()
         level = [one for one in inner if isinstance(one, (dict, list))]
