@@ -57,7 +57,7 @@ async def test_calls_of_every_size_keep_to_the_budget(run: AbstractAsyncContextM
 
 
 WORDS = {
-    "numbers as addresses": "too_large: The call holds more than 100,000 values.",
+    "numbers as addresses": "too_large: The call holds too many values; 100,000 is the most.",
     "depth of 100,000": "too_large: The call holds",
     "unknown arguments": "too_large: ",
     "a number of many digits": "",

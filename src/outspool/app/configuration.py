@@ -11,8 +11,10 @@ from outspool.domain.address import parse_mailbox
 from outspool.domain.cap import DAY, HOUR, Cap
 from outspool.domain.email import Mailbox
 from outspool.domain.policy import Policy
+from outspool.domain.provider_headers import ALLOWABLE
 from outspool.domain.retry import RetryPolicy
-from outspool.errors import InvalidAddress, MisconfiguredError, NotConfigured
+from outspool.domain.text import OWN_HEADER, WRITTEN_BY_US
+from outspool.errors import InvalidAddress, MisconfiguredError, NotConfigured, brief
 from outspool.services.acceptance.submission import Acceptance
 
 _TLS_PORT = 465
@@ -97,6 +99,7 @@ def terms(settings: Settings, account: SmtpAccount | None) -> Acceptance:
     policy = Policy(
         allowed=settings.allowed_recipients,
         denied=settings.denied_recipients,
+        allowed_headers=tuple(map(_allowable, settings.allowed_headers)),
         max_recipients=min(_MOST_RECIPIENTS, quota.most if quota else _MOST_RECIPIENTS),
         max_message_bytes=int(settings.max_message_mb * 1024 * 1024),
         sender=sender(settings, account),
@@ -106,6 +109,15 @@ def terms(settings: Settings, account: SmtpAccount | None) -> Acceptance:
         policy=policy,
         expire_after=timedelta(hours=settings.expire_after_hours),
         refusal=lack_of_account(settings, account),
+    )
+
+
+def _allowable(name: str) -> str:
+    """Return the name of a header that an operator may allow. Raises `MisconfiguredError`."""
+    if name.lower() in ALLOWABLE or (name.lower() not in WRITTEN_BY_US and OWN_HEADER.fullmatch(name)):
+        return name
+    raise MisconfiguredError(
+        f"EMAIL_ALLOWED_HEADERS: {brief(name)} cannot be allowed.", "Name whole X-… headers, like X-PM-Metadata-Order."
     )
 
 

@@ -11,6 +11,7 @@ from platformdirs import user_data_path
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from outspool.domain.provider_headers import HARMLESS
 from outspool.errors import MisconfiguredError
 
 
@@ -78,6 +79,7 @@ class Settings(BaseSettings):
     batch_size: int = Field(50, alias="EMAIL_BATCH_SIZE", ge=1, le=1000)
     allowed_recipients: CommaSeparated | None = Field(None, alias="EMAIL_ALLOWED_RECIPIENTS")
     denied_recipients: CommaSeparated = Field((), alias="EMAIL_DENIED_RECIPIENTS")
+    allowed_headers: CommaSeparated = Field(HARMLESS, alias="EMAIL_ALLOWED_HEADERS")
     attachment_roots: CommaSeparated = Field((), alias="EMAIL_ATTACHMENT_ROOTS")
     template_dir: Path | None = Field(None, alias="EMAIL_TEMPLATE_DIR")
     max_message_mb: float = Field(25, alias="EMAIL_MAX_MESSAGE_MB", gt=0, le=150)

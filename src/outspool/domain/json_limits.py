@@ -76,7 +76,7 @@ def check_values(value: object) -> None:
 
 def too_many() -> TooLarge:
     """Return the error for a call of more than `MAX_VALUES` values."""
-    return TooLarge(f"The call holds more than {MAX_VALUES:,} values.", "Give less. Nothing was done.")
+    return TooLarge(f"The call holds too many values; {MAX_VALUES:,} is the most.", "Give less. Nothing was done.")
 
 
 def too_deep() -> TooLarge:

@@ -21,7 +21,15 @@ from outspool.domain.email import Content, Mailbox, Priority
 from outspool.domain.policy import Policy
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import asked_moment
-from outspool.domain.text import body_text, custom_headers, header_line, message_id, message_ids, tags
+from outspool.domain.text import (
+    body_text,
+    check_sender_name,
+    custom_headers,
+    message_id,
+    message_ids,
+    subject_line,
+    tags,
+)
 from outspool.errors import InvalidArgument, TooLarge, brief
 from outspool.services.acceptance.attachment_requests import AttachmentRequest
 
@@ -156,7 +164,10 @@ def _read_priority(value: str) -> Priority:
 
 
 def _read_sender(value: str | None, policy: Policy) -> Mailbox:
-    return policy.choose_sender(None if value is None else parse_mailbox(value, "from"))
+    mailbox = None if value is None else parse_mailbox(value, "from")
+    if mailbox is not None and (policy.sender is None or mailbox.name != policy.sender.name):
+        check_sender_name(mailbox.name, "from")
+    return policy.choose_sender(mailbox)
 
 
 _EMPTY = EmailRequest()
@@ -167,12 +178,12 @@ _READERS: Mapping[str, Callable[[Any, Policy], Any]] = MappingProxyType(
         "bcc": lambda value, _: parse_mailboxes(value, "bcc"),
         "reply_to": lambda value, _: _unique(parse_mailboxes(value, "reply_to"), set()),
         "sender": _read_sender,
-        "subject": lambda value, _: header_line(value, "subject"),
+        "subject": lambda value, _: subject_line(value),
         "body": lambda value, _: None if value is None else body_text(value, "body"),
         "html": lambda value, _: None if value is None else body_text(value, "html"),
         "in_reply_to": lambda value, _: None if value is None else message_id(value, "in_reply_to"),
         "references": lambda value, _: message_ids(value, "references"),
-        "headers": lambda value, _: custom_headers(value),
+        "headers": lambda value, policy: custom_headers(value, policy.allowed_headers),
         "tags": lambda value, _: tags(value),
         "priority": lambda value, _: _read_priority(value),
     }
@@ -230,6 +241,7 @@ def _settled(content: Content, policy: Policy) -> Content:
         raise InvalidArgument("The email has no recipient.", "Give at least one address in `to`, `cc` or `bcc`.")
     _check_number(len(recipients), policy.max_recipients, "to, cc and bcc")
     policy.check_recipients(recipients)
+    policy.check_answers(content.sender, content.reply_to, content.headers)
     return content
 
 
