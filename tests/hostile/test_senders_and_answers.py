@@ -66,7 +66,7 @@ SUBJECTS = {
     "Invoice \u202egpj.exe": "Invoice gpj.exe",
     "Pay\u200bPal": "PayPal",
     "\u2066Hi\u2069": "Hi",
-    "Hi \U000e0041\U000e0042": "Hi",
+    "Hi\U000e0041\U000e0042": "Hi",
     "Party 👩‍👩‍👧 ❤️ 🏴󠁧󠁢󠁥󠁮󠁧󠁿": "Party 👩‍👩‍👧 ❤️ 🏴󠁧󠁢󠁥󠁮󠁧󠁿",
     "שלום עולם\u200f!": "שלום עולם\u200f!",
     "سلام علی‌رضا": "سلام علی‌رضا",
