@@ -1,4 +1,4 @@
-"""What a mail server says is data: quoted and attributed where a model reads it, short there, whole in the structure."""
+"""What a mail server says is data: quoted and attributed where a model reads it, and whole in the structure."""
 
 from __future__ import annotations
 
