@@ -79,9 +79,8 @@ def atoms(pattern: re.Pattern[Any]) -> list[str]:
 
 def _characters(node: Any) -> Iterator[str]:
     """Yield characters that a part of an expression matches."""
-    if isinstance(node, sre_parse.SubPattern):
-        yield from _characters(node.data)
-    elif isinstance(node, list):
+    node = node.data if isinstance(node, sre_parse.SubPattern) else node
+    if isinstance(node, list):
         for one in node:
             yield from _characters(one)
     elif isinstance(node, tuple) and len(node) == 2 and isinstance(node[0], sre_constants._NamedIntConstant):
