@@ -57,14 +57,14 @@ async def test_calls_of_every_size_keep_to_the_budget(run: AbstractAsyncContextM
 
 
 WORDS = {
-    "numbers as addresses": "too_large: The call holds too many values; 100,000 is the most.",
+    "numbers as addresses": "too_large: The call holds too many values; 50,000 is the most.",
     "depth of 100,000": "too_large: The call holds",
     "unknown arguments": "too_large: ",
     "a number of many digits": "",
     "strings without commas": "",
-    "fewer wrong addresses": "too_large: to has 90,000 entries",
+    "fewer wrong addresses": "too_large: to has 45,000 entries",
     "fewer unknown arguments": 'invalid_argument: unknown arguments "k0", "k1", "k2"….',
-    "fewer wrong headers": "too_large: headers has 90,000 entries",
+    "fewer wrong headers": "too_large: headers has 45,000 entries",
     "a file of unknown fields": 'invalid_argument: unknown arguments "k0", "k1", "k2"….',
     "a batch of nothing": "too_large: ",
     "a batch of one body": "too_large: The texts of the emails are",

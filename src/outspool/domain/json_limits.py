@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from outspool.errors import TooLarge
 
-MAX_VALUES = 100_000
-"""Values in one call: lists, objects, and what is in them. A table of 10,000 rows and nine columns has as many."""
+MAX_VALUES = 50_000
+"""Values in one call: lists, objects, and what is in them. A table of 10,000 rows and four columns has as many."""
 
 MAX_DEPTH = 64
 """Lists and objects inside one another."""
