@@ -265,7 +265,7 @@ def test_a_refused_login_comes_with_its_cure(host: str, said: str, hint: str) ->
     code, _, text = said.partition(" ")
     trouble = refused(account, Phase.LOGIN, parse_reply(int(code), text))
     assert trouble.kind is TroubleKind.LOGIN
-    assert trouble.message == f'{host}:587 refused the login with "{said}".'
+    assert trouble.message == f'{host}:587 refused the login; the server said: "{said}".'
     assert hint in trouble.hint
 
 

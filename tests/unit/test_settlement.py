@@ -47,7 +47,11 @@ def attempt(*kinds: str, delay: timedelta | None = DELAY, resend: bool = False) 
 )
 def test_the_worst_recipient_decides_and_says_why(kinds: list[str], target: EmailStatus, why: str) -> None:
     change = attempt(*kinds)
-    assert (change.target, change.detail, change.attempts) == (target, why, 1)
+    assert (change.target, change.detail, change.attempts) == (
+        target,
+        why if why == "the line dropped" else f'the server said: "{why}"',
+        1,
+    )
 
 
 def test_the_next_attempt_is_after_the_delay_and_for_those_owed() -> None:
@@ -94,7 +98,7 @@ def test_the_reason_for_partial_is_the_refusal_of_an_earlier_attempt() -> None:
     change = after_delivery(
         email, Delivery(outcomes={"a@example.com": TAKEN}), now=NOW, delay=DELAY, resend_doubtful=False
     )
-    assert (change.target, change.detail) == (S.PARTIAL, "550 5.1.1 no such user")
+    assert (change.target, change.detail) == (S.PARTIAL, 'the server said: "550 5.1.1 no such user"')
 
 
 def test_trouble_of_the_account_burns_no_attempt_and_keeps_the_turn() -> None:

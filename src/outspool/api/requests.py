@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from outspool.domain.json_limits import check_json
 from outspool.domain.status import EmailStatus
+from outspool.errors import TooLarge
 from outspool.services.acceptance.attachment_requests import AttachmentRequest
 
 
@@ -23,6 +35,7 @@ def _from_json(*kinds: type) -> Callable[[object], object]:
     def read(value: object) -> object:
         if not isinstance(value, str):
             return value
+        check_json(value.encode("utf-8", "surrogatepass"))
         try:
             parsed = json.loads(value)
         except (ValueError, RecursionError):
@@ -30,6 +43,18 @@ def _from_json(*kinds: type) -> Callable[[object], object]:
         return parsed if isinstance(parsed, kinds) and not isinstance(parsed, bool) else value
 
     return read
+
+
+def _check_entries(value: object, info: ValidationInfo) -> object:
+    """Refuse by sheer number before each entry is looked at: pydantic keeps a kilobyte for each that is wrong."""
+    if isinstance(value, (list, dict)) and len(value) > _MOST_ENTRIES:
+        raise TooLarge(f"{info.field_name} has {len(value):,} entries; {_MOST_ENTRIES:,} is the most.", "Give fewer.")
+    return value
+
+
+def _first_names(value: object) -> object:
+    """Leave out what is beyond the first names of an object that has too many: some of those are unknown, too."""
+    return dict(islice(value.items(), _MOST_NAMES)) if isinstance(value, dict) else value
 
 
 def _flag(value: object) -> object:
@@ -43,13 +68,32 @@ def _listed(value: object) -> object:
     return [parsed] if isinstance(parsed, str) else parsed
 
 
-Strings = Annotated[list[str], BeforeValidator(_listed)]
+_MOST_ENTRIES = 10_000
+"""Of one list or object; the limits of mail, which are lower, have words of their own."""
+_MOST_NAMES = 50
+
+
+class _FirstError(FailFast):
+    """Stops at the first wrong entry of a list. Pydantic's own has no hash, which ``| None`` needs."""
+
+    def __hash__(self) -> int:
+        """Return the same for all: they are equal."""
+        return hash(_FirstError)
+
+
+_FIRST_ERROR = _FirstError()
+_Entries = BeforeValidator(_check_entries)
+"""To be named before the validator that reads a string: pydantic runs the last of them first."""
+
+Strings = Annotated[list[str], _FIRST_ERROR, _Entries, BeforeValidator(_listed)]
 Addresses = Annotated[
     list[str],
+    _FIRST_ERROR,
+    _Entries,
     BeforeValidator(_listed),
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
-Headers = Annotated[dict[str, str], BeforeValidator(_from_json(dict))]
+Headers = Annotated[dict[str, str], _Entries, BeforeValidator(_from_json(dict))]
 Variables = Annotated[dict[str, Any], BeforeValidator(_from_json(dict))]
 Priority = Literal["low", "normal", "high"]
 _FILES_EXPLAINED = (
@@ -81,7 +125,12 @@ class AttachmentArguments(Arguments):
     content_id: str | None = None
 
 
-Files = Annotated[list[AttachmentArguments], BeforeValidator(_from_json(list))]
+Files = Annotated[
+    list[Annotated[AttachmentArguments, BeforeValidator(_first_names)]],
+    _FIRST_ERROR,
+    _Entries,
+    BeforeValidator(_from_json(list)),
+]
 
 
 class MessageArguments(Arguments):
@@ -143,6 +192,8 @@ class BatchArguments(Arguments):
 
     emails: Annotated[
         list[dict[str, Any]],
+        _FIRST_ERROR,
+        _Entries,
         BeforeValidator(_from_json(list)),
         WithJsonSchema({"type": "array", "items": {"type": "object"}, "maxItems": 100}),
     ]

@@ -68,6 +68,18 @@ _EXPECTED: Mapping[str, str] = MappingProxyType(
 )
 
 
+def check_names(
+    arguments: Mapping[str, Any], model: type[BaseModel], *, untouched: str, elsewhere: Mapping[str, str]
+) -> None:
+    """Raise `InvalidArgument` for arguments that `model` does not have, before pydantic writes an error for each.
+
+    `untouched` and `elsewhere` are those of `refusal`.
+    """
+    known = _names(model)
+    if unknown := [name for name in arguments if name not in known]:
+        raise _unknown(unknown, known, untouched, elsewhere)
+
+
 def refusal(
     error: ValidationError, model: type[BaseModel], *, untouched: str, elsewhere: Mapping[str, str]
 ) -> InvalidArgument:

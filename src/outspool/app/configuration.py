@@ -13,8 +13,10 @@ from outspool.domain.email import Mailbox, Problem
 from outspool.domain.identity import SANDBOX_IDENTITY, Identity
 from outspool.domain.policy import Policy
 from outspool.domain.principal import SANDBOX_USER, Principal, Role
+from outspool.domain.provider_headers import ALLOWABLE
 from outspool.domain.retry import RetryPolicy
-from outspool.errors import InvalidAddress, MisconfiguredError
+from outspool.domain.text import OWN_HEADER, WRITTEN_BY_US
+from outspool.errors import InvalidAddress, MisconfiguredError, brief
 from outspool.services.acceptance.preparation import AcceptanceRules
 
 _TLS_PORT = 465
@@ -101,6 +103,7 @@ def acceptance_rules(settings: Settings, account: SmtpAccount | None) -> Accepta
     policy = Policy(
         allowed=settings.allowed_recipients,
         denied=settings.denied_recipients,
+        allowed_headers=tuple(map(_allowable, settings.allowed_headers)),
         max_recipients=min(_MOST_RECIPIENTS, quota.most if quota else _MOST_RECIPIENTS),
         max_message_bytes=int(settings.max_message_mb * 1024 * 1024),
         sender=sender(settings, account),
@@ -111,6 +114,15 @@ def acceptance_rules(settings: Settings, account: SmtpAccount | None) -> Accepta
         expire_after=timedelta(hours=settings.expire_after_hours),
         identity=identity(settings, account).address,
         obstacle=find_obstacle(settings, account),
+    )
+
+
+def _allowable(name: str) -> str:
+    """Return the name of a header that an operator may allow. Raises `MisconfiguredError`."""
+    if name.lower() in ALLOWABLE or (name.lower() not in WRITTEN_BY_US and OWN_HEADER.fullmatch(name)):
+        return name
+    raise MisconfiguredError(
+        f"EMAIL_ALLOWED_HEADERS: {brief(name)} cannot be allowed.", "Name whole X-… headers, like X-PM-Metadata-Order."
     )
 
 

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from outspool.app.env_files import EnvFiles
 from outspool.domain.principal import LOCAL_USER, SANDBOX_USER, USER_NAME
+from outspool.domain.provider_headers import HARMLESS
 from outspool.errors import MisconfiguredError
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Settings(BaseSettings):
     batch_size: int = Field(50, alias="EMAIL_BATCH_SIZE", ge=1, le=1000)
     allowed_recipients: CommaSeparated | None = Field(None, alias="EMAIL_ALLOWED_RECIPIENTS")
     denied_recipients: CommaSeparated = Field((), alias="EMAIL_DENIED_RECIPIENTS")
+    allowed_headers: CommaSeparated = Field(HARMLESS, alias="EMAIL_ALLOWED_HEADERS")
     attachment_roots: CommaSeparated = Field((), alias="EMAIL_ATTACHMENT_ROOTS")
     template_dir: Path | None = Field(None, alias="EMAIL_TEMPLATE_DIR")
     max_message_mb: float = Field(25, alias="EMAIL_MAX_MESSAGE_MB", gt=0, le=150)

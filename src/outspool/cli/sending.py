@@ -104,7 +104,7 @@ async def _send(draft: EmailRequest, when: When | None, key: str | None, *, wait
             # Whoever interrupts the wait must not take the email for unsent, and send it again.
             typer.echo(f"Accepted, and not canceled: see `outspool show {email.id}`.", err=True)
             raise
-        return email_result(email, now=outspool.outbox.now(), pause=await outspool.outbox.pause())
+        return email_result(email, now=outspool.outbox.now(), pause=await outspool.outbox.pause(), for_operator=True)
 
 
 def _object(text: str | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from outspool.cli.logs import printable
 from outspool.cli.runs import spare_what_is_loaded, stop_on_signals
 from outspool.errors import OutspoolError
 from outspool.mcp.server import build_server
+from outspool.mcp.stdio_transport import serve_stdio_streams
 
 if TYPE_CHECKING:
     from outspool.app.runtime import Outspool
@@ -71,7 +72,7 @@ async def serve_stdio(settings: Settings, *, worker: bool) -> None:
     stop = stop_on_signals()
     pending = PendingOutspool()
     server = build_server(pending.outbox_for)
-    serving = asyncio.create_task(server.run_stdio_async(), name="stdio")
+    serving = asyncio.create_task(serve_stdio_streams(server), name="stdio")
 
     def end(_task: asyncio.Task[None]) -> None:
         stop.set()

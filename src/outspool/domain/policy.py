@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from outspool.domain.address import parse_mailbox
+from outspool.domain.answer_addresses import named_addresses, unsubscribe_hosts
 from outspool.domain.email import Mailbox
+from outspool.domain.provider_headers import HARMLESS
 from outspool.errors import (
     InvalidAddress,
     InvalidArgument,
@@ -45,7 +47,8 @@ class Policy:
 
     `allowed` None allows everybody, an empty tuple nobody; `denied` wins over `allowed`. Both hold patterns as
     `parse_pattern` reads them, and raise its `MisconfiguredError`. `max_message_bytes` counts the encoded message.
-    `sender` is the configured From, `account` the address of the SMTP account if its login is one.
+    `sender` is the configured From, `account` the address of the SMTP account if its login is one. `allowed_headers`
+    are names that callers may set although mail providers act on them.
     """
 
     allowed: tuple[str, ...] | None = None
@@ -54,6 +57,7 @@ class Policy:
     max_recipients: int = 100
     sender: Mailbox | None = None
     account: str | None = None
+    allowed_headers: tuple[str, ...] = HARMLESS
 
     def __post_init__(self) -> None:
         """Bring the patterns into the one form that is compared."""
@@ -81,6 +85,29 @@ class Policy:
                 f"This server no longer sends as {brief(sender.address)}, only as {self.sender.address}.",
                 "The operator decides this with EMAIL_FROM, or sends it with `outspool retry --override-policy`.",
             ) from None
+
+    def check_answers(self, sender: Mailbox, reply_to: Sequence[Mailbox], headers: Mapping[str, str]) -> None:
+        """Raise `RecipientRefused` when what recipients do with the email would reach somebody it may not go to.
+
+        With `allowed` or `denied` recipients, answers (`reply_to`), receipts and unsubscribing obey them too; `sender`
+        and the account may always be answered. A web address must be in an allowed or in the sender's domain.
+        """
+        if self.allowed is None and not self.denied:
+            return
+        named = [*reply_to, *named_addresses(headers)]
+        own = {_folded(sender.address), _folded(self.account or "")}
+        self.check_recipients([mailbox for mailbox in named if _folded(mailbox.address) not in own])
+        if self.allowed is None:
+            return
+        domains = [pattern[1:] for pattern in self.allowed if pattern.startswith("@")]
+        domains.append(_folded(sender.address).rpartition("@")[2])
+        for host in unsubscribe_hosts(headers):
+            if not any(host == domain or host.endswith(f".{domain}") for domain in domains):
+                raise RecipientRefused(
+                    f"The operator does not allow List-Unsubscribe to lead to {brief(host)}.",
+                    "Give an address or page of an allowed domain, or ask the operator, who decides this with "
+                    "EMAIL_ALLOWED_RECIPIENTS.",
+                )
 
     def choose_sender(self, asked: Mailbox | None) -> Mailbox:
         """Return whom the email is from: `sender`, or `asked` when it has the address of `sender` or of `account`.

@@ -171,5 +171,5 @@ def _why(recipients: tuple[Recipient, ...], outcomes: Mapping[str, Outcome]) -> 
             if outcome is not None and outcome.reply is None:
                 return outcome.why
             if recipient.reply is not None:
-                return str(recipient.reply)
+                return recipient.reply.quote()
     return ""

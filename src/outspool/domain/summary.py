@@ -19,8 +19,8 @@ from outspool.domain.status import EmailStatus, RecipientStatus
 _NAMED = 3
 """So many recipients are named in a sentence; the rest are counted."""
 
-_QUOTED = 200
-"""So many characters of a server's words are repeated."""
+_QUOTED = 140
+"""So many characters of a server's words, and of what introduces them, are repeated; the structure has them whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +86,8 @@ def _deferred(email: Email, now: datetime, pause: Pause | None) -> str:
 
 def _sent(email: Email, _now: datetime, _pause: Pause | None) -> str:
     whom = email.recipients[0].address if len(email.recipients) == 1 else f"{len(email.recipients)} recipients"
-    replies = {str(r.reply) for r in email.recipients if r.reply}
-    said = f" ({_clipped(replies.pop())})" if len(replies) == 1 else ""
+    replies = {r.reply.quote() for r in email.recipients if r.reply}
+    said = f"; {_clipped(replies.pop())}" if len(replies) == 1 else ""
     return f"Sent: the next mail server took it for {whom}{said}."
 
 
@@ -200,15 +200,15 @@ def _taken_so_far(email: Email) -> str:
 def _reason(email: Email) -> str:
     if email.problem is not None and email.problem.message:
         return _clipped(email.problem.message)
-    replies = [str(r.reply) for r in email.recipients if r.reply and r.status is not RecipientStatus.SENT]
+    replies = [r.reply.quote() for r in email.recipients if r.reply and r.status is not RecipientStatus.SENT]
     return _clipped(replies[0]) if replies else "no reason was recorded"
 
 
 def _each(recipients: Sequence[Recipient]) -> str:
     """Name each recipient with what its server said, or all of them together when it said the same of all."""
     if len({str(r.reply) for r in recipients}) == 1:
-        return f"{_named(recipients)}: {_clipped(str(recipients[0].reply))}"
-    shown = "; ".join(f"{r.address}: {_clipped(str(r.reply))}" for r in recipients[:_NAMED])
+        return f"{_named(recipients)}: {_said(recipients[0])}"
+    shown = "; ".join(f"{r.address}: {_said(r)}" for r in recipients[:_NAMED])
     return shown + _rest(recipients)
 
 
@@ -220,10 +220,17 @@ def _rest(recipients: Sequence[Recipient]) -> str:
     return f" and {len(recipients) - _NAMED} more" if len(recipients) > _NAMED else ""
 
 
+def _said(recipient: Recipient) -> str:
+    return _clipped(recipient.reply.quote()) if recipient.reply is not None else "no reply"
+
+
 def _clipped(words: str) -> str:
-    """Keep a stranger's words on one line, printable and short."""
+    """Keep words on one line, printable and short; what a stranger said in them stays in its quotes."""
     line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
-    return f"{line[: _QUOTED - 1]}…" if len(line) > _QUOTED else line
+    if len(line) <= _QUOTED:
+        return line
+    start = line[: _QUOTED - 2]
+    return f'{start}…"' if start.count('"') % 2 else f"{start}…"
 
 
 def _closed(sentence: str) -> str:

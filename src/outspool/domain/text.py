@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 
+from outspool.domain.provider_headers import HARMLESS, is_acted_on
+from outspool.domain.visible_text import find_invisible, remove_invisible
 from outspool.errors import InvalidArgument, Refusal, brief
 
 MAX_LINE = 998
@@ -31,14 +34,11 @@ _NOT_IN_A_BODY = re.compile(r"[^\t\n\r -~\xa0-\ud7ff\ue000-\U0010ffff]")
 _ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bq])\?(.*?)(?:\?=(?:\s+(?==\?))?|\Z)", re.IGNORECASE | re.DOTALL)
 _HEX_PAIR = re.compile(rb"=([0-9A-Fa-f]{2})")
 _MESSAGE_ID = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")
-_OWN_HEADER = re.compile(r"[Xx]-[!#$%&'*+.^_`|~0-9A-Za-z-]{1,74}")
+OWN_HEADER = re.compile(r"[Xx]-[!#$%&'*+.^_`|~0-9A-Za-z-]{1,74}")
 _TAG = re.compile(r"[A-Za-z0-9_.:-]{1,50}")
 
 _STANDARD_HEADERS = frozenset({"list-unsubscribe", "list-unsubscribe-post", "list-id", "auto-submitted", "precedence"})
-_WRITTEN_BY_US = frozenset({"x-priority", "x-msmail-priority", "x-mailer"})
-# Relays take these as orders and may add recipients that nobody here ever sees.
-_ORDERS_TO_RELAYS = frozenset({"x-smtpapi", "x-sender", "x-receiver"})
-_ORDERS_PREFIX = "x-mc-"
+WRITTEN_BY_US = frozenset({"x-priority", "x-msmail-priority", "x-mailer"})
 
 
 def header_line(value: str, field: str, limit: int = MAX_LINE, error: type[Refusal] = InvalidArgument) -> str:
@@ -58,6 +58,26 @@ def header_line(value: str, field: str, limit: int = MAX_LINE, error: type[Refus
             "Write the text itself: non-ASCII text is encoded for you.",
         )
     return value
+
+
+def subject_line(value: str) -> str:
+    """Return the subject without what nobody sees or what turns its direction; raises as `header_line` does."""
+    return remove_invisible(header_line(value, "subject"))
+
+
+def check_sender_name(name: str, field: str) -> None:
+    """Raise `InvalidArgument` for a display name that could pass for another sender.
+
+    Mail programs often show the name alone, so it holds no address, nothing invisible, and nothing to be decoded.
+    """
+    if "@" in unicodedata.normalize("NFKC", name):
+        raise InvalidArgument(f"{field}: the name {brief(name)} holds an @.", "Give a name without an address in it.")
+    if "=?" in name:
+        raise InvalidArgument(f"{field}: the name {brief(name)} holds an encoded word.", "Write the text itself.")
+    if (hidden := find_invisible(name)) is not None:
+        raise InvalidArgument(
+            f"{field}: the name holds the invisible character U+{ord(hidden):04X}.", "Write it in plain letters."
+        )
 
 
 def body_text(value: str, field: str) -> str:
@@ -94,17 +114,19 @@ def message_ids(values: Sequence[str], field: str) -> tuple[str, ...]:
     return tuple(message_id(value, field) for value in values)
 
 
-def custom_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers a caller may add: ``X-…`` and a few standard ones, names as written.
+def custom_headers(headers: Mapping[str, str], allowed: Collection[str] = HARMLESS) -> dict[str, str]:
+    """Return the headers a caller may add: ``X-…``, a few standard ones, and those of `allowed`, names as written.
 
-    Raises `InvalidArgument` for any other name, for one that outspool writes itself or that a relay would obey, for a
-    name given twice in different case, and for an empty or unsafe value.
+    Raises `InvalidArgument` for any other name, for one that outspool writes itself or that a provider or relay would
+    obey (`outspool.domain.provider_headers`), for a name given twice in different case, and for an empty or unsafe
+    value.
     """
+    permitted = frozenset(name.lower() for name in allowed)
     _at_most(MAX_HEADERS, headers, "headers")
     accepted: dict[str, str] = {}
     seen: set[str] = set()
     for name, value in headers.items():
-        _check_header_name(name)
+        _check_header_name(name, permitted)
         if name.lower() in seen:
             raise InvalidArgument(f"headers has {brief(name)} twice.", "Case makes no difference in a name.")
         if not value.strip():
@@ -124,18 +146,23 @@ def tags(values: Sequence[str]) -> tuple[str, ...]:
     return unique
 
 
-def _check_header_name(name: str) -> None:
+def _check_header_name(name: str, permitted: Collection[str]) -> None:
     lower = name.lower()
-    if not _OWN_HEADER.fullmatch(name) and lower not in _STANDARD_HEADERS:
+    if lower in permitted and name.isascii():
+        return
+    if not OWN_HEADER.fullmatch(name) and lower not in _STANDARD_HEADERS:
         raise InvalidArgument(
             f"headers: {brief(name)} cannot be set here.",
             "Use X-… names, List-Unsubscribe, List-Unsubscribe-Post, List-Id, Auto-Submitted or Precedence; "
             "everything else has an argument of its own.",
         )
-    if lower in _WRITTEN_BY_US:
+    if lower in WRITTEN_BY_US:
         raise InvalidArgument(f"headers: {brief(name)} is written by outspool.", "Leave it out, or give `priority`.")
-    if lower in _ORDERS_TO_RELAYS or lower.startswith(_ORDERS_PREFIX):
-        raise InvalidArgument(f"headers: {brief(name)} gives orders to mail relays.", "Leave it out.")
+    if is_acted_on(name):
+        raise InvalidArgument(
+            f"headers: {brief(name)} gives orders to mail relays.",
+            "Leave it out, or ask the operator, who may allow it with EMAIL_ALLOWED_HEADERS.",
+        )
 
 
 def _at_most(limit: int, values: Sequence[str] | Mapping[str, str], field: str) -> None:

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 from mcp.server.context import ServerRequestContext
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.tools.base import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.server.session import ServerSession
@@ -18,7 +18,7 @@ from mcp_types import RequestParams
 
 from outspool.errors import printable
 
-__all__ = ["Connection", "Tool", "add_request_handler", "client_of", "connection_of", "metadata_of"]
+__all__ = ["Connection", "Tool", "add_request_handler", "client_of", "client_of_call", "connection_of", "metadata_of"]
 
 Params = TypeVar("Params", bound=RequestParams)
 
@@ -67,6 +67,15 @@ class Connection:
 def connection_of(session: ServerSession) -> Connection:
     """Return the connection of a request's session; the session object itself ends with the request."""
     return Connection(session._connection)  # noqa: SLF001
+
+
+def client_of_call(context: Context[Any, Any]) -> tuple[str, str]:
+    """Return `client_of` for a tool's context; empty when no client calls, but a program by `MCPServer.call_tool`."""
+    try:
+        session = context.session
+    except ValueError:  # there is no request
+        return "", ""
+    return client_of(session)
 
 
 def client_of(session: ServerSession) -> tuple[str, str]:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field, ValidationError
 
+from outspool.api.rpc_envelope import REFUSED
 from outspool.api.schema import input_schema, output_schema
-from outspool.api.validation_errors import refusal
+from outspool.api.validation_errors import check_names, refusal
+from outspool.domain.json_limits import check_values, too_much
 from outspool.errors import OutspoolError, Refusal
-from outspool.mcp.sdk import Tool, client_of, metadata_of
+from outspool.mcp.sdk import Tool, client_of_call, metadata_of
 from outspool.services.acceptance.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -113,7 +115,7 @@ class StrictTool(Tool):
         """
         try:
             parsed = self._validate(arguments)
-            outbox = self.outbox_for(*client_of(context.session))
+            outbox = self.outbox_for(*client_of_call(context))
             answer = await self.fn(parsed, Call(outbox, context.report_progress))
         except OutspoolError as error:
             level = logging.INFO if isinstance(error, Refusal) else logging.WARNING
@@ -128,6 +130,10 @@ class StrictTool(Tool):
         )
 
     def _validate(self, arguments: dict[str, Any]) -> BaseModel:
+        if REFUSED in arguments:
+            raise too_much()
+        check_values(arguments)
+        check_names(arguments, self.arguments_model, untouched=self.untouched, elsewhere=self.elsewhere)
         try:
             return self.arguments_model.model_validate(arguments)
         except ValidationError as error:

@@ -25,12 +25,12 @@ from outspool.api.results.email import EmailResult, email_result, scheduled_resu
 from outspool.api.results.listing import counted, list_result
 from outspool.api.results.preview import preview_result
 from outspool.api.results.templates import TemplateResult, templates_result
-from outspool.api.validation_errors import refusal
+from outspool.api.validation_errors import check_names, refusal
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
 from outspool.errors import InvalidArgument, brief
 from outspool.mcp.strict_tool import Answer, Call
-from outspool.services.acceptance.preparation import Submission
+from outspool.services.acceptance.preparation import Submission, check_batch_size
 from outspool.services.acceptance.validation import EmailRequest
 
 log = logging.getLogger(__name__)
@@ -151,6 +151,7 @@ class Tools:
 
 def _items(arguments: BatchArguments) -> list[MessageArguments]:
     """Return each email of a batch with what is shared; one's own argument wins, and variables add up."""
+    check_batch_size(len(arguments.emails))
     shared = arguments.shared or {}
     if "idempotency_key" in shared and len(arguments.emails) > 1:
         raise InvalidArgument(
@@ -166,12 +167,14 @@ def _joined(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _item(place: int, written: dict[str, Any]) -> MessageArguments:
+    elsewhere = dict.fromkeys(_TIME | _RULE, _LATER)
     try:
+        check_names(written, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
         item = MessageArguments.model_validate(written)
     except ValidationError as error:
-        wrong = refusal(
-            error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=dict.fromkeys(_TIME | _RULE, _LATER)
-        )
+        wrong = refusal(error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
+    except InvalidArgument as error:
+        wrong = error
     else:
         if not item.preview:
             return item

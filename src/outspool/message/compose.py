@@ -9,6 +9,7 @@ The bytes of attachments are not read here. `Message` knows its size and marks w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import format_datetime
@@ -36,6 +37,8 @@ _RESERVED = frozenset(
     }
 )
 _RESERVED_PREFIXES = ("content-", "resent-")
+
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +148,8 @@ def alternatives(content: Content) -> tuple[str, str]:
 
 def _normalised(text: str) -> str:
     """Return `text` with LF for every line end; raise `InvalidArgument` for half a character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as bad:
+    if bad := _HALF_CHARACTER.search(text):
         raise InvalidArgument(
-            f"The body holds half a character (a lone surrogate) at {bad.start + 1:,}.", "Send whole characters."
-        ) from None
+            f"The body holds half a character (a lone surrogate) at {bad.start() + 1:,}.", "Send whole characters."
+        )
     return text.replace("\r\n", "\n").replace("\r", "\n")

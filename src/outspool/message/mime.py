@@ -18,6 +18,9 @@ from outspool.message.transfer_encoding import encoded_text
 
 Piece = bytes | Attachment
 
+_HUGE = 1024 * 1024
+"""Octets that are not copied only to be one piece with what is around them."""
+
 _CONTENT_ID_URL = re.compile(r"\bcid:([\w.+@=%-]+)", re.IGNORECASE)
 
 
@@ -75,10 +78,10 @@ def shown_in(markup: str) -> frozenset[str]:
 
 
 def joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Yield `pieces`, with the octets before, between and after attachments in one piece each."""
+    """Yield `pieces`, with the octets before, between and after attachments in one piece each; huge ones by itself."""
     octets: list[bytes] = []
     for piece in pieces:
-        if isinstance(piece, bytes):
+        if isinstance(piece, bytes) and len(piece) < _HUGE:
             octets.append(piece)
         else:
             yield b"".join(octets)

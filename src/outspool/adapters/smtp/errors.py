@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from outspool.adapters.smtp.account import Security
 from outspool.domain.delivery import Phase, classify
+from outspool.domain.email import quote_server
 from outspool.errors import AccountTrouble, TroubleKind, brief
 
 if TYPE_CHECKING:
@@ -56,16 +57,16 @@ def refused(account: SmtpAccount, phase: Phase, reply: Reply) -> AccountTrouble:
 
 
 def _in_words(kind: TroubleKind, account: SmtpAccount, phase: Phase, reply: Reply) -> tuple[str, str]:
-    said = f'"{_scrubbed(str(reply), account)}"'
+    said = quote_server(_scrubbed(str(reply), account))
     match kind:
         case TroubleKind.LOGIN:
-            return f"{account} refused the login with {said}.", _login_hint(account, reply)
+            return f"{account} refused the login; {said}.", _login_hint(account, reply)
         case TroubleKind.THROTTLED:
-            return f"{account} limits this account for now: {said}.", "Sending resumes by itself."
+            return f"{account} limits this account for now; {said}.", "Sending resumes by itself."
         case TroubleKind.TLS:
-            return f"{account} refused to start TLS with {said}.", _OTHER_SECURITY[account.security]
+            return f"{account} refused to start TLS; {said}.", _OTHER_SECURITY[account.security]
         case TroubleKind.NETWORK:
-            return f"{account} refused to serve when {_DOING[phase]}: {said}.", "Sending resumes by itself."
+            return f"{account} refused to serve when {_DOING[phase]}; {said}.", "Sending resumes by itself."
 
 
 def unreachable(account: SmtpAccount, phase: Phase, failure: BaseException) -> AccountTrouble:

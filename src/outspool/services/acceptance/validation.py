@@ -21,7 +21,15 @@ from outspool.domain.email import Content, Mailbox, Priority
 from outspool.domain.policy import Policy
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import asked_moment
-from outspool.domain.text import body_text, custom_headers, header_line, message_id, message_ids, tags
+from outspool.domain.text import (
+    body_text,
+    check_sender_name,
+    custom_headers,
+    message_id,
+    message_ids,
+    subject_line,
+    tags,
+)
 from outspool.errors import InvalidArgument, TooLarge, brief
 from outspool.services.acceptance.attachment_requests import AttachmentRequest
 
@@ -29,6 +37,9 @@ _KEY = re.compile(r"[ -~]{1,255}")
 _MEGABYTE = 1024 * 1024
 # Repeated addresses are kept once, so more may be written than are sent to; but not without end.
 _MAX_REPETITION = 10
+
+
+_LARGE_TEXT, _MANY_ADDRESSES = 100_000, 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +79,17 @@ def validate_request(draft: EmailRequest, policy: Policy) -> Content:
     asked = {name: getattr(draft, name) for name in _READERS}
     _check_amounts(asked, policy)
     return _settled(Content(**_read(asked, policy)), policy)
+
+
+def is_large(draft: EmailRequest) -> bool:
+    """Whether reading it takes so long that others should be served meanwhile."""
+    addresses = sum(map(len, (draft.to, draft.cc, draft.bcc, draft.reply_to)))
+    return text_size(draft) > _LARGE_TEXT or addresses > _MANY_ADDRESSES
+
+
+def text_size(draft: EmailRequest) -> int:
+    """Return how many characters body and html have."""
+    return len(draft.body or "") + len(draft.html or "")
 
 
 def revise_content(content: Content, changes: Mapping[str, Any], policy: Policy) -> Content:
@@ -142,7 +164,10 @@ def _read_priority(value: str) -> Priority:
 
 
 def _read_sender(value: str | None, policy: Policy) -> Mailbox:
-    return policy.choose_sender(None if value is None else parse_mailbox(value, "from"))
+    mailbox = None if value is None else parse_mailbox(value, "from")
+    if mailbox is not None and (policy.sender is None or mailbox.name != policy.sender.name):
+        check_sender_name(mailbox.name, "from")
+    return policy.choose_sender(mailbox)
 
 
 _EMPTY = EmailRequest()
@@ -153,12 +178,12 @@ _READERS: Mapping[str, Callable[[Any, Policy], Any]] = MappingProxyType(
         "bcc": lambda value, _: parse_mailboxes(value, "bcc"),
         "reply_to": lambda value, _: _unique(parse_mailboxes(value, "reply_to"), set()),
         "sender": _read_sender,
-        "subject": lambda value, _: header_line(value, "subject"),
+        "subject": lambda value, _: subject_line(value),
         "body": lambda value, _: None if value is None else body_text(value, "body"),
         "html": lambda value, _: None if value is None else body_text(value, "html"),
         "in_reply_to": lambda value, _: None if value is None else message_id(value, "in_reply_to"),
         "references": lambda value, _: message_ids(value, "references"),
-        "headers": lambda value, _: custom_headers(value),
+        "headers": lambda value, policy: custom_headers(value, policy.allowed_headers),
         "tags": lambda value, _: tags(value),
         "priority": lambda value, _: _read_priority(value),
     }
@@ -216,6 +241,7 @@ def _settled(content: Content, policy: Policy) -> Content:
         raise InvalidArgument("The email has no recipient.", "Give at least one address in `to`, `cc` or `bcc`.")
     _check_number(len(recipients), policy.max_recipients, "to, cc and bcc")
     policy.check_recipients(recipients)
+    policy.check_answers(content.sender, content.reply_to, content.headers)
     return content
 
 
