@@ -145,3 +145,25 @@ async def test_a_close_sends_everybody_home() -> None:
     assert await crowd.settle() == [0, 1, 2, 3]
     assert crowd.turns == {0: 0, 1: None, 2: None, 3: None}
     assert await slots.take() is None
+
+
+async def test_the_most_urgent_goes_first_and_of_one_order_the_first_to_ask() -> None:
+    slots = ConcurrencyLimiter(1, elapsed=lambda: 0.0)
+    held = await slots.take()
+    assert held is not None
+    went: list[str] = []
+
+    async def go(name: str, order: float) -> None:
+        turn = await slots.take(order)
+        went.append(name if turn is not None else f"not {name}")
+        if turn is not None:
+            slots.give_back(turn)
+
+    asked = (("late", 9.0), ("first", 5.0), ("second", 5.0), ("urgent", 1.0))
+    going = [asyncio.create_task(go(name, order)) for name, order in asked]
+    await asyncio.sleep(0)
+    assert slots.waiting == 4
+    assert slots.send_away(later_than=5.0) == 1
+    slots.give_back(held)
+    await asyncio.gather(*going)
+    assert went == ["not late", "urgent", "first", "second"]

@@ -29,7 +29,7 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
     folder = outspool.settings.data_dir if database.is_postgres else database.sqlite_path.parent
     return Doctor(
         _setup(outspool),
-        disk=partial(disk_state, folder),
+        disk=partial(disk_state, folder, needs_locks=not database.is_postgres),
         open_folders=partial(folders_open_to_others, [folder, *_own_folders(outspool.settings)]),
         blobs=None if offline and outspool.settings.aws_bucket_name else outspool.blobs,
         probe=SqlProbe(outspool.settings.store_url, identity=outspool.identity.address),

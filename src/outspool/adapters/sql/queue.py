@@ -21,6 +21,7 @@ from outspool.adapters.sql.claims import (
     DOUBT,
     DOUBT_RECIPIENTS,
     EXTEND,
+    FIRST_OF_EACH,
     NEXT_DUE,
     REQUEUE,
 )
@@ -34,7 +35,7 @@ from outspool.adapters.sql.unreadable import Damage, is_unreadable, set_aside
 from outspool.adapters.sql.watch import ChangeWatch
 from outspool.adapters.uuid7 import time_of
 from outspool.domain.cap import quota_reached
-from outspool.domain.email import Email, Event
+from outspool.domain.email import Email, Event, Priority
 from outspool.domain.status import EmailStatus
 from outspool.ports.queue import Expiry, Lease, Room, WorkerHeartbeat
 
@@ -193,6 +194,16 @@ class SqlQueue:
             return at
 
         return await read_despite(self.database, look, now=after)
+
+    async def first_turn(self, *, now: datetime) -> datetime | None:
+        """See `Queue.first_turn`."""
+        asked = {"identity": self._identity, "now": now}
+
+        def look(connection: sa.Connection) -> datetime | None:
+            firsts = ((p, connection.scalar(FIRST_OF_EACH[p.rank], asked)) for p in Priority)
+            return min((due_at + priority.delay for priority, due_at in firsts if due_at is not None), default=None)
+
+        return await read_despite(self.database, look, now=now)
 
     async def last_trace(self) -> datetime | None:
         """See `Queue.last_trace`."""

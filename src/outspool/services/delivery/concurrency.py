@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import bisect
+import itertools
 from collections.abc import Callable
 
 _RETRY_SECONDS = 1800.0
@@ -11,7 +12,7 @@ _RETRY_SECONDS = 1800.0
 
 
 class ConcurrencyLimiter:
-    """Turns at the connections of one process, in the order in which they were asked for.
+    """Turns at the connections of one process, by their order, and of one order in which they were asked for.
 
     It starts slowly, like TCP: nobody knows how much an account bears that was in trouble a moment ago, and other
     processes begin at the same instant. Where the server said that it has no room for more, it is not asked for as
@@ -28,15 +29,19 @@ class ConcurrencyLimiter:
         self._round = 0
         self._taken = 0  # in this round; what hangs since before a trouble takes nobody's turn
         self._has_turned_away = False
-        self._waiting: deque[asyncio.Future[int | None]] = deque()
+        self._waiting: list[tuple[float, int, asyncio.Future[int | None]]] = []
+        self._count = itertools.count()
         self._is_closed = False
 
-    async def take(self) -> int | None:
-        """Wait for a turn, and return what `give_back` wants; None when there will be no more."""
+    async def take(self, order: float = 0.0) -> int | None:
+        """Wait for a turn, and return what `give_back` wants; None when there will be none, or others come first.
+
+        Whoever has a lower `order` goes first.
+        """
         if self._is_closed:
             return None
         turn: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        bisect.insort(self._waiting, (order, next(self._count), turn))
         self._admit()
         try:
             return await turn
@@ -44,6 +49,16 @@ class ConcurrencyLimiter:
             if turn.done() and not turn.cancelled() and (taken := turn.result()) is not None:
                 self.give_back(taken)
             raise
+
+    def send_away(self, later_than: float) -> int:
+        """Let those who wait with a higher order than `later_than` wait no more; return how many they were."""
+        first = bisect.bisect_right(self._waiting, later_than, key=lambda one: one[0])
+        leave = self._waiting[first:]
+        del self._waiting[first:]
+        for _, _, turn in leave:
+            if not turn.done():
+                turn.set_result(None)
+        return len(leave)
 
     def give_back(self, turn: int) -> None:
         """End a turn."""
@@ -87,6 +102,11 @@ class ConcurrencyLimiter:
         return True
 
     @property
+    def waiting(self) -> int:
+        """How many wait for a turn."""
+        return len(self._waiting)
+
+    @property
     def most(self) -> int:
         """How many may go at a time at best, as things stand."""
         return self._ceiling
@@ -98,7 +118,7 @@ class ConcurrencyLimiter:
 
     def _admit(self) -> None:
         while self._waiting and (self._is_closed or self._taken < self._open):
-            turn = self._waiting.popleft()
+            _, _, turn = self._waiting.pop(0)
             if turn.done():
                 continue  # canceled meanwhile
             if self._is_closed:
