@@ -10,7 +10,7 @@ from support.bounded import run_bounded
 from support.front import Accepted, Front, message
 
 from outspool.message.html_reader import MAX_DEPTH, Start, Text, read_html
-from outspool.message.text_alternative import text_alternative
+from outspool.message.text_alternative import build_text_alternative
 
 TEXT = "outspool.message.text_alternative:text_alternative"
 
@@ -78,7 +78,7 @@ def test_no_page_is_deeper_than_a_reader_must_bear() -> None:
 
 
 def test_what_is_too_deep_stays_readable() -> None:
-    text = text_alternative("<blockquote>" * 800 + "<p>Dear Ada,</p>" + "see you<br>" * 2_400)
+    text = build_text_alternative("<blockquote>" * 800 + "<p>Dear Ada,</p>" + "see you<br>" * 2_400)
     assert "Dear Ada," in text
     assert text.count("see you") == 2_400
     assert max(map(len, text.splitlines())) < 200

@@ -11,7 +11,7 @@ from support.outbox_samples import NOW, an_email
 from outspool.api.results.email import status_result
 from outspool.domain.delivery import Delivery, Outcome, Verdict, parse_reply
 from outspool.domain.email import Email, quote_server
-from outspool.domain.settlement import after_delivery
+from outspool.domain.settlement import settle_delivery
 from outspool.domain.status import EmailStatus
 from outspool.domain.summary import Pause
 from outspool.mcp.server import INSTRUCTIONS
@@ -26,7 +26,7 @@ def attempted(code: int, words: str) -> Email:
     email = replace(an_email("ann@example.com", "bob@example.com"), status=EmailStatus.SENDING)
     outcome = Outcome(verdict=CODES[code], reply=parse_reply(code, words))
     delivery = Delivery(outcomes={r.address: outcome for r in email.recipients})
-    change = after_delivery(email, delivery, now=NOW, delay=timedelta(minutes=1), resend_doubtful=False)
+    change = settle_delivery(email, delivery, now=NOW, delay=timedelta(minutes=1), resend_doubtful=False)
     assert change.recipients is not None
     return replace(email, status=change.target, recipients=change.recipients, problem=change.problem)
 

@@ -52,7 +52,7 @@ def outspool(sink: SmtpSink, database_url: str, tmp_path: Path) -> OpenOutspool:
             }
         )
         app = Outspool(settings, clock=clock, machine_clock=machine_clock, timings=timings)
-        async with app.running(worker=worker):
+        async with app.run(worker=worker):
             yield app
 
     return run

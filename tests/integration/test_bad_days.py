@@ -40,7 +40,7 @@ async def running(sink: SmtpSink, url: str, folder: Path, *, worker: bool = True
         "EMAIL_RATE_LIMIT_PER_HOUR": "1000000",
     }
     app = Outspool(Settings.load(variables))
-    async with app.running(worker=worker):
+    async with app.run(worker=worker):
         yield app
 
 

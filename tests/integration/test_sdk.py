@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from mcp.client import Client
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import MCPServer
-from mcp_types import EmptyResult, Implementation, SubscribeRequestParams
+from mcp.shared.message import SessionMessage
+from mcp_types import EmptyResult, Implementation, SubscribeRequestParams, jsonrpc_message_adapter
 
 import outspool
 from outspool.mcp import sdk
@@ -81,6 +83,19 @@ async def test_a_client_is_known_by_the_name_it_gives_made_printable() -> None:
     assert name.startswith("cl\N{REPLACEMENT CHARACTER}aude\N{REPLACEMENT CHARACTER}xx")
     assert len(name) == 100
     assert version == "1.0"
+
+
+async def test_a_server_answers_over_streams_of_ours() -> None:
+    server: MCPServer[object] = MCPServer("test")
+    incoming, messages = anyio.create_memory_object_stream[SessionMessage | Exception](1)
+    answers, outgoing = anyio.create_memory_object_stream[SessionMessage](1)
+    ping = {"jsonrpc": "2.0", "id": 7, "method": "ping"}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(sdk.run_over_streams, server, messages, answers)
+        await incoming.send(SessionMessage(jsonrpc_message_adapter.validate_python(ping)))
+        answer = (await outgoing.receive()).message.model_dump()
+        incoming.close()
+    assert answer["id"] == 7
 
 
 def test_metadata_declares_the_output_schema_and_takes_no_arguments_of_its_own() -> None:

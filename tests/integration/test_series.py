@@ -96,7 +96,7 @@ async def app(variables: dict[str, str], dial: Dial) -> AsyncIterator[Outspool]:
 @asynccontextmanager
 async def opened(variables: dict[str, str], dial: Dial, **more: str) -> AsyncIterator[Outspool]:
     app = Outspool(Settings.load({**variables, **more}), clock=dial)
-    async with app.running(worker=False):
+    async with app.run(worker=False):
         yield app
 
 

@@ -189,5 +189,5 @@ async def front(folder: Path, sink: SmtpSink, database_url: str, **variables: ob
         }
     )
     app = Outspool(settings)
-    async with app.running(worker=worker):
+    async with app.run(worker=worker):
         yield Front(app=app, sink=sink, server=build_server(app.outbox_for))

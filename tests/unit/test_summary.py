@@ -13,7 +13,7 @@ from outspool.domain.email import Content, Email, Mailbox, Problem, Recipient, R
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.series import Series
 from outspool.domain.status import CLAIMABLE, EmailStatus, RecipientStatus
-from outspool.domain.summary import Pause, next_attempt_at, summarize, utc
+from outspool.domain.summary import Pause, format_utc, next_attempt_at, summarize
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 TAKEN = Reply(code=250, enhanced_code="2.0.0", text="Ok: queued as 4F2")
@@ -169,8 +169,8 @@ def test_nothing_but_a_waiting_email_has_a_next_attempt(status: EmailStatus) -> 
 
 
 def test_times_are_rfc_3339_with_z_and_milliseconds_only_when_there_are_any() -> None:
-    assert utc(NOW) == "2026-11-22T12:00:00Z"
-    assert utc(NOW + timedelta(milliseconds=5)) == "2026-11-22T12:00:00.005Z"
+    assert format_utc(NOW) == "2026-11-22T12:00:00Z"
+    assert format_utc(NOW + timedelta(milliseconds=5)) == "2026-11-22T12:00:00.005Z"
 
 
 def test_a_held_email_has_no_next_attempt_even_when_due() -> None:

@@ -29,7 +29,7 @@ from outspool.errors import TooLarge
 from outspool.services.acceptance.attachment_requests import AttachmentRequest
 
 
-def _from_json(*kinds: type) -> Callable[[object], object]:
+def _read_json(*kinds: type) -> Callable[[object], object]:
     """Build a validator that reads a string holding JSON of one of `kinds`, and leaves all else as it is."""
 
     def read(value: object) -> object:
@@ -57,14 +57,14 @@ def _first_names(value: object) -> object:
     return dict(islice(value.items(), _MOST_NAMES)) if isinstance(value, dict) else value
 
 
-def _flag(value: object) -> object:
+def _read_flag(value: object) -> object:
     """Read a yes or no that is written as a word."""
     return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
 
-def _listed(value: object) -> object:
+def _read_list(value: object) -> object:
     """Take one string for a list of one."""
-    parsed = _from_json(list)(value)
+    parsed = _read_json(list)(value)
     return [parsed] if isinstance(parsed, str) else parsed
 
 
@@ -85,16 +85,16 @@ _FIRST_ERROR = _FirstError()
 _Entries = BeforeValidator(_check_entries)
 """To be named before the validator that reads a string: pydantic runs the last of them first."""
 
-Strings = Annotated[list[str], _FIRST_ERROR, _Entries, BeforeValidator(_listed)]
+Strings = Annotated[list[str], _FIRST_ERROR, _Entries, BeforeValidator(_read_list)]
 Addresses = Annotated[
     list[str],
     _FIRST_ERROR,
     _Entries,
-    BeforeValidator(_listed),
+    BeforeValidator(_read_list),
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
-Headers = Annotated[dict[str, str], _Entries, BeforeValidator(_from_json(dict))]
-Variables = Annotated[dict[str, Any], BeforeValidator(_from_json(dict))]
+Headers = Annotated[dict[str, str], _Entries, BeforeValidator(_read_json(dict))]
+Variables = Annotated[dict[str, Any], BeforeValidator(_read_json(dict))]
 Priority = Literal["low", "normal", "high"]
 _FILES_EXPLAINED = (
     'Files: [{"filename": "a.csv", "text": "x,y"}]. Each has one of text, path (of a file the server may send), blob '
@@ -102,9 +102,9 @@ _FILES_EXPLAINED = (
 )
 
 
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Whole = Annotated[int, BeforeValidator(_from_json(int))]
-Seconds = Annotated[float, BeforeValidator(_from_json(int, float))]
+Flag = Annotated[bool, BeforeValidator(_read_flag)]
+Whole = Annotated[int, BeforeValidator(_read_json(int))]
+Seconds = Annotated[float, BeforeValidator(_read_json(int, float))]
 
 
 class Arguments(BaseModel):
@@ -129,7 +129,7 @@ Files = Annotated[
     list[Annotated[AttachmentArguments, BeforeValidator(_first_names)]],
     _FIRST_ERROR,
     _Entries,
-    BeforeValidator(_from_json(list)),
+    BeforeValidator(_read_json(list)),
 ]
 
 
@@ -194,10 +194,10 @@ class BatchArguments(Arguments):
         list[dict[str, Any]],
         _FIRST_ERROR,
         _Entries,
-        BeforeValidator(_from_json(list)),
+        BeforeValidator(_read_json(list)),
         WithJsonSchema({"type": "array", "items": {"type": "object"}, "maxItems": 100}),
     ]
-    shared: Annotated[dict[str, Any] | None, BeforeValidator(_from_json(dict)), WithJsonSchema({"type": "object"})] = (
+    shared: Annotated[dict[str, Any] | None, BeforeValidator(_read_json(dict)), WithJsonSchema({"type": "object"})] = (
         None
     )
     wait: Seconds = Field(10, ge=0, le=60)
@@ -258,7 +258,7 @@ class ListArguments(Arguments):
     cursor: str | None = Field(None, description="next_cursor of the page before.")
 
 
-def given(arguments: BaseModel, *, but: frozenset[str] = frozenset()) -> dict[str, Any]:
+def provided_fields(arguments: BaseModel, *, but: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the arguments the caller wrote, null ones included, by their names in the domain (``from`` → `sender`)."""
     written = {name: getattr(arguments, name) for name in arguments.model_fields_set}
     if written.get("attachments") is not None:

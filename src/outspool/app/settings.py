@@ -20,16 +20,16 @@ from outspool.errors import MisconfiguredError
 logger = logging.getLogger(__name__)
 
 
-def _split(value: object) -> object:
+def _split_commas(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-def _unspaced(value: object) -> object:
+def _remove_spaces(value: object) -> object:
     """Google shows an app password in four groups; the spaces are not part of it."""
     return "".join(value.split()) if isinstance(value, str) else value
 
 
-CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
 SmtpSecurity = Literal["starttls", "tls", "none"]
 
 GMAIL_HOST = "smtp.gmail.com"
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     database_url: str = Field("", alias="DATABASE_URL", repr=False)
 
     gmail_email: str | None = Field(None, alias="GMAIL_EMAIL")
-    gmail_app_password: Annotated[SecretStr | None, BeforeValidator(_unspaced)] = Field(
+    gmail_app_password: Annotated[SecretStr | None, BeforeValidator(_remove_spaces)] = Field(
         None, alias="GMAIL_APP_PASSWORD"
     )
     smtp_host: str | None = Field(None, alias="SMTP_HOST")

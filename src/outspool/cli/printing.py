@@ -76,7 +76,7 @@ def print_details(email: StatusResult) -> None:
 
 def print_list(page: ListResult) -> None:
     """Print one page of emails, and the counts of all."""
-    from outspool.api.results.listing import counted
+    from outspool.api.results.listing import format_counts
 
     out = console()
     if page.emails:
@@ -87,7 +87,7 @@ def print_list(page: ListResult) -> None:
             when = email.sent_at or email.scheduled_at or email.created_at
             table.add_row(email.id, email.status, local(when), ", ".join(email.to), email.subject)
         out.print(table)
-    counts = counted(page.counts) or "no emails yet"
+    counts = format_counts(page.counts) or "no emails yet"
     out.print(f"In the whole outbox: {counts}.", soft_wrap=True)
     if page.next_cursor:
         out.print(f"More follow: --cursor {page.next_cursor}", soft_wrap=True)

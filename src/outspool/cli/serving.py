@@ -11,9 +11,9 @@ from outspool.cli.runs import (
     NoWorker,
     Sandbox,
     configure_logging,
+    freeze_loaded_objects,
     load_settings,
     run,
-    spare_what_is_loaded,
     stop_on_signals,
     warn_of_unknown_names,
 )
@@ -65,12 +65,12 @@ async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> N
     limits = limits_of_process()
     app = build_app(
         build_server(outspool.outbox_for),
-        lifespan_context=lambda: outspool.running(worker=worker),
+        lifespan_context=lambda: outspool.run(worker=worker),
         allowed_hosts=settings.allowed_hosts or LOOPBACK_HOSTS,
         allowed_origins=settings.allowed_origins or LOOPBACK_ORIGINS,
         limits=limits,
     )
-    spare_what_is_loaded()
+    freeze_loaded_objects()
     await serve_http(app, host, port, limits=limits)
 
 
@@ -80,8 +80,8 @@ async def _work(settings: Settings) -> None:
     outspool = Outspool(settings)
     outspool.require_account()
     stop = stop_on_signals()
-    async with outspool.running(worker=True):
-        spare_what_is_loaded()
+    async with outspool.run(worker=True):
+        freeze_loaded_objects()
         logger.info("Emails are sent %s.", outspool.account_label)
         await stop.wait()
         logger.info("Stopping: what is on the wire ends first.")

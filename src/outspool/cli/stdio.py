@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from outspool.cli.logs import printable
-from outspool.cli.runs import spare_what_is_loaded, stop_on_signals
+from outspool.cli.runs import freeze_loaded_objects, stop_on_signals
 from outspool.errors import OutspoolError
 from outspool.mcp.server import build_server
 from outspool.mcp.stdio_transport import serve_stdio_streams
@@ -99,9 +99,9 @@ async def _run(settings: Settings, pending: PendingOutspool, stop: asyncio.Event
         return
     outspool_class = await asyncio.to_thread(_import_app)
     outspool = outspool_class(settings)
-    async with outspool.running(worker=worker):
+    async with outspool.run(worker=worker):
         pending.opened.set_result(outspool)
-        spare_what_is_loaded()
+        freeze_loaded_objects()
         logger.info("Ready; emails are sent %s.", outspool.account_label if worker else "by other processes")
         await stop.wait()
 

@@ -143,7 +143,7 @@ class Content:
     tags: tuple[str, ...] = ()
     priority: Priority = Priority.NORMAL
 
-    def addressed(self) -> tuple[tuple[RecipientKind, Mailbox], ...]:
+    def list_recipients(self) -> tuple[tuple[RecipientKind, Mailbox], ...]:
         """Every recipient with its kind, in the order to, cc, bcc."""
         return (
             *((RecipientKind.TO, m) for m in self.to),

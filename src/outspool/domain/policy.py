@@ -34,7 +34,7 @@ def parse_pattern(pattern: str) -> str:
     with suppress(InvalidAddress):
         mailbox = parse_mailbox(local + text, "pattern")
         if not mailbox.name and "*" not in text:
-            return _folded(mailbox.address).removeprefix(local)
+            return _fold(mailbox.address).removeprefix(local)
     raise MisconfiguredError(
         f"The recipient pattern {brief(pattern)} is neither an address nor an @domain.",
         "Write bob@example.com, or @example.com for everybody in that domain; there are no wildcards.",
@@ -95,12 +95,12 @@ class Policy:
         if self.allowed is None and not self.denied:
             return
         named = [*reply_to, *named_addresses(headers)]
-        own = {_folded(sender.address), _folded(self.account or "")}
-        self.check_recipients([mailbox for mailbox in named if _folded(mailbox.address) not in own])
+        own = {_fold(sender.address), _fold(self.account or "")}
+        self.check_recipients([mailbox for mailbox in named if _fold(mailbox.address) not in own])
         if self.allowed is None:
             return
         domains = [pattern[1:] for pattern in self.allowed if pattern.startswith("@")]
-        domains.append(_folded(sender.address).rpartition("@")[2])
+        domains.append(_fold(sender.address).rpartition("@")[2])
         for host in unsubscribe_hosts(headers):
             if not any(host == domain or host.endswith(f".{domain}") for domain in domains):
                 raise RecipientRefused(
@@ -121,9 +121,9 @@ class Policy:
             return asked
         if asked is None:
             return self.sender
-        if _folded(asked.address) == _folded(self.sender.address):
+        if _fold(asked.address) == _fold(self.sender.address):
             return asked if asked.name else self.sender
-        if self.account is not None and _folded(asked.address) == _folded(self.account):
+        if self.account is not None and _fold(asked.address) == _fold(self.account):
             return asked
         raise InvalidArgument(
             f"from: this server sends as {self.sender.address} only, not as {brief(asked.address)}.",
@@ -131,12 +131,12 @@ class Policy:
         )
 
 
-def _folded(address: str) -> str:
+def _fold(address: str) -> str:
     return address.lower()
 
 
 def _matches(mailbox: Mailbox, patterns: Sequence[str]) -> bool:
-    address = _folded(mailbox.address)
+    address = _fold(mailbox.address)
     return address in patterns or f"@{address.rpartition('@')[2]}" in patterns
 
 

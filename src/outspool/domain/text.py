@@ -41,7 +41,7 @@ _STANDARD_HEADERS = frozenset({"list-unsubscribe", "list-unsubscribe-post", "lis
 WRITTEN_BY_US = frozenset({"x-priority", "x-msmail-priority", "x-mailer"})
 
 
-def header_line(value: str, field: str, limit: int = MAX_LINE, error: type[Refusal] = InvalidArgument) -> str:
+def check_header_line(value: str, field: str, limit: int = MAX_LINE, error: type[Refusal] = InvalidArgument) -> str:
     """Return `value` unchanged if it is safe as a header's value.
 
     Raises `error` when it is longer than `limit` characters, or holds a control character, a line separator or a lone
@@ -51,7 +51,7 @@ def header_line(value: str, field: str, limit: int = MAX_LINE, error: type[Refus
     if len(value) > limit:
         raise error(f"{field} is {len(value):,} characters long; {limit} is the most.", "Shorten it.")
     if found := _NOT_IN_A_LINE.search(value):
-        raise error(f"{field} holds {_named(found)}.", "Write it as plain text on one line.")
+        raise error(f"{field} holds {_quote_names(found)}.", "Write it as plain text on one line.")
     if _hides_something(value):
         raise error(
             f"{field} holds an encoded word (=?…?=) that hides a control character or cannot be read.",
@@ -61,8 +61,8 @@ def header_line(value: str, field: str, limit: int = MAX_LINE, error: type[Refus
 
 
 def subject_line(value: str) -> str:
-    """Return the subject without what nobody sees or what turns its direction; raises as `header_line` does."""
-    return remove_invisible(header_line(value, "subject"))
+    """Return the subject without what nobody sees or what turns its direction; raises as `check_header_line` does."""
+    return remove_invisible(check_header_line(value, "subject"))
 
 
 def check_sender_name(name: str, field: str) -> None:
@@ -80,14 +80,16 @@ def check_sender_name(name: str, field: str) -> None:
         )
 
 
-def body_text(value: str, field: str) -> str:
+def check_body(value: str, field: str) -> str:
     """Return `value` unchanged if mail can carry it.
 
     Raises `InvalidArgument` for lone surrogates and for control characters other than tab, line feed and carriage
     return.
     """
     if found := _NOT_IN_A_BODY.search(value):
-        raise InvalidArgument(f"{field} holds {_named(found)} at character {found.start() + 1:,}.", "Take it out.")
+        raise InvalidArgument(
+            f"{field} holds {_quote_names(found)} at character {found.start() + 1:,}.", "Take it out."
+        )
     return value
 
 
@@ -96,7 +98,7 @@ def message_id(value: str, field: str) -> str:
 
     Raises `InvalidArgument` for anything else.
     """
-    inner = header_line(value, field).strip(" ")
+    inner = check_header_line(value, field).strip(" ")
     if inner.startswith("<") and inner.endswith(">"):
         inner = inner[1:-1]
     if not _MESSAGE_ID.fullmatch(inner):
@@ -108,13 +110,13 @@ def message_id(value: str, field: str) -> str:
     return f"<{inner}>"
 
 
-def message_ids(values: Sequence[str], field: str) -> tuple[str, ...]:
+def check_message_ids(values: Sequence[str], field: str) -> tuple[str, ...]:
     """Return each of `values` as `message_id` does, or raise `InvalidArgument`; at most `MAX_REFERENCES`."""
     _at_most(MAX_REFERENCES, values, field)
     return tuple(message_id(value, field) for value in values)
 
 
-def custom_headers(headers: Mapping[str, str], allowed: Collection[str] = HARMLESS) -> dict[str, str]:
+def check_headers(headers: Mapping[str, str], allowed: Collection[str] = HARMLESS) -> dict[str, str]:
     """Return the headers a caller may add: ``X-…``, a few standard ones, and those of `allowed`, names as written.
 
     Raises `InvalidArgument` for any other name, for one that outspool writes itself or that a provider or relay would
@@ -132,7 +134,7 @@ def custom_headers(headers: Mapping[str, str], allowed: Collection[str] = HARMLE
         if not value.strip():
             raise InvalidArgument(f"headers: {brief(name)} is empty.", "Leave it out.")
         seen.add(name.lower())
-        accepted[name] = header_line(value, f"headers: {brief(name)}")
+        accepted[name] = check_header_line(value, f"headers: {brief(name)}")
     return accepted
 
 
@@ -170,7 +172,7 @@ def _at_most(limit: int, values: Sequence[str] | Mapping[str, str], field: str) 
         raise InvalidArgument(f"{field} has {len(values):,} entries; {limit} is the most.", "Give fewer.")
 
 
-def _named(found: re.Match[str]) -> str:
+def _quote_names(found: re.Match[str]) -> str:
     char = found.group()
     if char in "\r\n\u2028\u2029":
         return "a line break"
@@ -188,18 +190,18 @@ def _hides_something(value: str) -> bool:
         return False
     while start >= 0:
         word = _ENCODED_WORD.match(value, start)
-        if word and not _is_plain(_decoded(word)):
+        if word and not _is_plain(_decode(word)):
             return True
         start = value.find("=?", start + 1)
     # Two harmless words may make up a third one: who reads the text twice would decode that too.
-    return not _is_plain(_ENCODED_WORD.sub(lambda word: _decoded(word) or "", value))
+    return not _is_plain(_ENCODED_WORD.sub(lambda word: _decode(word) or "", value))
 
 
 def _is_plain(decoded: str | None) -> bool:
     return decoded is not None and not _NOT_IN_A_LINE.search(decoded) and not _ENCODED_WORD.search(decoded)
 
 
-def _decoded(word: re.Match[str]) -> str | None:
+def _decode(word: re.Match[str]) -> str | None:
     """Return the text of an encoded word, or None when it is broken.
 
     A character split over two words counts as broken (RFC 2047 §5).

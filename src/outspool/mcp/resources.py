@@ -54,7 +54,7 @@ class ResourceReader:
             email = await outbox.get(email_id)
             return _json(status_result(email, now=outbox.now(), pause=await outbox.pause()))
 
-        return await _told(read)
+        return await _translate_errors(read)
 
     async def raw(self, email_id: str, context: Context[Any, Any]) -> str:
         """Return the message; it is all ASCII, so its characters are its bytes."""
@@ -62,7 +62,7 @@ class ResourceReader:
         async def read() -> str:
             return (await self._outbox_for(*client_of(context.session)).raw(email_id)).decode("ascii")
 
-        return await _told(read)
+        return await _translate_errors(read)
 
     async def template(self, name: str, context: Context[Any, Any]) -> str:
         """Return what `list_templates` says of one template, with its files, as JSON."""
@@ -71,7 +71,7 @@ class ResourceReader:
             card, files = await self._outbox_for(*client_of(context.session)).show_template(name)
             return _json(TemplateFilesResult(**dict(template_result(card)), files=dict(files)))
 
-        return await _told(read)
+        return await _translate_errors(read)
 
     async def complete(
         self,
@@ -120,7 +120,7 @@ def add_resources(server: MCPServer[object], outbox_for: OutboxFor) -> None:
     server.completion()(reader.complete)  # type: ignore[no-untyped-call]
 
 
-async def _told(read: Callable[[], Awaitable[str]]) -> str:
+async def _translate_errors(read: Callable[[], Awaitable[str]]) -> str:
     """Read, and word a failure as a tool does."""
     try:
         return await read()

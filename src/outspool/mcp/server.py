@@ -53,7 +53,7 @@ def build_server(outbox_for: OutboxFor) -> MCPServer[object]:
         tools=list(_tools(Tools(), outbox_for)),
         log_level="WARNING",
         subscriptions=subscriptions.bus,
-        middleware=[subscriptions.while_listening],
+        middleware=[subscriptions.follow_while_listening],
     )
     add_resources(server, outbox_for)
     add_prompts(server)

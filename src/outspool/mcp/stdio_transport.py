@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from outspool.api.rpc_envelope import EDGE_BYTES, answer_to, no_json
 from outspool.domain.json_limits import MAX_REQUEST_BYTES, check_json, too_long
 from outspool.errors import OutspoolError
+from outspool.mcp.sdk import run_over_streams
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +41,12 @@ async def serve_stdio_streams(server: MCPServer[Any]) -> None:
     """Serve one client over stdin and stdout until stdin closes."""
     incoming, messages = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     answers, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
-    low_level = server._lowlevel_server  # noqa: SLF001 - MCPServer runs it over the SDK's transports alone
     async with _standard_files() as (stdin, stdout):
         output = _Output(stdout)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_read, stdin, incoming, output)
             tasks.start_soon(_write, outgoing, output)
-            await low_level.run(messages, answers, low_level.create_initialization_options())
+            await run_over_streams(server, messages, answers)
 
 
 class _Output:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from outspool.api.rpc_envelope import REFUSED
 from outspool.api.schema import input_schema, output_schema
-from outspool.api.validation_errors import check_names, refusal
+from outspool.api.validation_errors import check_names, explain_validation_error
 from outspool.domain.json_limits import check_values, too_much
 from outspool.errors import OutspoolError, Refusal
 from outspool.mcp.sdk import Tool, client_of_call, metadata_of
@@ -120,10 +120,10 @@ class StrictTool(Tool):
         except OutspoolError as error:
             level = logging.INFO if isinstance(error, Refusal) else logging.WARNING
             log.log(level, "%s: %s", self.name, error)
-            return _failed(str(error))
+            return _error_result(str(error))
         except Exception:
             log.exception("%s failed unexpectedly", self.name)
-            return _failed(CRASHED)
+            return _error_result(CRASHED)
         return CallToolResult(
             content=[TextContent(type="text", text=answer.text)],
             structured_content=answer.result.model_dump(mode="json", by_alias=True, exclude_none=True),
@@ -137,8 +137,10 @@ class StrictTool(Tool):
         try:
             return self.arguments_model.model_validate(arguments)
         except ValidationError as error:
-            raise refusal(error, self.arguments_model, untouched=self.untouched, elsewhere=self.elsewhere) from None
+            raise explain_validation_error(
+                error, self.arguments_model, untouched=self.untouched, elsewhere=self.elsewhere
+            ) from None
 
 
-def _failed(sentence: str) -> CallToolResult:
+def _error_result(sentence: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=sentence)], is_error=True)

@@ -23,7 +23,7 @@ _ESCAPED_MARKER = re.compile(r"^([ \t]*\d*)\\(?=[-+*>#.)])", re.MULTILINE)
 
 
 @lru_cache(maxsize=4)
-def text_alternative(html: str) -> str:
+def build_text_alternative(html: str) -> str:
     """Return `html` as text for a person: links keep their URL, scripts, styles and hidden text are gone.
 
     Empty when there is nothing to read in it, such as a lone image, or no way to read it, or far too much. Lists,
@@ -35,7 +35,7 @@ def text_alternative(html: str) -> str:
     if len(html) > _LONGEST:
         return ""
     limit = _MOST_GROWTH * len(html) + _SMALL
-    text = _converted(html, limit)
+    text = _convert(html, limit)
     if text is None:
         text = plain_text(html)
     if "\\" in text:
@@ -44,7 +44,7 @@ def text_alternative(html: str) -> str:
     return f"{text}\n" if text.strip() else ""
 
 
-def _converted(html: str, limit: int) -> str | None:
+def _convert(html: str, limit: int) -> str | None:
     """Return `html` in Markdown; None when that would be longer than `limit`, or when it cannot be converted."""
     for nesting in (_DEEPEST_NESTING, _FLAT):
         page = simplify(html, deepest_nesting=nesting)

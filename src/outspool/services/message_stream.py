@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Email
-from outspool.message.compose import Message, alternatives, compose
+from outspool.message.compose import Message, build_alternatives, compose
 from outspool.message.transfer_encoding import base64_stream
 from outspool.ports.files import BlobStore
 from outspool.ports.transport import Stream
@@ -25,8 +25,8 @@ async def compose_in_thread(email: Email) -> Message:
 
 
 async def build_alternatives_in_thread(content: Content) -> tuple[str, str]:
-    """Return `alternatives(content)`; those of large texts are built in a thread. Raises as `alternatives` does."""
-    return await asyncio.to_thread(alternatives, content) if _takes_long(content) else alternatives(content)
+    """Return `build_alternatives(content)`; those of large texts are built in a thread. Raises as it does."""
+    return await asyncio.to_thread(build_alternatives, content) if _takes_long(content) else build_alternatives(content)
 
 
 def _takes_long(content: Content) -> bool:

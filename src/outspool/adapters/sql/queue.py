@@ -34,7 +34,7 @@ from outspool.adapters.sql.tables import UtcDateTime, emails, workers
 from outspool.adapters.sql.unreadable import Damage, is_unreadable, set_aside
 from outspool.adapters.sql.watch import ChangeWatch
 from outspool.adapters.uuid7 import time_of
-from outspool.domain.cap import quota_reached
+from outspool.domain.cap import quota_error
 from outspool.domain.email import Email, Event, Priority
 from outspool.domain.status import EmailStatus
 from outspool.ports.queue import Expiry, Lease, Room, WorkerHeartbeat
@@ -77,7 +77,7 @@ class SqlQueue:
 
         def take(connection: sa.Connection) -> list[Email]:
             rows = connection.execute(CLAIM[kind], asked).mappings().all()
-            return _claimed(connection, with_parts(connection, rows), now)
+            return _note_claims(connection, with_parts(connection, rows), now)
 
         try:
             return await self.database.write(take)
@@ -103,7 +103,7 @@ class SqlQueue:
                     damaged.append(damage)
                 else:
                     emails.append(email)
-            return _claimed(connection, emails, now), damaged
+            return _note_claims(connection, emails, now), damaged
 
         while len(claimed) < limit:
             emails, damaged = await self.database.write(take)
@@ -122,15 +122,17 @@ class SqlQueue:
         except sql_meter.CapReached as reached:
             await sql_meter.mend(self.database, writer.meter, reached, now=at)
             assert writer.quota is not None
-            raise quota_reached(writer.quota, until=reached.at) from None
+            raise quota_error(writer.quota, until=reached.at) from None
 
     async def room(self, *, now: datetime) -> Room:
         """See `Queue.room`."""
         meter, quota = self._status_writer.meter, self._status_writer.quota
         if quota is None:
             return Room()
-        free, until = await self.database.read(lambda connection: sql_meter.room(connection, meter, quota, now=now))
-        return Room(recipients=free, reached=None if until is None else quota_reached(quota, until=until))
+        free, until = await self.database.read(
+            lambda connection: sql_meter.count_room(connection, meter, quota, now=now)
+        )
+        return Room(recipients=free, reached=None if until is None else quota_error(quota, until=until))
 
     async def heartbeat(
         self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime
@@ -271,7 +273,7 @@ def _sightings(connection: sa.Connection, statement: sa.Select[Any]) -> list[Wor
     ]
 
 
-def _claimed(connection: sa.Connection, emails: Sequence[Email], now: datetime) -> list[Email]:
+def _note_claims(connection: sa.Connection, emails: Sequence[Email], now: datetime) -> list[Email]:
     """Note that these are claimed, and return them in their turn."""
     if emails:
         event = Event(at=now, status=EmailStatus.SENDING, code="claimed")

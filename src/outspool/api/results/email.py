@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 
-from outspool.api.results.base import OBJECTS, PreviewableHead, Result, Time, written
+from outspool.api.results.base import OBJECTS, PreviewableHead, Result, Time, format_mailbox
 from outspool.domain.attachment import Attachment
 from outspool.domain.email import Email, Event, Problem, Recipient
 from outspool.domain.recurrence import Recurrence
@@ -120,10 +120,10 @@ def email_result(email: Email, *, now: datetime, pause: Pause | None, for_operat
         id=str(email.id),
         status=email.status,
         summary=summarize(email, now=now, pause=pause),
-        from_=written(content.sender),
-        to=[written(m) for m in content.to],
-        cc=[written(m) for m in content.cc] or None,
-        bcc=[written(m) for m in content.bcc] or None,
+        from_=format_mailbox(content.sender),
+        to=[format_mailbox(m) for m in content.to],
+        cc=[format_mailbox(m) for m in content.cc] or None,
+        bcc=[format_mailbox(m) for m in content.bcc] or None,
         subject=content.subject,
         attachments=[_attachment(a) for a in content.attachments] or None,
         scheduled_at=email.scheduled_at,
@@ -151,10 +151,10 @@ def scheduled_result(email: Email, *, now: datetime, pause: Pause | None) -> Sch
 def status_result(email: Email, *, now: datetime, pause: Pause | None, for_operator: bool = False) -> StatusResult:
     """Show `email` with its events; an operator is also told who caused each."""
     shown = email_result(email, now=now, pause=pause, for_operator=for_operator)
-    return StatusResult(**dict(shown), events=[_event(e, for_operator=for_operator) for e in _abridged(email.events)])
+    return StatusResult(**dict(shown), events=[_event(e, for_operator=for_operator) for e in _abridge(email.events)])
 
 
-def _abridged(events: tuple[Event, ...]) -> tuple[Event, ...]:
+def _abridge(events: tuple[Event, ...]) -> tuple[Event, ...]:
     """Return the beginning and the end of a long history, and a line that says what is left out."""
     omitted = len(events) - _FIRST_EVENTS - _LAST_EVENTS
     if omitted <= 0:

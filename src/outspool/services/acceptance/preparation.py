@@ -261,7 +261,7 @@ async def check_size(email: Email, policy: Policy) -> int:
 
 def pending_recipients(content: Content) -> tuple[Recipient, ...]:
     """Return the recipients of an email that none of them has yet."""
-    return tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.addressed())
+    return tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.list_recipients())
 
 
 def _lacks_time(when: When | None) -> bool:

@@ -20,13 +20,13 @@ from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Mailbox, Priority
 from outspool.domain.policy import Policy
 from outspool.domain.recurrence import Recurrence
-from outspool.domain.schedule import asked_moment
+from outspool.domain.schedule import resolve_moment
 from outspool.domain.text import (
-    body_text,
+    check_body,
+    check_headers,
+    check_message_ids,
     check_sender_name,
-    custom_headers,
     message_id,
-    message_ids,
     subject_line,
     tags,
 )
@@ -78,7 +78,7 @@ def validate_request(draft: EmailRequest, policy: Policy) -> Content:
     """
     asked = {name: getattr(draft, name) for name in _READERS}
     _check_amounts(asked, policy)
-    return _settled(Content(**_read(asked, policy)), policy)
+    return _check_whole(Content(**_read(asked, policy)), policy)
 
 
 def is_large(draft: EmailRequest) -> bool:
@@ -102,7 +102,7 @@ def revise_content(content: Content, changes: Mapping[str, Any], policy: Policy)
         raise InvalidArgument(f"{brief(min(unknown))} is not a part of an email.", "Leave it out.")
     asked = {name: getattr(_EMPTY, name) if value is None else value for name, value in changes.items()}
     _check_amounts({"body": content.body, "html": content.html, **asked}, policy)
-    return _settled(replace(content, **_read(asked, policy)), policy)
+    return _check_whole(replace(content, **_read(asked, policy)), policy)
 
 
 def check_idempotency_key(key: str) -> str:
@@ -131,7 +131,7 @@ def fingerprint_content(
     The same call made twice gives the same fingerprint, whenever it is made: a moment counts as the instant it names,
     a delay as its words. Empty fields do not count, so that a field added later changes no fingerprint of today.
     """
-    moment = None if scheduled_at is None else asked_moment(scheduled_at, timezone)
+    moment = None if scheduled_at is None else resolve_moment(scheduled_at, timezone)
     asked = {
         "content": {part.name: value for part in fields(content) if (value := getattr(content, part.name))},
         "scheduled_at": moment,
@@ -176,14 +176,14 @@ _READERS: Mapping[str, Callable[[Any, Policy], Any]] = MappingProxyType(
         "to": lambda value, _: parse_mailboxes(value, "to"),
         "cc": lambda value, _: parse_mailboxes(value, "cc"),
         "bcc": lambda value, _: parse_mailboxes(value, "bcc"),
-        "reply_to": lambda value, _: _unique(parse_mailboxes(value, "reply_to"), set()),
+        "reply_to": lambda value, _: _remove_duplicates(parse_mailboxes(value, "reply_to"), set()),
         "sender": _read_sender,
         "subject": lambda value, _: subject_line(value),
-        "body": lambda value, _: None if value is None else body_text(value, "body"),
-        "html": lambda value, _: None if value is None else body_text(value, "html"),
+        "body": lambda value, _: None if value is None else check_body(value, "body"),
+        "html": lambda value, _: None if value is None else check_body(value, "html"),
         "in_reply_to": lambda value, _: None if value is None else message_id(value, "in_reply_to"),
-        "references": lambda value, _: message_ids(value, "references"),
-        "headers": lambda value, policy: custom_headers(value, policy.allowed_headers),
+        "references": lambda value, _: check_message_ids(value, "references"),
+        "headers": lambda value, policy: check_headers(value, policy.allowed_headers),
         "tags": lambda value, _: tags(value),
         "priority": lambda value, _: _read_priority(value),
     }
@@ -220,7 +220,7 @@ def _check_number(number: int, most: int, what: str) -> None:
         raise InvalidArgument(f"{what}: {number:,} addresses are given; {most} is the most.", "Send several emails.")
 
 
-def _settled(content: Content, policy: Policy) -> Content:
+def _check_whole(content: Content, policy: Policy) -> Content:
     """Apply the rules that concern several fields at once."""
     if content.body is None and content.html is None:
         raise InvalidArgument("The email has neither body nor html.", "Give `body`, the text of the email.")
@@ -229,14 +229,14 @@ def _settled(content: Content, policy: Policy) -> Content:
     seen: set[str] = set()
     content = replace(
         content,
-        to=_unique(content.to, seen),
-        cc=_unique(content.cc, seen),
-        bcc=_unique(content.bcc, seen),
+        to=_remove_duplicates(content.to, seen),
+        cc=_remove_duplicates(content.cc, seen),
+        bcc=_remove_duplicates(content.bcc, seen),
         # An empty alternative would be shown instead of the one that was written.
         body=content.body or (None if content.html else ""),
         html=content.html or None,
     )
-    recipients = [mailbox for _, mailbox in content.addressed()]
+    recipients = [mailbox for _, mailbox in content.list_recipients()]
     if not recipients:
         raise InvalidArgument("The email has no recipient.", "Give at least one address in `to`, `cc` or `bcc`.")
     _check_number(len(recipients), policy.max_recipients, "to, cc and bcc")
@@ -245,7 +245,7 @@ def _settled(content: Content, policy: Policy) -> Content:
     return content
 
 
-def _unique(mailboxes: Sequence[Mailbox], seen: set[str]) -> tuple[Mailbox, ...]:
+def _remove_duplicates(mailboxes: Sequence[Mailbox], seen: set[str]) -> tuple[Mailbox, ...]:
     """Return those whose address is not in `seen`, in any case, and note them there."""
     kept = []
     for mailbox in mailboxes:

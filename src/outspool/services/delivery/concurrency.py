@@ -34,7 +34,7 @@ class ConcurrencyLimiter:
         self._is_closed = False
 
     async def take(self, order: float = 0.0) -> int | None:
-        """Wait for a turn, and return what `give_back` wants; None when there will be none, or others come first.
+        """Wait for a turn, and return what `release` wants; None when there will be none, or others come first.
 
         Whoever has a lower `order` goes first.
         """
@@ -47,7 +47,7 @@ class ConcurrencyLimiter:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and (taken := turn.result()) is not None:
-                self.give_back(taken)
+                self.release(taken)
             raise
 
     def send_away(self, later_than: float) -> int:
@@ -60,17 +60,17 @@ class ConcurrencyLimiter:
                 turn.set_result(None)
         return len(leave)
 
-    def give_back(self, turn: int) -> None:
+    def release(self, turn: int) -> None:
         """End a turn."""
         if turn == self._round:
             self._taken -= 1
         self._admit()
 
-    def widen(self) -> None:
+    def raise_limit(self) -> None:
         """Let one more go at a time, after the server served an email; no more if it turned somebody away before."""
         if self._has_turned_away:
             self._has_turned_away = False
-            self.narrow(self._open)
+            self.lower_limit(self._open)
         elif self._ceiling < self._most and self._elapsed() - self._narrowed_at >= _RETRY_SECONDS:
             self._ceiling += 1
             self._narrowed_at = self._elapsed()
@@ -84,13 +84,13 @@ class ConcurrencyLimiter:
         self._taken = 0
         self._has_turned_away = False
 
-    def narrow(self, to: int) -> None:
+    def lower_limit(self, to: int) -> None:
         """Let no more than `to`, or one, go at a time: the server has no room for as many as there were."""
         self._ceiling = max(1, min(to, self._ceiling))
         self._narrowed_at = self._elapsed()
         self._open = min(self._open, self._ceiling)
 
-    def turn_away(self) -> bool:
+    def reject_one(self) -> bool:
         """Let one less go at a time, as the server turned a connection away; False when there was but the one.
 
         If it serves another now, that was one too many. If it does not, all will be turned away, down to the last.

@@ -214,7 +214,7 @@ class Dispatcher:
             carrying = self._deliver_one(email, lease, expiry=expiry, probe=probe, full=full)
             task = asyncio.create_task(carrying, name=f"email-{email.id}")
             self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._finish)
 
     async def _deliver_one(
         self, email: Email, lease: Lease, *, expiry: Expiry, probe: Probe | None, full: QuotaReached | None
@@ -234,10 +234,10 @@ class Dispatcher:
                 await self._agent.deliver_one(email, lease, expiry=expiry, probe=probe, full=full)
         finally:
             if turn is not None:
-                slots.give_back(turn)
+                slots.release(turn)
             self.keeper.let_go(lease)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _finish(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a delivery ended unexpectedly", exc_info=error)

@@ -47,7 +47,7 @@ _HARMLESS = (
 """
 
 
-class Meter:
+class Budget:
     """What one filling-in may still use."""
 
     def __init__(self) -> None:
@@ -127,11 +127,11 @@ def _end_of_key(text: str, place: int) -> int:
     return len(text)
 
 
-def filters(meter: Meter) -> dict[str, Callable[..., Any]]:
+def filters(meter: Budget) -> dict[str, Callable[..., Any]]:
     """Return the filters that a template has: harmless ones of Jinja, some that `meter` counts, and our own."""
     return {
         **{name: FILTERS[name] for name in _HARMLESS},
-        **_counted(meter),
+        **_count(meter),
         "round": _round,
         "sum": _sum,
         "link": _link,
@@ -139,7 +139,7 @@ def filters(meter: Meter) -> dict[str, Callable[..., Any]]:
     }
 
 
-def _counted(meter: Meter) -> dict[str, Callable[..., Any]]:
+def _count(meter: Budget) -> dict[str, Callable[..., Any]]:
     def format_(value: str, *args: Any, **kwargs: Any) -> str:
         meter.formatting(value, (*args, *kwargs.values()))
         return do_format(value, *args, **kwargs)
