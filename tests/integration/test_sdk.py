@@ -95,6 +95,9 @@ async def test_a_server_answers_over_streams_of_ours() -> None:
         await incoming.send(SessionMessage(jsonrpc_message_adapter.validate_python(ping)))
         answer = (await outgoing.receive()).message.model_dump()
         incoming.close()
+        outgoing.close()
+    for stream in (messages, answers):
+        stream.close()
     assert answer["id"] == 7
 
 

@@ -185,7 +185,7 @@ def _check(act: Act, email: dict[str, Any]) -> None:
     """Raise `DemoFailedError` unless the email came to what was said."""
     if email["status"] != act.ends:
         raise DemoFailedError(f'"{email["subject"]}" is {email["status"]}, and was to be {act.ends}.')
-    if not any(str(event.get("detail", "")).startswith(act.reply) for event in email["events"]):
+    if not any(f'said: "{act.reply} ' in str(event.get("detail", "")) for event in email["events"]):
         raise DemoFailedError(f'"{email["subject"]}" was to be answered with {act.reply}, and was not.')
     if act.tool == "schedule_email" and not 0 <= _lateness(email) <= _ON_TIME:
         raise DemoFailedError(f'"{email["subject"]}" did not leave on time.')
