@@ -18,7 +18,7 @@ from bench.history import write_history
 from bench.sink import Sink, running_sink
 from outspool.app.runtime import Outspool
 from outspool.app.settings import Settings
-from outspool.cli.runs import spare_what_is_loaded
+from outspool.cli.runs import freeze_loaded_objects
 
 BODY = f"{'A line of text. ' * 4}.\n" * 57
 """4 KB on the wire, headers and all."""
@@ -153,8 +153,8 @@ class Ground:
     async def outspool(self, database_url: str, **more: object) -> AsyncIterator[Outspool]:
         """Yield an outspool in this process, which is set up as one that serves, without a worker."""
         outspool = Outspool(Settings.load(self.variables(database_url, **more)))
-        async with outspool.running(worker=False):
-            spare_what_is_loaded()
+        async with outspool.run(worker=False):
+            freeze_loaded_objects()
             yield outspool
 
 

@@ -119,7 +119,7 @@ def outspool(sink: SmtpSink, database_url: str, tmp_path: Path) -> OpenOutspool:
     ) -> AsyncIterator[Outspool]:
         settings = Settings.load(variables(tmp_path, sink, database_url, **more))
         app = Outspool(settings, clock=clock, machine_clock=machine_clock, timings=timings)
-        async with app.running(worker=worker):
+        async with app.run(worker=worker):
             yield app
 
     return run

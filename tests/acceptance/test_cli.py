@@ -152,7 +152,7 @@ def test_send_exits_with_3_when_a_server_refused(stdio: Stage, inside: Inside) -
         *("send", "--to", "ada@example.com", "--to", "refuse-bob@example.com", "--subject", stdio.topic, "--body", "x"),
     )
     assert refused.returncode == 3
-    assert "Refused for refuse-bob@example.com: 550 5.1.1" in refused.stdout
+    assert 'Refused for refuse-bob@example.com: the server said: "550 5.1.1' in refused.stdout
 
 
 def test_a_scheduled_email_is_canceled_and_then_cannot_be_retried(stdio: Stage, inside: Inside) -> None:

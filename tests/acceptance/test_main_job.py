@@ -52,7 +52,7 @@ async def test_a_refused_recipient_makes_it_partial_and_is_named(stage: Stage) -
     taken, refused = email["recipients"]
     assert (taken["status"], taken["code"]) == ("sent", 250)
     assert (refused["status"], refused["code"], refused["enhanced_code"]) == ("failed", 550, "5.1.1")
-    assert "Refused for refuse-bob@example.com: 550 5.1.1" in email["summary"]
+    assert 'Refused for refuse-bob@example.com: the server said: "550 5.1.1' in email["summary"]
     assert email["error"]["message"]
     [mail] = stage.received()
     assert mail.recipients == ("ada@example.com",)

@@ -70,7 +70,7 @@ def _show_tasks() -> None:
 async def _work(app: Outspool, say: Callable[[str], None]) -> None:
     asyncio.get_running_loop().add_signal_handler(SHOW_TASKS, _show_tasks)
     stop = stop_on_signals()
-    async with app.running(worker=True):
+    async with app.run(worker=True):
         say("ready")
         await stop.wait()
 
@@ -80,7 +80,7 @@ async def _accept(app: Outspool, given: Mapping[str, Any], say: Callable[[str], 
     stop = stop_on_signals()
     tempo = Tempo(**given["tempo"])
     journal = Journal(Path(given["journal"]), app.clock)
-    async with app.running(worker=given["connections"] > 0):
+    async with app.run(worker=given["connections"] > 0):
         say("ready")
         callers = [Caller(app.outbox, journal, tempo) for _ in given["plan"]]
         calling = asyncio.gather(*(caller.take(steps) for caller, steps in zip(callers, given["plan"], strict=True)))

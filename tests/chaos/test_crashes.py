@@ -33,7 +33,7 @@ CONNECTIONS = 4
 async def client(variables: dict[str, str]) -> AsyncIterator[Outspool]:
     """Run an outspool that accepts and does not deliver."""
     app = Outspool(Settings.load(variables))
-    async with app.running(worker=False):
+    async with app.run(worker=False):
         yield app
 
 

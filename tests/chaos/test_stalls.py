@@ -29,7 +29,7 @@ S = EmailStatus
 @asynccontextmanager
 async def outspool(variables: Mapping[str, str], *, worker: bool) -> AsyncIterator[Outspool]:
     app = Outspool(Settings.load(variables), timings=replace(stalling_worker.PACE, beat_seconds=0.3))
-    async with app.running(worker=worker):
+    async with app.run(worker=worker):
         yield app
 
 

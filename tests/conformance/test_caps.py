@@ -123,7 +123,7 @@ def test_no_stretch_of_time_ever_holds_more_and_no_refusal_is_needless(steps: li
         for minutes, count in steps:
             now += minutes
             recent = sum(n for at, n in passed if at > now - 60)
-            assert sql_meter.room(connection, "m", cap, now=NOW + now * MINUTE)[0] == most - recent
+            assert sql_meter.count_room(connection, "m", cap, now=NOW + now * MINUTE)[0] == most - recent
             with connection.begin_nested() as attempt:
                 try:
                     sql_meter.take(connection, "m", count, cap, now=NOW + now * MINUTE)

@@ -52,9 +52,9 @@ async def test_get_and_version(ada: Outlet, stranger: Outlet) -> None:
 async def test_get_all_and_settled(ada: Outlet, stranger: Outlet) -> None:
     email = await ada.accept(an_email(due=LATER))
     assert [found.id for found in await ada.store.get_all([email.id], ada.scope)] == [email.id]
-    assert await ada.store.settled([email.id], ada.scope) == {email.id}
+    assert await ada.store.find_settled([email.id], ada.scope) == {email.id}
     assert await stranger.store.get_all([email.id], stranger.scope) == []
-    assert await stranger.store.settled([email.id], stranger.scope) == frozenset()
+    assert await stranger.store.find_settled([email.id], stranger.scope) == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ async def test_record(ada: Outlet, stranger: Outlet) -> None:
 
 async def test_the_series_that_come_next(ada: Outlet, stranger: Outlet) -> None:
     series = await ada.accept(a_series(due=LATER, rule=DAILY))
-    assert [found for found, _ in await ada.series.upcoming(ada.scope, limit=10)] == [series.id]
-    assert await stranger.series.upcoming(stranger.scope, limit=10) == []
+    assert [found for found, _ in await ada.series.list_upcoming(ada.scope, limit=10)] == [series.id]
+    assert await stranger.series.list_upcoming(stranger.scope, limit=10) == []
 
 
 async def test_an_operator_reaches_everybodys_mail_but_from_the_sandbox(ada: Outlet) -> None:

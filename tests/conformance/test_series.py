@@ -72,10 +72,10 @@ async def test_the_soonest_series_comes_first_and_those_that_rest_do_not(box: Ou
     await box.accept(an_email())
     async with outlet(database_url, identity="somebody else") as other:
         await other.accept(a_daily())
-        assert len(await other.series.upcoming(other.scope, limit=10)) == 1
-    assert await box.series.upcoming(box.scope, limit=10) == [(sooner.id, sooner.due_at), (later.id, later.due_at)]
-    assert await box.series.upcoming(box.scope, limit=1) == [(sooner.id, sooner.due_at)]
-    assert paused.id not in dict(await box.series.upcoming(box.scope, limit=10))
+        assert len(await other.series.list_upcoming(other.scope, limit=10)) == 1
+    assert await box.series.list_upcoming(box.scope, limit=10) == [(sooner.id, sooner.due_at), (later.id, later.due_at)]
+    assert await box.series.list_upcoming(box.scope, limit=1) == [(sooner.id, sooner.due_at)]
+    assert paused.id not in dict(await box.series.list_upcoming(box.scope, limit=10))
 
 
 async def test_a_series_itself_is_never_claimed(box: Outlet) -> None:
@@ -136,7 +136,7 @@ async def test_the_last_email_ends_the_series_and_its_history_says_so(box: Outle
     assert isinstance(ended, Series)
     assert (ended.status, ended.scheduled_at, ended.recurrence) == (S.ENDED, None, replace(DAILY, made=3))
     assert [event.code for event in ended.events] == ["accepted", "ended"]
-    assert await box.series.upcoming(box.scope, limit=10) == []
+    assert await box.series.list_upcoming(box.scope, limit=10) == []
 
 
 async def test_a_halted_series_says_why_until_it_is_resumed(box: Outlet) -> None:
@@ -190,7 +190,7 @@ async def test_a_crash_after_any_statement_leaves_nothing_half_done(
         power.setattr(box.database, "write", crashing(box, after=statements))
         with pytest.raises(CrashError):
             await box.series.advance(*made_by(series))
-    assert await box.series.upcoming(box.scope, limit=1) == [(series.id, NOW)]
+    assert await box.series.list_upcoming(box.scope, limit=1) == [(series.id, NOW)]
     rows = sa.select(sa.func.count()).select_from(emails)
     assert await box.database.read(lambda connection: connection.scalar(rows)) == 1
     assert await box.series.advance(*made_by(series))

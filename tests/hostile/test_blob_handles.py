@@ -33,7 +33,7 @@ async def opened(database_url: str, folder: Path, *senders: str | None) -> Async
     async with AsyncExitStack() as stack:
         apps = [Outspool(settings(database_url, folder, sender)) for sender in senders]
         for app in apps:
-            await stack.enter_async_context(app.running(worker=False))
+            await stack.enter_async_context(app.run(worker=False))
         yield apps
 
 
@@ -76,7 +76,7 @@ async def test_a_handle_of_one_sender_is_none_for_another(database_url: str, tmp
         assert await refusal(ada, own) == await refusal(ada, f"blob:{'0' * 64}")
         assert (await send(eve, own)).content.attachments[0].size == len(PAYSLIP)
         sandbox = Outspool(settings(database_url, tmp_path, None, OUTSPOOL_SANDBOX=True))
-        async with sandbox.running(worker=False):
+        async with sandbox.run(worker=False):
             assert "no stored file" in await refusal(sandbox, handle)
 
 

@@ -17,6 +17,8 @@ from support.hostile_inputs import (
     by_words,
 )
 
+from outspool.domain.visible_text import remove_invisible
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ENDINGS = ["\r\nBcc: eve@example.com", "\nBcc: eve@example.com", "\rBcc: eve@example.com", "\r\n\r\nbody", "\r\n x"]
@@ -128,7 +130,7 @@ TEXTS = [
 async def test_a_subject_says_what_was_asked_and_nothing_else(face: Front) -> None:
     mails = await face.delivered(*({"subject": text} for text in ["", *TEXTS]))
     for text, mail in zip(["", *TEXTS], mails, strict=True):
-        assert mail.parsed["Subject"] == text
+        assert mail.parsed["Subject"] == remove_invisible(text)
 
 
 async def test_a_header_of_the_callers_own_says_what_was_asked_and_nothing_else(face: Front) -> None:

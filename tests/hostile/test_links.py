@@ -183,7 +183,7 @@ async def test_the_database_is_never_sent_wherever_it_is(root: Path, tmp_path: P
                 EmailRequest(to=["x@example.com"], subject="s", body="b", attachments=[AttachmentRequest(path=named)])
             )
         with pytest.raises(AttachmentRefused, match="outspool's own"):
-            await read(storage.operator_files(app.settings), folder / f"mail.db{suffix}")
+            await read(storage.build_operator_files(app.settings), folder / f"mail.db{suffix}")
 
 
 @asynccontextmanager
@@ -197,7 +197,7 @@ async def opened(tmp_path: Path, url: str, root: Path) -> AsyncIterator[Outspool
         }
     )
     app = Outspool(settings)
-    async with app.running(worker=False):
+    async with app.run(worker=False):
         yield app
 
 

@@ -50,7 +50,7 @@ class Watch:
     def __init__(self, folder: Path) -> None:
         self.modes: dict[Path, set[int]] = {}
         self._folder = folder
-        self._ended = threading.Event()
+        self._finish = threading.Event()
         self._thread = threading.Thread(target=self._look_again, daemon=True)
 
     def __enter__(self) -> Self:
@@ -58,7 +58,7 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
+        self._finish.set()
         self._thread.join()
         self.look()
 
@@ -80,7 +80,7 @@ class Watch:
         }
 
     def _look_again(self) -> None:
-        while not self._ended.is_set():
+        while not self._finish.is_set():
             self.look()
 
 
@@ -185,7 +185,7 @@ async def test_files_of_an_earlier_version_are_restricted_at_the_next_start(tmp_
     outside.write_bytes(b"not ours")
     outside.chmod(0o644)
     (data / "sandbox" / "link.eml").symlink_to(outside)
-    async with Outspool(settings).running(worker=False):
+    async with Outspool(settings).run(worker=False):
         await Outspool(settings).migrate()
     loose = {
         str(path.relative_to(data))

@@ -33,7 +33,7 @@ INITIALIZE = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo":
 async def outspool(tmp_path: Path) -> AsyncIterator[Outspool]:
     """Return a running outspool whose emails nobody sends."""
     outspool = Outspool(Settings.load({"OUTSPOOL_DATA_DIR": tmp_path, "OUTSPOOL_SANDBOX": True}))
-    async with outspool.running(worker=False):
+    async with outspool.run(worker=False):
         yield outspool
 
 

@@ -68,7 +68,7 @@ def draft(*files: AttachmentRequest, **more: Any) -> EmailRequest:
 
 
 async def sent(app: Outspool, *files: AttachmentRequest, **more: Any) -> Email:
-    email = await app.outbox.settle(await app.outbox.accept(draft(*files, **more)), within=30)
+    email = await app.outbox.wait_for_outcome(await app.outbox.accept(draft(*files, **more)), within=30)
     assert email.status is S.SENT, email.problem
     return email
 
@@ -578,12 +578,12 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     runner = asyncio.Runner()
     with SmtpSink(folder / "smtp") as sink, runner:
         app = Outspool(Settings.load(variables(folder, sink)))
-        running = app.running(worker=True)
+        running = app.run(worker=True)
         runner.run(running.__aenter__())
 
         async def send(files: list[AttachmentRequest]) -> None:
             try:
-                email = await app.outbox.settle(await app.outbox.accept(draft(*files)), within=20)
+                email = await app.outbox.wait_for_outcome(await app.outbox.accept(draft(*files)), within=20)
             except Refusal as refusal:
                 assert "\n" not in str(refusal)
                 return

@@ -32,7 +32,7 @@ S = EmailStatus
 @asynccontextmanager
 async def running(sink: SmtpSink, url: str, folder: Path, *, worker: bool = True) -> AsyncIterator[Outspool]:
     app = Outspool(Settings.load(variables(folder, sink, url)))
-    async with app.running(worker=worker):
+    async with app.run(worker=worker):
         yield app
 
 

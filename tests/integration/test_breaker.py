@@ -12,7 +12,7 @@ import pytest
 from support.outbox_samples import outlet
 from support.set_clock import SetClock
 
-from outspool.domain.retry import account_pause
+from outspool.domain.retry import compute_account_pause
 from outspool.errors import AccountTrouble, TroubleKind
 from outspool.ports.account import AccountState
 from outspool.services.delivery.breaker import Breaker
@@ -32,7 +32,7 @@ async def breakers(url: str, clock: SetClock, *credentials: str) -> AsyncIterato
             Breaker(
                 box.account,
                 clock=clock,
-                pause=lambda kind, failures: account_pause(kind, failures, lambda: 0.5),
+                pause=lambda kind, failures: compute_account_pause(kind, failures, lambda: 0.5),
                 credential=lambda credential=credential: credential,  # type: ignore[misc]
                 timings=PACE,
                 connections=4,
@@ -71,7 +71,7 @@ async def test_a_process_that_knows_less_neither_shortens_nor_ends_a_pause(datab
         before = await one.refresh()
         assert two.trouble() is None  # it has not looked yet
         await two.trip(DOWN)
-        two.served()  # over a connection that was opened before
+        two.record_success()  # over a connection that was opened before
         assert two.trouble() is not None
         assert await one.refresh() == before
 
@@ -197,7 +197,7 @@ async def test_after_trouble_each_process_begins_with_one_connection(database_ur
     async with breakers(database_url, clock, "a", "a") as processes:
         for process in processes:
             for _ in range(4):
-                process.served()
+                process.record_success()
             assert [await process.slots.take() for _ in range(4)] == [0] * 4
         await processes[0].trip(TOO_FAST)
         for process in processes:

@@ -39,7 +39,7 @@ def draft(*to: str, **more: object) -> EmailRequest:
 
 
 async def send(app: Outspool, *to: str, within: float = 20, **more: object) -> Email:
-    return await app.outbox.settle(await app.outbox.accept(draft(*to, **more)), within=within)
+    return await app.outbox.wait_for_outcome(await app.outbox.accept(draft(*to, **more)), within=within)
 
 
 async def until(app: Outspool, email: Email, *statuses: EmailStatus, within: float = 20) -> Email:
@@ -66,7 +66,7 @@ async def test_each_recipient_has_its_own_outcome(outspool: OpenOutspool, sink: 
         assert [r.status for r in email.recipients] == [R.SENT, R.FAILED]
         assert email.problem is not None
         assert "550" in email.problem.message
-        retried = await app.outbox.settle(await app.outbox.retry(str(email.id)), within=20)
+        retried = await app.outbox.wait_for_outcome(await app.outbox.retry(str(email.id)), within=20)
         assert retried.status is S.PARTIAL
     assert [mail.recipients for mail in sink.messages()] == [("ann@example.com",)]
 
@@ -140,7 +140,7 @@ async def test_what_one_process_schedules_another_sends_on_time(outspool: OpenOu
         await worker.outbox.find()
         email = await client.outbox.accept(draft(), when=When(delay="PT1S"))
         email = await until(client, email, S.SENT)
-        now = await client.outbox.settle(await client.outbox.accept(draft()), within=20)
+        now = await client.outbox.wait_for_outcome(await client.outbox.accept(draft()), within=20)
         assert now.status is S.SENT
     assert 0 <= (sink.messages()[0].at - email.due_at).total_seconds() < 2
 

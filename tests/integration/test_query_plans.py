@@ -144,7 +144,7 @@ async def get_status(box: Outlet) -> None:
 
 async def settled(box: Outlet) -> None:
     mine = await _due_now(box)
-    assert not await box.store.settled([email.id for email in mine], EVERYTHING)
+    assert not await box.store.find_settled([email.id for email in mine], EVERYTHING)
 
 
 async def by_key(box: Outlet) -> None:
@@ -167,7 +167,7 @@ async def make_of_a_series(box: Outlet) -> None:
     rule = Recurrence(cron="0 9 * * *", timezone="UTC")
     series = a_series(due=NOW, rule=rule)
     await box.accept(series)
-    assert await box.series.upcoming(box.scope, limit=10)
+    assert await box.series.list_upcoming(box.scope, limit=10)
     made = replace(an_email(at=NOW), series_id=series.id, occurs_at=NOW)
     assert await box.series.advance(series, made, Event(at=NOW, status=made.status, code="accepted"))
     assert (await box.store.find(Search(series=series.id), EVERYTHING)).emails

@@ -92,7 +92,7 @@ async def app(environment: dict[str, str], dial: Dial) -> AsyncIterator[Outspool
 @asynccontextmanager
 async def opened(environment: dict[str, str], dial: Dial, **more: str) -> AsyncIterator[Outspool]:
     app = Outspool(Settings.load({**environment, **more}), clock=dial)
-    async with app.running(worker=False):
+    async with app.run(worker=False):
         yield app
 
 

@@ -11,7 +11,7 @@ import pytest
 from support.smtp_delivery import deliver, verdicts
 from support.smtp_sink import SmtpSink
 
-from outspool.adapters.smtp.errors import refused
+from outspool.adapters.smtp.errors import explain_refusal
 from outspool.adapters.smtp.transport import Security, SmtpAccount, SmtpTransport, Timeouts
 from outspool.domain.delivery import Phase, Verdict, parse_reply
 from outspool.errors import AccountTrouble, TroubleKind
@@ -263,9 +263,9 @@ async def test_a_server_without_login_is_named(plain: SmtpSink) -> None:
 def test_a_refused_login_comes_with_its_cure(host: str, said: str, hint: str) -> None:
     account = SmtpAccount(host=host, port=587, security=Security.STARTTLS, username=USER, password=PASSWORD)
     code, _, text = said.partition(" ")
-    trouble = refused(account, Phase.LOGIN, parse_reply(int(code), text))
+    trouble = explain_refusal(account, Phase.LOGIN, parse_reply(int(code), text))
     assert trouble.kind is TroubleKind.LOGIN
-    assert trouble.message == f'{host}:587 refused the login with "{said}".'
+    assert trouble.message == f'{host}:587 refused the login; the server said: "{said}".'
     assert hint in trouble.hint
 
 

@@ -83,7 +83,7 @@ async def test_dots_come_out_as_they_went_in_wherever_chunks_are_cut(
 def test_a_message_is_stuffed_the_same_in_chunks_as_in_one_piece(pieces: list[str]) -> None:
     chunks = [piece.encode().replace(b"\n", b"\r\n") for piece in pieces]
     stuffing = Stuffing()
-    written = b"".join([*(stuffing.stuffed(chunk) for chunk in chunks), stuffing.end])
+    written = b"".join([*(stuffing.stuff(chunk) for chunk in chunks), stuffing.end])
     whole = b"".join(chunks)
     assert written == (pack(whole, "a@b", ["c@d"]).payload if whole else b".\r\n")
 

@@ -16,11 +16,11 @@ def test_a_stop_at_any_moment_of_the_start_leaves_no_email_claimed(tmp_path: Pat
 
     async def start_and_stop(milliseconds: float) -> str:
         app = Outspool(settings)
-        async with app.running(worker=True):
+        async with app.run(worker=True):
             email = await app.outbox.accept(draft)
             await asyncio.sleep(milliseconds / 1000)
         app = Outspool(settings)
-        async with app.running(worker=False):
+        async with app.run(worker=False):
             return (await app.outbox.get(str(email.id))).status
 
     # Each in a loop of its own, which must be closed with no statement under way: pytest sees to that.
@@ -31,8 +31,8 @@ def test_a_stop_at_any_moment_of_the_start_leaves_no_email_claimed(tmp_path: Pat
 async def test_what_the_sandbox_keeps_is_for_its_owners_eyes_alone(tmp_path: Path) -> None:
     settings = Settings.load({"OUTSPOOL_SANDBOX": True, "OUTSPOOL_DATA_DIR": tmp_path})
     app = Outspool(settings)
-    async with app.running(worker=True):
+    async with app.run(worker=True):
         email = await app.outbox.accept(EmailRequest(to=["ada@example.com"], body="x"))
-        await app.outbox.settle(email, within=20)
+        await app.outbox.wait_for_outcome(email, within=20)
     assert list(settings.sandbox_dir.glob("*.eml"))
     assert settings.sandbox_dir.stat().st_mode & 0o077 == 0

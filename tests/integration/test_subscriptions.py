@@ -24,7 +24,7 @@ EMAIL = EmailRequest(to=["ada@example.com"], subject="Hello", body="Hi")
 async def outspool(tmp_path: Path) -> AsyncIterator[Outspool]:
     """Return a running outspool whose emails nobody sends."""
     outspool = Outspool(Settings(OUTSPOOL_DATA_DIR=tmp_path, OUTSPOOL_SANDBOX=True))
-    async with outspool.running(worker=False):
+    async with outspool.run(worker=False):
         yield outspool
 
 

@@ -183,7 +183,7 @@ async def front(folder: Path, sink: SmtpSink, database_url: str, **more: object)
     worker = bool(more.pop("worker", True))
     more = {"EMAIL_FROM": "Outspool Test <me@example.com>", **more}
     app = Outspool(Settings.load(variables(folder, sink, database_url, **more)))
-    async with app.running(worker=worker):
+    async with app.run(worker=worker):
         server = build_server(app.outbox_for)
         yield Front(app=app, sink=sink, server=server, context=await _context(server))
 

@@ -121,7 +121,7 @@ def an_email(*to: str, at: datetime = NOW, due: datetime | None = None, **change
         id=email_id,
         status=EmailStatus.SCHEDULED if due else EmailStatus.QUEUED,
         content=content,
-        recipients=tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.addressed()),
+        recipients=tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.list_recipients()),
         message_id=f"<{email_id.hex}@example.com>",
         date=due or at,
         created_at=at,

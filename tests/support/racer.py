@@ -29,7 +29,7 @@ async def _ask(outspool: Outspool, key: str | None) -> str:
 
 async def _race(count: int, key: str | None) -> None:
     outspool = Outspool(Settings.load())
-    async with outspool.running(worker=False):
+    async with outspool.run(worker=False):
         await outspool.outbox.find()
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)

@@ -27,7 +27,7 @@ def maker(given: Mapping[str, Any], say: Callable[[str], None]) -> None:
 
 async def _make(given: Mapping[str, Any], say: Callable[[str], None]) -> None:
     outspool = Outspool(Settings.load(given["variables"]))
-    async with outspool.running(worker=False):
+    async with outspool.run(worker=False):
         for time in given["times"]:
             await outspool.occurrences.make_due(now=datetime.fromisoformat(time))
             say(time)

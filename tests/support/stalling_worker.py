@@ -67,7 +67,7 @@ async def main(point: str) -> None:
     stop = stop_on_signals()
     app = Outspool(Settings.load(), timings=PACE)
     plant(app, point)
-    async with app.running(worker=True):
+    async with app.run(worker=True):
         await stop.wait()
 
 

@@ -17,7 +17,7 @@ from support.blobs import chunked, digest_of, keep
 from support.composing import ID, an_email, as_received, assert_wire_safe, compose_bytes, parsed, text_of
 
 from outspool.adapters.blobs.local import LocalBlobs
-from outspool.domain.attachment import Attachment, safe_filename
+from outspool.domain.attachment import Attachment, check_filename
 from outspool.domain.email import Email
 from outspool.errors import AttachmentLost, AttachmentRefused, InvalidArgument
 from outspool.message.compose import compose
@@ -71,7 +71,7 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> LocalBlobs:
 
 def is_safe(name: str) -> bool:
     try:
-        return safe_filename(name) == name
+        return check_filename(name) == name
     except AttachmentRefused:
         return False
 

@@ -214,7 +214,7 @@ def test_a_revised_email_must_still_be_allowed() -> None:
 def test_a_recipient_moved_to_another_kind_is_not_doubled() -> None:
     before = _content(to=["a@x.com"], bcc=["b@x.com"])
     after = revise_content(before, {"to": ["b@x.com"]}, POLICY)
-    assert [m.address for _, m in after.addressed()] == ["b@x.com"]
+    assert [m.address for _, m in after.list_recipients()] == ["b@x.com"]
 
 
 @pytest.mark.parametrize("key", ["a", "x" * 255, "order 17/~!", "0190-x"])

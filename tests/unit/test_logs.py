@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outspool.cli.logs import MAX_LINE, Collapse, LineFormatter, bounded, printable
+from outspool.cli.logs import MAX_LINE, Collapse, LineFormatter, printable, truncate
 
 TRICKS = {
     "\x1b[2J": "\\x1b[2J",
@@ -70,7 +70,7 @@ def test_a_long_message_is_cut_and_says_how_much_is_missing(line: Backend) -> No
     [written] = line.lines
     assert len(written) < MAX_LINE + 100
     assert "(998,000 more characters)" in written
-    assert bounded("a" * MAX_LINE) == "a" * MAX_LINE
+    assert truncate("a" * MAX_LINE) == "a" * MAX_LINE
 
 
 def test_a_traceback_is_bounded_and_cannot_pass_for_another_line(line: Backend) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from outspool.api.results.listing import counted
+from outspool.api.results.listing import format_counts
 from outspool.cli.printing import clock_time
 
 
@@ -28,5 +28,5 @@ def test_a_time_is_written_without_its_offset_wherever_one_is(zone: str) -> None
 
 
 def test_a_count_that_ended_at_the_most_is_shown_as_that_many_or_more() -> None:
-    assert counted({"queued": 3, "sending": 999, "sent": 1000}) == "3 queued, 999 sending, 1,000+ sent"
-    assert counted({}) == ""
+    assert format_counts({"queued": 3, "sending": 999, "sent": 1000}) == "3 queued, 999 sending, 1,000+ sent"
+    assert format_counts({}) == ""

@@ -37,7 +37,7 @@ def times(cron: str, start: datetime, count: int, zone: str = BERLIN) -> list[st
     """Return so many times from `start` on, as the clocks there show them."""
     rule, found = read_recurrence(cron, timezone=zone), []
     for _ in range(count):
-        following = rule.following(start)
+        following = rule.next_after(start)
         assert following is not None
         start = following
         found.append(start.astimezone(ZoneInfo(zone)).strftime("%a %m-%d %H:%M %z"))
@@ -238,11 +238,11 @@ def test_an_end_before_the_first_time_is_refused_with_that_time() -> None:
 
 def test_a_series_ends_with_its_last_time_or_its_last_email() -> None:
     by_time = read_recurrence("0 9 * * *", timezone=BERLIN, until="2026-11-24T09:00")
-    assert by_time.following(day(11, 24, 7)) == day(11, 24, 8)
-    assert by_time.following(day(11, 24, 8)) is None
+    assert by_time.next_after(day(11, 24, 7)) == day(11, 24, 8)
+    assert by_time.next_after(day(11, 24, 8)) is None
     by_number = read_recurrence("0 9 * * *", timezone=BERLIN, count=3, made=2)
-    assert by_number.following(NOW) == day(11, 23, 8)
-    assert read_recurrence("0 9 * * *", timezone=BERLIN, count=3, made=3).following(NOW) is None
+    assert by_number.next_after(NOW) == day(11, 23, 8)
+    assert read_recurrence("0 9 * * *", timezone=BERLIN, count=3, made=3).next_after(NOW) is None
 
 
 def test_the_first_time_may_be_the_very_start() -> None:
@@ -259,9 +259,9 @@ def test_after_a_year_of_sleep_the_latest_time_is_found_at_once() -> None:
     for cron in ("* * * * *", "* 9 * * *", "0 9 * * mon", "* * 1 1 *", "0 9 29 2 *"):
         rule = read_recurrence(cron, timezone=BERLIN)
         first, now = rule.first(now=day(1, 1, year=2024)), day(1, 1, 12, year=2025)
-        latest = rule.latest(first, now=now)
+        latest = rule.latest_until(first, now=now)
         assert first <= latest <= now
-        following = rule.following(latest)
+        following = rule.next_after(latest)
         assert following is not None
         assert following > now
 
@@ -279,11 +279,11 @@ def test_times_ascend_and_show_on_the_clock_as_written_or_end_a_gap(cron: str, z
     rule, there = read_recurrence(cron, timezone=zone), ZoneInfo(zone)
     before = start
     for _ in range(20):
-        found = rule.following(before)
+        found = rule.next_after(before)
         assert found is not None
         assert found > before
         # Nothing lies between: asking from anywhere before it gives the same.
-        assert rule.following(before + (found - before) / 2) == found
+        assert rule.next_after(before + (found - before) / 2) == found
         wall = found.astimezone(there)
         jumped = wall.utcoffset() != (found - timedelta(seconds=1)).astimezone(there).utcoffset()
         if not jumped:
@@ -306,7 +306,7 @@ def test_every_day_of_a_year_has_its_one_time(zone: str, clock: str) -> None:
     rule, there = read_recurrence(f"{minute} {hour} * * *", timezone=zone), ZoneInfo(zone)
     moment, found = day(1, 1, year=2026) - timedelta(seconds=1), []
     while moment < day(1, 1, year=2027):
-        following = rule.following(moment)
+        following = rule.next_after(moment)
         assert following is not None
         moment = following
         found.append(moment)

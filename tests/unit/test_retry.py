@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outspool.domain.retry import LONGEST_DELAY, RetryPolicy, account_pause
+from outspool.domain.retry import LONGEST_DELAY, RetryPolicy, compute_account_pause
 from outspool.errors import MisconfiguredError, TroubleKind
 
 _CHANCE = st.floats(0, 1, exclude_max=True)
@@ -83,13 +83,13 @@ def test_jitter_uses_the_whole_tenth_both_ways() -> None:
     ],
 )
 def test_an_account_rests_longer_with_each_failure_up_to_a_cap(kind: TroubleKind, seconds: list[int]) -> None:
-    pauses = [account_pause(kind, failures, _middle) for failures in range(1, len(seconds) + 1)]
+    pauses = [compute_account_pause(kind, failures, _middle) for failures in range(1, len(seconds) + 1)]
     assert pauses == [timedelta(seconds=s) for s in seconds]
 
 
 @given(kind=st.sampled_from(TroubleKind), failures=st.integers(1, 10**9), chance=_CHANCE)
 def test_no_account_rests_for_nothing_or_for_ever(kind: TroubleKind, failures: int, chance: float) -> None:
-    pause = account_pause(kind, failures, lambda: chance)
+    pause = compute_account_pause(kind, failures, lambda: chance)
     assert timedelta(seconds=1) < pause <= timedelta(minutes=66)
 
 
@@ -97,10 +97,10 @@ def test_a_wrong_password_is_tried_a_handful_of_times_in_the_first_hours() -> No
     at, tries = timedelta(), 0
     while at < timedelta(hours=3):
         tries += 1
-        at += account_pause(TroubleKind.LOGIN, tries, lambda: 0.0)
+        at += compute_account_pause(TroubleKind.LOGIN, tries, lambda: 0.0)
     assert tries <= 6
 
 
 def test_a_pause_without_a_failure_is_a_mistake_of_the_program() -> None:
     with pytest.raises(ValueError, match="did not fail"):
-        account_pause(TroubleKind.TLS, 0, _middle)
+        compute_account_pause(TroubleKind.TLS, 0, _middle)

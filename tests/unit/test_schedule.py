@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outspool.domain.schedule import asked_moment, describe_wait, due_time, parse_delay, parse_moment
+from outspool.domain.schedule import describe_wait, due_time, parse_delay, parse_moment, resolve_moment
 from outspool.errors import InvalidSchedule
 
 NOW = datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
@@ -331,10 +331,10 @@ def test_exactly_one_of_moment_and_delay_is_wanted() -> None:
 
 
 def test_the_moment_asked_for_is_the_same_however_it_is_written_and_whenever() -> None:
-    assert asked_moment("2020-07-01T09:00", "Europe/Berlin") == asked_moment("2020-07-01T07:00Z", None)
-    assert asked_moment("9999-12-31T23:59:59-14:00", None) is None
+    assert resolve_moment("2020-07-01T09:00", "Europe/Berlin") == resolve_moment("2020-07-01T07:00Z", None)
+    assert resolve_moment("9999-12-31T23:59:59-14:00", None) is None
     with pytest.raises(InvalidSchedule):
-        asked_moment("2020-07-01T09:00", None)
+        resolve_moment("2020-07-01T09:00", None)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from support.outbox_samples import NOW, OK, an_email
 
 from outspool.domain.delivery import Delivery, Outcome, Verdict
 from outspool.domain.email import Email, Reply
-from outspool.domain.settlement import account_resting, after_delivery, unsendable
+from outspool.domain.settlement import defer_for_account, fail_unsendable, settle_delivery
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.errors import AccountTrouble, TroubleKind
@@ -29,7 +29,7 @@ OUTCOMES = {"taken": TAKEN, "busy": BUSY, "gone": GONE, "doubt": DOUBT}
 def attempt(*kinds: str, delay: timedelta | None = DELAY, resend: bool = False) -> Transition:
     email = an_email(*(f"r{n}@example.com" for n in range(len(kinds))))
     delivery = Delivery(outcomes={r.address: OUTCOMES[kind] for r, kind in zip(email.recipients, kinds, strict=True)})
-    return after_delivery(email, delivery, now=NOW, delay=delay, resend_doubtful=resend)
+    return settle_delivery(email, delivery, now=NOW, delay=delay, resend_doubtful=resend)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,11 @@ def attempt(*kinds: str, delay: timedelta | None = DELAY, resend: bool = False) 
 )
 def test_the_worst_recipient_decides_and_says_why(kinds: list[str], target: EmailStatus, why: str) -> None:
     change = attempt(*kinds)
-    assert (change.target, change.detail, change.attempts) == (target, why, 1)
+    assert (change.target, change.detail, change.attempts) == (
+        target,
+        why if why == "the line dropped" else f'the server said: "{why}"',
+        1,
+    )
 
 
 def test_the_next_attempt_is_after_the_delay_and_for_those_owed() -> None:
@@ -61,13 +65,13 @@ def test_recipients_a_server_had_no_room_for_follow_at_once_and_cost_no_attempt(
     full = Outcome(verdict=Verdict.RETRY, reply=Reply(code=452, enhanced_code="4.5.3", text="too many"))
     email = an_email("a@example.com", "b@example.com")
     delivery = Delivery(outcomes={"a@example.com": TAKEN, "b@example.com": full})
-    change = after_delivery(email, delivery, now=NOW, delay=None, resend_doubtful=False)
+    change = settle_delivery(email, delivery, now=NOW, delay=None, resend_doubtful=False)
     assert (change.target, change.due_at, change.attempts) == (S.DEFERRED, NOW, 0)
 
 
 def test_the_email_that_found_the_trouble_goes_to_the_end_of_the_line() -> None:
     email = an_email(at=NOW - timedelta(hours=1))
-    change = account_resting(email, AccountTrouble(TroubleKind.THROTTLED, "421"), now=NOW, due_at=NOW)
+    change = defer_for_account(email, AccountTrouble(TroubleKind.THROTTLED, "421"), now=NOW, due_at=NOW)
     assert (change.due_at, change.attempts) == (NOW, 0)
 
 
@@ -91,22 +95,22 @@ def test_the_reason_for_partial_is_the_refusal_of_an_earlier_attempt() -> None:
     email = an_email("a@example.com", "b@example.com")
     gone = replace(email.recipients[1], status=R.FAILED, reply=GONE.reply)
     email = replace(email, recipients=(email.recipients[0], gone))
-    change = after_delivery(
+    change = settle_delivery(
         email, Delivery(outcomes={"a@example.com": TAKEN}), now=NOW, delay=DELAY, resend_doubtful=False
     )
-    assert (change.target, change.detail) == (S.PARTIAL, "550 5.1.1 no such user")
+    assert (change.target, change.detail) == (S.PARTIAL, 'the server said: "550 5.1.1 no such user"')
 
 
 def test_trouble_of_the_account_burns_no_attempt_and_keeps_the_turn() -> None:
     email = an_email(attempts=2, at=NOW - timedelta(hours=1))
-    change = account_resting(email, AccountTrouble(TroubleKind.LOGIN, "wrong password", "mend it"), now=NOW)
+    change = defer_for_account(email, AccountTrouble(TroubleKind.LOGIN, "wrong password", "mend it"), now=NOW)
     assert (change.target, change.attempts, change.due_at) == (S.DEFERRED, 2, email.due_at)
     assert change.problem is not None
     assert change.problem.code == "account_trouble"
 
 
 def test_what_cannot_be_composed_is_failed() -> None:
-    change = unsendable(an_email(), now=NOW, code="invalid_argument", why="no")
+    change = fail_unsendable(an_email(), now=NOW, code="invalid_argument", why="no")
     assert change.target is S.FAILED
 
 
@@ -126,7 +130,7 @@ def test_nobody_who_has_the_email_or_may_have_it_is_asked_again(kinds: list[str]
         done = {a for a, outcome in outcomes.items() if outcome.verdict in (Verdict.TAKEN, Verdict.REFUSED)}
         assert not done & set(served)
         served += done
-        change = after_delivery(email, Delivery(outcomes=outcomes), now=NOW, delay=DELAY, resend_doubtful=resend)
+        change = settle_delivery(email, Delivery(outcomes=outcomes), now=NOW, delay=DELAY, resend_doubtful=resend)
         assert change.recipients is not None
         email = replace(email, recipients=change.recipients, attempts=change.attempts or 0)
         if change.target is not S.DEFERRED:

@@ -22,7 +22,7 @@ class Crowd:
         self.turns[n] = await self.slots.take()
         self.going.append(n)
 
-    async def settle(self) -> list[int]:
+    async def wait_for_outcome(self) -> list[int]:
         for _ in range(5):
             await asyncio.sleep(0)
         return list(self.going)
@@ -44,63 +44,63 @@ async def ended(crowd: Crowd) -> None:
 async def test_one_goes_first_and_each_that_is_served_makes_room_for_another() -> None:
     slots = ConcurrencyLimiter(3, elapsed=Time())
     crowd = Crowd(slots, 10)
-    assert await crowd.settle() == [0]
-    slots.widen()
-    slots.give_back(0)
-    assert await crowd.settle() == [0, 1, 2]
+    assert await crowd.wait_for_outcome() == [0]
+    slots.raise_limit()
+    slots.release(0)
+    assert await crowd.wait_for_outcome() == [0, 1, 2]
     for _ in range(5):
-        slots.widen()
-    assert await crowd.settle() == [0, 1, 2, 3]  # three at most
+        slots.raise_limit()
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3]  # three at most
     await ended(crowd)
 
 
 async def test_turns_come_in_the_order_in_which_they_were_asked_for_and_the_canceled_are_skipped() -> None:
     slots = ConcurrencyLimiter(1, elapsed=Time())
     crowd = Crowd(slots, 5)
-    await crowd.settle()
+    await crowd.wait_for_outcome()
     crowd.tasks[1].cancel()
-    slots.give_back(0)
-    slots.give_back(0) if await crowd.settle() == [0, 2] else pytest.fail("not in order")
-    assert await crowd.settle() == [0, 2, 3]
+    slots.release(0)
+    slots.release(0) if await crowd.wait_for_outcome() == [0, 2] else pytest.fail("not in order")
+    assert await crowd.wait_for_outcome() == [0, 2, 3]
     await ended(crowd)
 
 
 async def test_a_turn_granted_to_whoever_was_just_canceled_goes_to_the_next() -> None:
     slots = ConcurrencyLimiter(1, elapsed=Time())
     crowd = Crowd(slots, 3)
-    await crowd.settle()
-    slots.give_back(0)  # to the second, who has not run yet
+    await crowd.wait_for_outcome()
+    slots.release(0)  # to the second, who has not run yet
     crowd.tasks[1].cancel()
-    assert await crowd.settle() == [0, 2]
+    assert await crowd.wait_for_outcome() == [0, 2]
     await ended(crowd)
 
 
 async def test_after_trouble_one_goes_although_others_still_hang() -> None:
     slots = ConcurrencyLimiter(4, elapsed=Time())
     for _ in range(3):
-        slots.widen()
+        slots.raise_limit()
     crowd = Crowd(slots, 8)
-    assert await crowd.settle() == [0, 1, 2, 3]
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3]
     slots.restart()
-    slots.give_back(0)  # of the time before
-    assert await crowd.settle() == [0, 1, 2, 3, 4]
-    slots.give_back(1)
-    assert await crowd.settle() == [0, 1, 2, 3, 4, 5]
+    slots.release(0)  # of the time before
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3, 4]
+    slots.release(1)
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3, 4, 5]
     await ended(crowd)
 
 
 async def test_what_the_server_has_no_room_for_is_asked_for_again_one_by_one_after_half_an_hour() -> None:
     time = Time()
     slots = ConcurrencyLimiter(8, elapsed=time)
-    slots.narrow(2)
+    slots.lower_limit(2)
     for _ in range(20):
-        slots.widen()
+        slots.raise_limit()
     assert slots.most == 2
     time.seconds = 1800.0
     for _ in range(20):
-        slots.widen()
+        slots.raise_limit()
     assert slots.most == 3
-    slots.narrow(0)
+    slots.lower_limit(0)
     assert slots.most == 1
 
 
@@ -108,18 +108,18 @@ async def test_one_connection_too_many_is_not_tried_again_for_a_while_once_other
     time = Time()
     slots = ConcurrencyLimiter(4, elapsed=time)
     for _ in range(3):
-        slots.widen()
+        slots.raise_limit()
     crowd = Crowd(slots, 9)
-    assert await crowd.settle() == [0, 1, 2, 3]
-    assert slots.turn_away()
-    assert slots.turn_away()
-    slots.give_back(0)
-    slots.give_back(0)
-    assert await crowd.settle() == [0, 1, 2, 3]  # two are on the wire
-    slots.widen()  # one of them was served
-    slots.widen()
-    slots.give_back(0)
-    assert await crowd.settle() == [0, 1, 2, 3, 4]
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3]
+    assert slots.reject_one()
+    assert slots.reject_one()
+    slots.release(0)
+    slots.release(0)
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3]  # two are on the wire
+    slots.raise_limit()  # one of them was served
+    slots.raise_limit()
+    slots.release(0)
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3, 4]
     assert slots.most == 2
     await ended(crowd)
 
@@ -127,12 +127,12 @@ async def test_one_connection_too_many_is_not_tried_again_for_a_while_once_other
 async def test_the_last_to_be_turned_away_means_that_all_are() -> None:
     slots = ConcurrencyLimiter(3, elapsed=Time())
     for _ in range(2):
-        slots.widen()
+        slots.raise_limit()
     crowd = Crowd(slots, 9)
-    await crowd.settle()
-    assert [slots.turn_away() for _ in range(4)] == [True, True, False, False]
+    await crowd.wait_for_outcome()
+    assert [slots.reject_one() for _ in range(4)] == [True, True, False, False]
     slots.restart()
-    slots.widen()
+    slots.raise_limit()
     assert slots.most == 3
     await ended(crowd)
 
@@ -140,8 +140,30 @@ async def test_the_last_to_be_turned_away_means_that_all_are() -> None:
 async def test_a_close_sends_everybody_home() -> None:
     slots = ConcurrencyLimiter(1, elapsed=Time())
     crowd = Crowd(slots, 4)
-    await crowd.settle()
+    await crowd.wait_for_outcome()
     slots.close()
-    assert await crowd.settle() == [0, 1, 2, 3]
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3]
     assert crowd.turns == {0: 0, 1: None, 2: None, 3: None}
     assert await slots.take() is None
+
+
+async def test_the_most_urgent_goes_first_and_of_one_order_the_first_to_ask() -> None:
+    slots = ConcurrencyLimiter(1, elapsed=lambda: 0.0)
+    held = await slots.take()
+    assert held is not None
+    went: list[str] = []
+
+    async def go(name: str, order: float) -> None:
+        turn = await slots.take(order)
+        went.append(name if turn is not None else f"not {name}")
+        if turn is not None:
+            slots.release(turn)
+
+    asked = (("late", 9.0), ("first", 5.0), ("second", 5.0), ("urgent", 1.0))
+    going = [asyncio.create_task(go(name, order)) for name, order in asked]
+    await asyncio.sleep(0)
+    assert slots.waiting == 4
+    assert slots.send_away(later_than=5.0) == 1
+    slots.release(held)
+    await asyncio.gather(*going)
+    assert went == ["not late", "urgent", "first", "second"]

@@ -13,7 +13,7 @@ from outspool.domain.email import Content, Email, Mailbox, Problem, Recipient, R
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.series import Series
 from outspool.domain.status import CLAIMABLE, EmailStatus, RecipientStatus
-from outspool.domain.summary import Pause, next_attempt_at, summarize, utc
+from outspool.domain.summary import Pause, format_utc, next_attempt_at, summarize
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 TAKEN = Reply(code=250, enhanced_code="2.0.0", text="Ok: queued as 4F2")
@@ -65,7 +65,9 @@ def test_every_status_has_a_sentence_that_never_says_delivered(status: EmailStat
 
 def test_sent_names_the_one_recipient_and_repeats_the_reply() -> None:
     said = summarize(email(EmailStatus.SENT, recipient("a", RecipientStatus.SENT, TAKEN)), now=NOW)
-    assert said == "Sent: the next mail server took it for a@example.com (250 2.0.0 Ok: queued as 4F2)."
+    assert (
+        said == 'Sent: the next mail server took it for a@example.com; the server said: "250 2.0.0 Ok: queued as 4F2".'
+    )
 
 
 def test_sent_counts_several_recipients() -> None:
@@ -76,7 +78,7 @@ def test_sent_counts_several_recipients() -> None:
 def test_partial_says_who_was_refused_and_why() -> None:
     both = (recipient("a", RecipientStatus.SENT, TAKEN), recipient("b", RecipientStatus.FAILED, NO_USER))
     said = summarize(email(EmailStatus.PARTIAL, *both), now=NOW)
-    assert said == "Taken for 1 of 2 recipients. Refused for b@example.com: 550 5.1.1 no such user."
+    assert said == 'Taken for 1 of 2 recipients. Refused for b@example.com: the server said: "550 5.1.1 no such user".'
 
 
 def test_stopped_halfway_says_that_it_was_canceled_for_the_rest() -> None:
@@ -124,7 +126,7 @@ def test_failed_for_everybody_repeats_what_the_server_said_once() -> None:
     refused = tuple(recipient(name, RecipientStatus.FAILED, NO_USER) for name in "abcde")
     said = summarize(email(EmailStatus.FAILED, *refused), now=NOW)
     assert said.count("no such user") == 1
-    assert said.endswith("c@example.com and 2 more: 550 5.1.1 no such user.")
+    assert said.endswith('c@example.com and 2 more: the server said: "550 5.1.1 no such user".')
 
 
 def test_a_servers_endless_reply_is_clipped_and_stays_on_one_line() -> None:
@@ -167,8 +169,8 @@ def test_nothing_but_a_waiting_email_has_a_next_attempt(status: EmailStatus) -> 
 
 
 def test_times_are_rfc_3339_with_z_and_milliseconds_only_when_there_are_any() -> None:
-    assert utc(NOW) == "2026-11-22T12:00:00Z"
-    assert utc(NOW + timedelta(milliseconds=5)) == "2026-11-22T12:00:00.005Z"
+    assert format_utc(NOW) == "2026-11-22T12:00:00Z"
+    assert format_utc(NOW + timedelta(milliseconds=5)) == "2026-11-22T12:00:00.005Z"
 
 
 def test_a_held_email_has_no_next_attempt_even_when_due() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outspool.message.text_alternative import text_alternative
+from outspool.message.text_alternative import build_text_alternative
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ from outspool.message.text_alternative import text_alternative
     ],
 )
 def test_html_reads_well_as_text(html: str, text: str) -> None:
-    assert text_alternative(html) == text
+    assert build_text_alternative(html) == text
 
 
 def test_a_small_span_keeps_the_grid() -> None:
     html = "<table><tr><th colspan=2>Both<tr><td>1<td>2</table>"
-    assert text_alternative(html).splitlines()[-1] == "| 1 | 2 |"
+    assert build_text_alternative(html).splitlines()[-1] == "| 1 | 2 |"
 
 
 def test_what_a_person_does_not_see_is_left_out() -> None:
@@ -37,17 +37,17 @@ def test_what_a_person_does_not_see_is_left_out() -> None:
         "<html><head><title>T</title><style>p{}</style></head><body><script>alert(1)</script><!--note-->"
         '<div style="display:none">hidden</div><p>Seen</p><img src="https://x.example/p.gif" width="1"></body></html>'
     )
-    assert text_alternative(html) == "Seen\n"
+    assert build_text_alternative(html) == "Seen\n"
 
 
 def test_a_table_that_lays_out_the_page_is_read_in_order() -> None:
     html = "<table><tr><td><h1>Hi</h1><p>One</p></td><td><table><tr><td>Two</td></tr></table></td></tr></table><p>Bye"
-    assert text_alternative(html) == "# Hi\n\nOne\n\nTwo\n\nBye\n"
+    assert build_text_alternative(html) == "# Hi\n\nOne\n\nTwo\n\nBye\n"
 
 
 @pytest.mark.parametrize("html", ["", " \n", "<p></p>", '<img src="cid:x">', "<!--", "<script>x</script>"])
 def test_nothing_to_read_gives_nothing(html: str) -> None:
-    assert text_alternative(html) == ""
+    assert build_text_alternative(html) == ""
 
 
 @pytest.mark.parametrize(
@@ -70,22 +70,22 @@ def test_nothing_to_read_gives_nothing(html: str) -> None:
     ],
 )
 def test_hostile_html_costs_little(html: str) -> None:
-    assert len(text_alternative(html)) <= 2 * len(html) + 10
+    assert len(build_text_alternative(html)) <= 2 * len(html) + 10
 
 
 def test_a_table_with_one_wide_row_is_not_padded_out_of_all_proportion() -> None:
     rows = "<tr><td>x</td></tr>" * 3000 + "<tr>" + "<td>y</td>" * 500 + "</tr>"
     html = f"<table>{rows}</table>"
-    assert len(text_alternative(html)) <= 2 * len(html) + 2000
+    assert len(build_text_alternative(html)) <= 2 * len(html) + 2000
 
 
 def test_html_beyond_all_reading_goes_without_a_text() -> None:
     """Nothing else runs while it is converted, and a megabyte of it can take a second."""
-    assert text_alternative("<p>Hello</p>\n" * 100_000) == ""
+    assert build_text_alternative("<p>Hello</p>\n" * 100_000) == ""
 
 
 def test_pictures_written_into_the_html_do_not_make_it_too_long() -> None:
     picture = f'<img src="data:image/png;base64,{"QUJD" * 500_000}">'
-    assert text_alternative(f"{picture}<p>Hello</p><div style='background:url({picture[10:-2]})'>you</div>") == (
+    assert build_text_alternative(f"{picture}<p>Hello</p><div style='background:url({picture[10:-2]})'>you</div>") == (
         "Hello\n\nyou\n"
     )

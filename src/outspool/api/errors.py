@@ -13,6 +13,7 @@ VARIABLES: Mapping[Setting, str] = MappingProxyType(
     {
         Setting.ALLOWED_RECIPIENTS: "EMAIL_ALLOWED_RECIPIENTS",
         Setting.DENIED_RECIPIENTS: "EMAIL_DENIED_RECIPIENTS",
+        Setting.ALLOWED_HEADERS: "EMAIL_ALLOWED_HEADERS",
         Setting.SENDER: "EMAIL_FROM",
         Setting.RATE_LIMIT: "EMAIL_RATE_LIMIT_PER_HOUR",
         Setting.DAILY_QUOTA: "EMAIL_DAILY_QUOTA",

@@ -8,21 +8,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from outspool.domain.json_limits import check_json
 from outspool.domain.status import EmailStatus
+from outspool.errors import TooLarge
 from outspool.services.acceptance.attachment_requests import AttachmentRequest
 
 
-def _from_json(*kinds: type) -> Callable[[object], object]:
+def _read_json(*kinds: type) -> Callable[[object], object]:
     """Build a validator that reads a string holding JSON of one of `kinds`, and leaves all else as it is."""
 
     def read(value: object) -> object:
         if not isinstance(value, str):
             return value
+        check_json(value.encode("utf-8", "surrogatepass"))
         try:
             parsed = json.loads(value)
         except (ValueError, RecursionError):
@@ -32,25 +45,56 @@ def _from_json(*kinds: type) -> Callable[[object], object]:
     return read
 
 
-def _flag(value: object) -> object:
+def _check_entries(value: object, info: ValidationInfo) -> object:
+    """Refuse by sheer number before each entry is looked at: pydantic keeps a kilobyte for each that is wrong."""
+    if isinstance(value, (list, dict)) and len(value) > _MOST_ENTRIES:
+        raise TooLarge(f"{info.field_name} has {len(value):,} entries; {_MOST_ENTRIES:,} is the most.", "Give fewer.")
+    return value
+
+
+def _first_names(value: object) -> object:
+    """Leave out what is beyond the first names of an object that has too many: some of those are unknown, too."""
+    return dict(islice(value.items(), _MOST_NAMES)) if isinstance(value, dict) else value
+
+
+def _read_flag(value: object) -> object:
     """Read a yes or no that is written as a word."""
     return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
 
-def _listed(value: object) -> object:
+def _read_list(value: object) -> object:
     """Take one string for a list of one."""
-    parsed = _from_json(list)(value)
+    parsed = _read_json(list)(value)
     return [parsed] if isinstance(parsed, str) else parsed
 
 
-Strings = Annotated[list[str], BeforeValidator(_listed)]
+_MOST_ENTRIES = 10_000
+"""Of one list or object; the limits of mail, which are lower, have words of their own."""
+_MOST_NAMES = 50
+
+
+class _FirstError(FailFast):
+    """Stops at the first wrong entry of a list. Pydantic's own has no hash, which ``| None`` needs."""
+
+    def __hash__(self) -> int:
+        """Return the same for all: they are equal."""
+        return hash(_FirstError)
+
+
+_FIRST_ERROR = _FirstError()
+_Entries = BeforeValidator(_check_entries)
+"""To be named before the validator that reads a string: pydantic runs the last of them first."""
+
+Strings = Annotated[list[str], _FIRST_ERROR, _Entries, BeforeValidator(_read_list)]
 Addresses = Annotated[
     list[str],
-    BeforeValidator(_listed),
+    _FIRST_ERROR,
+    _Entries,
+    BeforeValidator(_read_list),
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
-Headers = Annotated[dict[str, str], BeforeValidator(_from_json(dict))]
-Variables = Annotated[dict[str, Any], BeforeValidator(_from_json(dict))]
+Headers = Annotated[dict[str, str], _Entries, BeforeValidator(_read_json(dict))]
+Variables = Annotated[dict[str, Any], BeforeValidator(_read_json(dict))]
 Priority = Literal["low", "normal", "high"]
 _FILES_EXPLAINED = (
     'Files: [{"filename": "a.csv", "text": "x,y"}]. Each has one of text, path (of a file the server may send), blob '
@@ -58,9 +102,9 @@ _FILES_EXPLAINED = (
 )
 
 
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Whole = Annotated[int, BeforeValidator(_from_json(int))]
-Seconds = Annotated[float, BeforeValidator(_from_json(int, float))]
+Flag = Annotated[bool, BeforeValidator(_read_flag)]
+Whole = Annotated[int, BeforeValidator(_read_json(int))]
+Seconds = Annotated[float, BeforeValidator(_read_json(int, float))]
 
 
 class Arguments(BaseModel):
@@ -81,7 +125,12 @@ class AttachmentArguments(Arguments):
     content_id: str | None = None
 
 
-Files = Annotated[list[AttachmentArguments], BeforeValidator(_from_json(list))]
+Files = Annotated[
+    list[Annotated[AttachmentArguments, BeforeValidator(_first_names)]],
+    _FIRST_ERROR,
+    _Entries,
+    BeforeValidator(_read_json(list)),
+]
 
 
 class MessageArguments(Arguments):
@@ -143,10 +192,12 @@ class BatchArguments(Arguments):
 
     emails: Annotated[
         list[dict[str, Any]],
-        BeforeValidator(_from_json(list)),
+        _FIRST_ERROR,
+        _Entries,
+        BeforeValidator(_read_json(list)),
         WithJsonSchema({"type": "array", "items": {"type": "object"}, "maxItems": 100}),
     ]
-    shared: Annotated[dict[str, Any] | None, BeforeValidator(_from_json(dict)), WithJsonSchema({"type": "object"})] = (
+    shared: Annotated[dict[str, Any] | None, BeforeValidator(_read_json(dict)), WithJsonSchema({"type": "object"})] = (
         None
     )
     wait: Seconds = Field(10, ge=0, le=60)
@@ -207,7 +258,7 @@ class ListArguments(Arguments):
     cursor: str | None = Field(None, description="next_cursor of the page before.")
 
 
-def given(arguments: BaseModel, *, but: frozenset[str] = frozenset()) -> dict[str, Any]:
+def provided_fields(arguments: BaseModel, *, but: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the arguments the caller wrote, null ones included, by their names in the domain (``from`` → `sender`)."""
     written = {name: getattr(arguments, name) for name in arguments.model_fields_set}
     if written.get("attachments") is not None:

@@ -68,7 +68,19 @@ _EXPECTED: Mapping[str, str] = MappingProxyType(
 )
 
 
-def refusal(
+def check_names(
+    arguments: Mapping[str, Any], model: type[BaseModel], *, untouched: str, elsewhere: Mapping[str, str]
+) -> None:
+    """Raise `InvalidArgument` for arguments that `model` does not have, before pydantic writes an error for each.
+
+    `untouched` and `elsewhere` are those of `explain_validation_error`.
+    """
+    known = _names(model)
+    if unknown := [name for name in arguments if name not in known]:
+        raise _unknown(unknown, known, untouched, elsewhere)
+
+
+def explain_validation_error(
     error: ValidationError, model: type[BaseModel], *, untouched: str, elsewhere: Mapping[str, str]
 ) -> InvalidArgument:
     """Turn what pydantic found in the arguments of `model` into one refusal.

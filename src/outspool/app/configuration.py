@@ -13,8 +13,10 @@ from outspool.domain.email import Mailbox, Problem
 from outspool.domain.identity import SANDBOX_IDENTITY, Identity
 from outspool.domain.policy import Policy
 from outspool.domain.principal import SANDBOX_USER, Principal, Role
+from outspool.domain.provider_headers import ALLOWABLE
 from outspool.domain.retry import RetryPolicy
-from outspool.errors import InvalidAddress, MisconfiguredError
+from outspool.domain.text import OWN_HEADER, WRITTEN_BY_US
+from outspool.errors import InvalidAddress, MisconfiguredError, brief
 from outspool.services.acceptance.preparation import AcceptanceRules
 
 _TLS_PORT = 465
@@ -33,7 +35,7 @@ _SANDBOX_DELAYS = (timedelta(seconds=2), timedelta(seconds=5), timedelta(seconds
 """Short, so that one can watch a retry."""
 
 
-def smtp_account(settings: Settings) -> SmtpAccount | None:
+def read_smtp_account(settings: Settings) -> SmtpAccount | None:
     """Return the SMTP account that the settings name, None when they name none.
 
     Raises `MisconfiguredError` for half a login, or one that would cross a network unencrypted.
@@ -82,7 +84,7 @@ def find_obstacle(settings: Settings, account: SmtpAccount | None) -> Problem | 
     )
 
 
-def sender(settings: Settings, account: SmtpAccount | None) -> Mailbox | None:
+def read_sender(settings: Settings, account: SmtpAccount | None) -> Mailbox | None:
     """Return whom emails are from: ``EMAIL_FROM``, else the account if its name is an address."""
     username = account.username if account else None
     written = settings.email_from or (username if username and "@" in username else None)
@@ -94,32 +96,42 @@ def sender(settings: Settings, account: SmtpAccount | None) -> Mailbox | None:
         raise MisconfiguredError(error.message, error.hint) from None
 
 
-def acceptance_rules(settings: Settings, account: SmtpAccount | None) -> AcceptanceRules:
+def read_acceptance_rules(settings: Settings, account: SmtpAccount | None) -> AcceptanceRules:
     """Return the rules by which emails are accepted."""
     username = account.username if account else None
-    quota = daily_quota(settings, account)
+    quota = read_daily_quota(settings, account)
     policy = Policy(
         allowed=settings.allowed_recipients,
         denied=settings.denied_recipients,
+        allowed_headers=tuple(map(_allowable, settings.allowed_headers)),
         max_recipients=min(_MOST_RECIPIENTS, quota.most if quota else _MOST_RECIPIENTS),
         max_message_bytes=int(settings.max_message_mb * 1024 * 1024),
-        sender=sender(settings, account),
+        sender=read_sender(settings, account),
         account=username if username and "@" in username else None,
     )
     return AcceptanceRules(
         policy=policy,
         expire_after=timedelta(hours=settings.expire_after_hours),
-        identity=identity(settings, account).address,
+        identity=read_identity(settings, account).address,
         obstacle=find_obstacle(settings, account),
     )
 
 
-def rate(settings: Settings) -> Cap:
+def _allowable(name: str) -> str:
+    """Return the name of a header that an operator may allow. Raises `MisconfiguredError`."""
+    if name.lower() in ALLOWABLE or (name.lower() not in WRITTEN_BY_US and OWN_HEADER.fullmatch(name)):
+        return name
+    raise MisconfiguredError(
+        f"EMAIL_ALLOWED_HEADERS: {brief(name)} cannot be allowed.", "Name whole X-… headers, like X-PM-Metadata-Order."
+    )
+
+
+def read_rate(settings: Settings) -> Cap:
     """Return how many emails of one sender are accepted."""
     return Cap(most=settings.rate_limit_per_hour, window=HOUR)
 
 
-def daily_quota(settings: Settings, account: SmtpAccount | None) -> Cap | None:
+def read_daily_quota(settings: Settings, account: SmtpAccount | None) -> Cap | None:
     """Return how many recipients the account may hand over a day: as set, or what Gmail is known to allow."""
     most = settings.daily_quota
     if most is None and account is not None and account.is_gmail:
@@ -128,14 +140,14 @@ def daily_quota(settings: Settings, account: SmtpAccount | None) -> Cap | None:
     return None if most is None else Cap(most=most, window=DAY)
 
 
-def retry_policy(settings: Settings) -> RetryPolicy:
+def read_retry_policy(settings: Settings) -> RetryPolicy:
     """Return how often, and how far apart, an email is tried again."""
     if settings.sandbox:
         return RetryPolicy(max_retries=settings.max_retries, delays=_SANDBOX_DELAYS)
     return RetryPolicy(max_retries=settings.max_retries)
 
 
-def identity(settings: Settings, account: SmtpAccount | None) -> Identity:
+def read_identity(settings: Settings, account: SmtpAccount | None) -> Identity:
     """Return which emails of the database are this process's to send, and by which account.
 
     People with accounts of their own may share an outbox: nobody's mail leaves through somebody else's account. The
@@ -143,18 +155,18 @@ def identity(settings: Settings, account: SmtpAccount | None) -> Identity:
     """
     if settings.sandbox:
         return Identity(address=SANDBOX_IDENTITY, account="sandbox")
-    mailbox = sender(settings, account)
+    mailbox = read_sender(settings, account)
     login = f"{account.username or ''}@{account.host}:{account.port}" if account else ""
     return Identity(address=mailbox.address.lower() if mailbox else "", account=login)
 
 
-def principal(settings: Settings, own: Identity, *, role: Role, agent: str = "", client: str = "") -> Principal:
+def build_principal(settings: Settings, own: Identity, *, role: Role, agent: str = "", client: str = "") -> Principal:
     """Return who calls through this process; `agent` is the program, `client` its name and version."""
     user = SANDBOX_USER if settings.sandbox else settings.user
     return Principal(user=user, identities=frozenset({own.address}), agent=agent, client=client, role=role)
 
 
-def credential(account: SmtpAccount | None) -> str:
+def hash_credential(account: SmtpAccount | None) -> str:
     """Return a salted scrypt hash of the login: it tells a mended password from one already refused."""
     if account is None or account.password is None:
         return ""

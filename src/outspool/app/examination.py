@@ -29,7 +29,7 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
     folder = outspool.settings.data_dir if database.is_postgres else database.sqlite_path.parent
     return Doctor(
         _setup(outspool),
-        disk=partial(disk_state, folder),
+        disk=partial(disk_state, folder, needs_locks=not database.is_postgres),
         open_folders=partial(folders_open_to_others, [folder, *_own_folders(outspool.settings)]),
         blobs=None if offline and outspool.settings.aws_bucket_name else outspool.blobs,
         probe=SqlProbe(outspool.settings.store_url, identity=outspool.identity.address),
@@ -61,18 +61,18 @@ def _setup(outspool: Outspool) -> Setup:
         account=outspool.account_label,
         obstacle=outspool.rules.obstacle,
         is_sandbox=settings.sandbox,
-        sender=configuration.sender(settings, account),
+        sender=configuration.read_sender(settings, account),
         gmail=account.username if account and account.is_gmail else None,
         has_two_accounts=bool(settings.smtp_host and settings.gmail_email),
         allowed=settings.allowed_recipients,
         denied=settings.denied_recipients,
         ignored_files=[(str(file.path), file.distrust) for file in env_files(Path.cwd()).ignored],
-        unknown_names=unknown_names(dict.fromkeys(_written_names(), "")),
+        unknown_names=unknown_names(dict.fromkeys(_list_set_names(), "")),
         known_names=sorted(field.alias for field in Settings.model_fields.values() if field.alias),
     )
 
 
-def _written_names() -> Iterator[str]:
+def _list_set_names() -> Iterator[str]:
     """Name everything that is set, in the environment or in a `.env` file."""
     for file in env_files(Path.cwd()).all:
         yield from file.values

@@ -83,7 +83,9 @@ class StdioFace:
 
         Raises `MisconfiguredError` when the settings contradict themselves.
         """
-        self._reading = reading = asyncio.create_task(self._server.run_stdio_async(), name="stdio")
+        from outspool.mcp.stdio_transport import serve_stdio_streams
+
+        self._reading = reading = asyncio.create_task(serve_stdio_streams(self._server), name="stdio")
 
         def end(_task: asyncio.Task[None]) -> None:
             self._stop.set()
@@ -102,7 +104,7 @@ class StdioFace:
             return
         outspool_class = await asyncio.to_thread(_import_outspool)
         outspool = outspool_class(self._settings)
-        async with outspool.running(worker=self._worker):
+        async with outspool.run(worker=self._worker):
             self._pending.opened.set_result(outspool)
             self._on_ready()
             logger.info("Ready; emails are sent %s.", outspool.account_label if self._worker else "by other processes")
@@ -124,7 +126,7 @@ async def serve_http(settings: Settings, host: str, port: int, *, worker: bool, 
     limits = limits_of_process()
     app = build_app(
         build_server(outspool.outbox_for),
-        lifespan_context=lambda: outspool.running(worker=worker),
+        lifespan_context=lambda: outspool.run(worker=worker),
         allowed_hosts=settings.allowed_hosts or LOOPBACK_HOSTS,
         allowed_origins=settings.allowed_origins or LOOPBACK_ORIGINS,
         limits=limits,
@@ -143,7 +145,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event, *, on_ready: Calla
 
     outspool = Outspool(settings)
     outspool.require_account()
-    async with outspool.running(worker=True):
+    async with outspool.run(worker=True):
         on_ready()
         logger.info("Emails are sent %s.", outspool.account_label)
         await stop.wait()

@@ -137,7 +137,7 @@ def _due_series(connection: sa.Connection, now: datetime) -> Sequence[Series]:
 
 async def _doubt_occurrence(database: MigratedDatabase, series: Series, now: datetime) -> int:
     """Make the email of a series' last time as one in doubt, and move the series on; what came before it is past."""
-    at = series.recurrence.latest(series.due_at, now=now)
+    at = series.recurrence.latest_until(series.due_at, now=now)
     made = make_occurrence(series, at, now=now, email_id=new_id(now), expire_after=_ALIVE)
     recipients = tuple(replace(r, status=RecipientStatus.UNKNOWN) for r in made.recipients)
     doubtful = replace(made, status=EmailStatus.UNKNOWN, recipients=recipients, problem=_RESTORED)

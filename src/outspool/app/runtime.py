@@ -32,7 +32,7 @@ from outspool.adapters.uuid7 import new_id
 from outspool.app import configuration, storage
 from outspool.app.settings import Settings
 from outspool.domain.principal import Principal, Role
-from outspool.domain.retry import account_pause
+from outspool.domain.retry import compute_account_pause
 from outspool.errors import NotConfigured, StoreMisconfigured
 from outspool.ports.clock import Clock
 from outspool.ports.files import Files
@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 
 
 class Outspool:
-    """Everything of one process, built and not yet started: `outbox` for the faces, `running` for the runtime."""
+    """Everything of one process, built and not yet started: `outbox` for the faces, `run` for the runtime."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Outspool:
         Raises `MisconfiguredError` when the settings contradict themselves.
         """
         self.settings = settings
-        self.smtp = None if settings.sandbox else configuration.smtp_account(settings)
+        self.smtp = None if settings.sandbox else configuration.read_smtp_account(settings)
         self.machine_clock = machine_clock or clock or SystemClock()
         self.timings = timings or Timings()
         is_shared = clock is None and settings.store_url.startswith(("postgresql://", "postgres://"))
@@ -83,8 +83,8 @@ class Outspool:
         self.clock: Clock = clock or database_clock or self.machine_clock
         self.database = MigratedDatabase(settings.store_url, clock=database_clock)
         self.changes = ChangeWatch(self.database)
-        self.identity = configuration.identity(settings, self.smtp)
-        rate, quota = configuration.rate(settings), configuration.daily_quota(settings, self.smtp)
+        self.identity = configuration.read_identity(settings, self.smtp)
+        rate, quota = configuration.read_rate(settings), configuration.read_daily_quota(settings, self.smtp)
         account = self.identity.account
         status_writer = StatusWriter(self.database, self.changes, meter=f"handed over {account}", quota=quota)
         self.store = SqlEmailStore(self.database, self.changes, status_writer, rate=rate)
@@ -95,16 +95,16 @@ class Outspool:
         self.breaker = Breaker(
             self.account,
             clock=self.clock,
-            pause=partial(account_pause, random=random.random),
-            credential=partial(configuration.credential, self.smtp),
+            pause=partial(compute_account_pause, random=random.random),
+            credential=partial(configuration.hash_credential, self.smtp),
             timings=self.timings,
             connections=settings.smtp_connections,
         )
         self.series = SqlSeries(self.database, self.changes, rate=rate)
-        self.rules = configuration.acceptance_rules(settings, self.smtp)
-        self.blobs = storage.blob_store(settings)
+        self.rules = configuration.read_acceptance_rules(settings, self.smtp)
+        self.blobs = storage.build_blob_store(settings)
         self.ledger = SqlBlobLedger(self.database)
-        self.outbox = self._outbox(storage.files(settings), self.principal())
+        self.outbox = self._outbox(storage.build_rooted_files(settings), self.principal())
         self.occurrences = Occurrences(
             self.store,
             self.series,
@@ -130,14 +130,14 @@ class Outspool:
 
     def principal(self, *, role: Role = Role.AGENT, agent: str = "", client: str = "") -> Principal:
         """Return who calls through this process; see `outspool.app.configuration.principal`."""
-        return configuration.principal(self.settings, self.identity, role=role, agent=agent, client=client)
+        return configuration.build_principal(self.settings, self.identity, role=role, agent=agent, client=client)
 
     async def attach(self, file: Path) -> str:
         """Store a file that the operator names, wherever it is and links lead, and return its handle.
 
         Raises as `Attachments.keep` does.
         """
-        return await self._attachments(storage.operator_files(self.settings)).keep(
+        return await self._attachments(storage.build_operator_files(self.settings)).keep(
             str(file), owner=self.principal().user
         )
 
@@ -148,7 +148,7 @@ class Outspool:
     def operators_outbox(self) -> Outbox:
         """Return the outbox of the command line: it sees everybody's mail, and attaches any file that is named."""
         return self._outbox(
-            storage.operator_files(self.settings), self.principal(role=Role.OPERATOR, agent="command line")
+            storage.build_operator_files(self.settings), self.principal(role=Role.OPERATOR, agent="command line")
         )
 
     def _outbox(self, files: Files, principal: Principal) -> Outbox:
@@ -184,7 +184,7 @@ class Outspool:
             return await migrate(database)
 
     @asynccontextmanager
-    async def running(self, *, worker: bool, anyhow: bool = False) -> AsyncIterator[None]:
+    async def run(self, *, worker: bool, anyhow: bool = False) -> AsyncIterator[None]:
         """Keep the database open and, if `worker` and an account is set, dispatch, until the block ends.
 
         An unreachable database does not stop it from starting: what needs it fails, or waits, until it is there. Raises
@@ -203,11 +203,11 @@ class Outspool:
                 if not anyhow:
                     raise
             if worker and (self.smtp is not None or self.settings.sandbox):
-                await stack.enter_async_context(self._dispatching(await self._transport(stack)))
+                await stack.enter_async_context(self._run_dispatcher(await self._transport(stack)))
             yield
 
     @asynccontextmanager
-    async def _dispatching(self, transport: Transport) -> AsyncIterator[None]:
+    async def _run_dispatcher(self, transport: Transport) -> AsyncIterator[None]:
         dispatcher = self._dispatcher(transport)
         ticker = Ticker(dispatcher.wake, clock=self.clock)
         ticker.every(self.timings.beat_seconds, dispatcher.keeper.pulse)
@@ -230,7 +230,7 @@ class Outspool:
 
     def _dispatcher(self, transport: Transport) -> Dispatcher:
         settings = self.settings
-        retries = configuration.retry_policy(settings)
+        retries = configuration.read_retry_policy(settings)
         resend = settings.on_unknown == "resend"
         watch = ClockWatch(self.clock)
         agent = DeliveryAgent(

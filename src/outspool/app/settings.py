@@ -14,21 +14,22 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from outspool.app.env_files import EnvFiles
 from outspool.domain.principal import LOCAL_USER, SANDBOX_USER, USER_NAME
+from outspool.domain.provider_headers import HARMLESS
 from outspool.errors import MisconfiguredError
 
 logger = logging.getLogger(__name__)
 
 
-def _split(value: object) -> object:
+def _split_commas(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-def _unspaced(value: object) -> object:
+def _remove_spaces(value: object) -> object:
     """Google shows an app password in four groups; the spaces are not part of it."""
     return "".join(value.split()) if isinstance(value, str) else value
 
 
-CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
 SmtpSecurity = Literal["starttls", "tls", "none"]
 
 GMAIL_HOST = "smtp.gmail.com"
@@ -61,7 +62,7 @@ class Settings(BaseSettings):
     database_url: str = Field("", alias="DATABASE_URL", repr=False)
 
     gmail_email: str | None = Field(None, alias="GMAIL_EMAIL")
-    gmail_app_password: Annotated[SecretStr | None, BeforeValidator(_unspaced)] = Field(
+    gmail_app_password: Annotated[SecretStr | None, BeforeValidator(_remove_spaces)] = Field(
         None, alias="GMAIL_APP_PASSWORD"
     )
     smtp_host: str | None = Field(None, alias="SMTP_HOST")
@@ -80,6 +81,7 @@ class Settings(BaseSettings):
     batch_size: int = Field(50, alias="EMAIL_BATCH_SIZE", ge=1, le=1000)
     allowed_recipients: CommaSeparated | None = Field(None, alias="EMAIL_ALLOWED_RECIPIENTS")
     denied_recipients: CommaSeparated = Field((), alias="EMAIL_DENIED_RECIPIENTS")
+    allowed_headers: CommaSeparated = Field(HARMLESS, alias="EMAIL_ALLOWED_HEADERS")
     attachment_roots: CommaSeparated = Field((), alias="EMAIL_ATTACHMENT_ROOTS")
     template_dir: Path | None = Field(None, alias="EMAIL_TEMPLATE_DIR")
     max_message_mb: float = Field(25, alias="EMAIL_MAX_MESSAGE_MB", gt=0, le=150)

@@ -14,7 +14,7 @@ from outspool.errors import MisconfiguredError, brief
 from outspool.ports.files import BlobStore
 
 
-def blob_store(settings: Settings) -> BlobStore:
+def build_blob_store(settings: Settings) -> BlobStore:
     """Return the bucket if one is set, else a folder in the data directory.
 
     Raises `MisconfiguredError` for one half of a pair of keys.
@@ -37,7 +37,7 @@ def blob_store(settings: Settings) -> BlobStore:
     return S3Blobs(place, scratch=settings.blobs_dir)
 
 
-def files(settings: Settings) -> RootedFiles:
+def build_rooted_files(settings: Settings) -> RootedFiles:
     """Return the files that a caller may name by path.
 
     Raises `MisconfiguredError` for a folder that is not absolute, or that is everything.
@@ -51,15 +51,15 @@ def files(settings: Settings) -> RootedFiles:
                 "Name absolute folders, separated by commas, each with nothing in it but what may be sent.",
             )
         roots.append(root)
-    return RootedFiles(roots, private=settings.data_dir.expanduser().absolute(), own=own_files(settings))
+    return RootedFiles(roots, private=settings.data_dir.expanduser().absolute(), own=list_own_files(settings))
 
 
-def operator_files(settings: Settings) -> OperatorFiles:
+def build_operator_files(settings: Settings) -> OperatorFiles:
     """Return the files that whoever types a command may name."""
-    return OperatorFiles(own=own_files(settings))
+    return OperatorFiles(own=list_own_files(settings))
 
 
-def own_files(settings: Settings) -> list[Path]:
+def list_own_files(settings: Settings) -> list[Path]:
     """Return the files of the database, which may lie outside of the data directory."""
     prefix = "sqlite:///"
     if not settings.store_url.startswith(prefix):

@@ -133,7 +133,7 @@ async def _play(out: Console, client: Client) -> list[dict[str, Any]]:
     out.print("\nThen it asks get_status what became of them.")
     emails = []
     for act, email_id in zip(_ACTS, accepted, strict=True):
-        email = await _ended(client, email_id, act)
+        email = await _wait_for_end(client, email_id, act)
         _show_timeline(out, act, email)
         _check(act, email)
         emails.append(email)
@@ -148,7 +148,7 @@ async def _call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     return dict(result.structured_content)
 
 
-async def _ended(client: Client, email_id: str, act: Act) -> dict[str, Any]:
+async def _wait_for_end(client: Client, email_id: str, act: Act) -> dict[str, Any]:
     """Return the email once it is as it must end, or as it is when patience does."""
     deadline = time.monotonic() + _PATIENCE
     while True:
@@ -185,7 +185,7 @@ def _check(act: Act, email: dict[str, Any]) -> None:
     """Raise `DemoFailedError` unless the email came to what was said."""
     if email["status"] != act.ends:
         raise DemoFailedError(f'"{email["subject"]}" is {email["status"]}, and was to be {act.ends}.')
-    if not any(str(event.get("detail", "")).startswith(act.reply) for event in email["events"]):
+    if not any(f'said: "{act.reply} ' in str(event.get("detail", "")) for event in email["events"]):
         raise DemoFailedError(f'"{email["subject"]}" was to be answered with {act.reply}, and was not.')
     if act.tool == "schedule_email" and not 0 <= _lateness(email) <= _ON_TIME:
         raise DemoFailedError(f'"{email["subject"]}" did not leave on time.')

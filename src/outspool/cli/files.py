@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from outspool.cli.runs import configure_logging, opened, run
+from outspool.cli.runs import configure_logging, open_outspool, run
 
 
 def register(cli: typer.Typer) -> None:
@@ -27,5 +27,5 @@ def attach(
 
 
 async def _attach(file: Path) -> str:
-    async with opened() as outspool:
+    async with open_outspool() as outspool:
         return await outspool.attach(file)

@@ -37,7 +37,7 @@ def printable(text: str) -> str:
     return "".join(char if _prints(char) else _escape(char) for char in text)
 
 
-def bounded(text: str, limit: int = MAX_LINE) -> str:
+def truncate(text: str, limit: int = MAX_LINE) -> str:
     """Return the beginning of `text`, and how much of it is left out."""
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} more characters)"
 
@@ -50,7 +50,7 @@ class LineFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Return the line. What is too long is cut before it is looked at, for that takes time."""
-        record.message = printable(bounded(record.message))
+        record.message = printable(truncate(record.message))
         return super().formatMessage(record)
 
     def formatException(self, ei: object) -> str:  # noqa: N802 - logging's name
@@ -61,11 +61,11 @@ class LineFormatter(logging.Formatter):
         text = super().formatException(ei)  # type: ignore[arg-type]
         if len(text) > _MAX_TRACEBACK:
             text = f"{text[: _MAX_TRACEBACK // 2]}\n…\n{text[-_MAX_TRACEBACK // 2 :]}"
-        return "\n".join(f"    {printable(bounded(line))}" for line in text.split("\n"))
+        return "\n".join(f"    {printable(truncate(line))}" for line in text.split("\n"))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
         """Return a stack whose every line is indented."""
-        return "\n".join(f"    {printable(bounded(line))}" for line in stack_info.split("\n"))
+        return "\n".join(f"    {printable(truncate(line))}" for line in stack_info.split("\n"))
 
 
 class Collapse(logging.Filter):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from outspool.cli.runs import AsJson, configure_logging, opened, run
+from outspool.cli.runs import AsJson, configure_logging, open_outspool, run
 
 if TYPE_CHECKING:
     from outspool.api.results.email import EmailResult, StatusResult
@@ -114,14 +114,14 @@ def _do(verb: str, email_id: str, *, as_json: bool) -> None:
 async def _templates() -> TemplatesResult:
     from outspool.api.results.templates import templates_result
 
-    async with opened() as outspool:
+    async with open_outspool() as outspool:
         return templates_result(await outspool.outbox.list_templates())
 
 
 async def _list(filters: dict[str, Any]) -> ListResult:
     from outspool.api.results.listing import list_result
 
-    async with opened() as outspool:
+    async with open_outspool() as outspool:
         outbox = outspool.operators_outbox()
         page = await outbox.find(**filters)
         return list_result(
@@ -132,16 +132,16 @@ async def _list(filters: dict[str, Any]) -> ListResult:
 async def _show(email_id: str) -> StatusResult:
     from outspool.api.results.email import status_result
 
-    async with opened() as outspool:
+    async with open_outspool() as outspool:
         outbox = outspool.operators_outbox()
         email = await outbox.get(email_id)
-        return status_result(email, now=outbox.now(), pause=await outbox.pause())
+        return status_result(email, now=outbox.now(), pause=await outbox.pause(), for_operator=True)
 
 
 async def _change(verb: str, email_id: str) -> EmailResult:
     from outspool.api.results.email import email_result
 
-    async with opened() as outspool:
+    async with open_outspool() as outspool:
         outbox = outspool.operators_outbox()
         match verb:
             case "cancel":
@@ -152,4 +152,4 @@ async def _change(verb: str, email_id: str) -> EmailResult:
                 email = await outbox.retry(email_id, override_policy=True)
             case _:
                 email = await outbox.update(email_id, {"paused": verb == "pause"})
-        return email_result(email, now=outbox.now(), pause=await outbox.pause())
+        return email_result(email, now=outbox.now(), pause=await outbox.pause(), for_operator=True)

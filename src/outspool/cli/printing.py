@@ -70,15 +70,15 @@ def print_details(email: StatusResult) -> None:
         fields.add_row(name, value)
     out.print(fields)
     out.print(_recipients(email))
-    timeline = _table("time", "status", "why", "what was said")
+    timeline = _table("time", "status", "why", "by", "what was said")
     for event in email.events:
-        timeline.add_row(clock_time(event.at), event.status, event.code, event.detail or "")
+        timeline.add_row(clock_time(event.at), event.status, event.code, event.by or "", event.detail or "")
     out.print(timeline)
 
 
 def print_list(page: ListResult) -> None:
     """Print one page of emails, and the counts of all."""
-    from outspool.api.results.listing import counted
+    from outspool.api.results.listing import format_counts
 
     out = console()
     if page.emails:
@@ -89,7 +89,7 @@ def print_list(page: ListResult) -> None:
             when = email.sent_at or email.scheduled_at or email.created_at
             table.add_row(email.id, email.status, local(when), ", ".join(email.to), email.subject)
         out.print(table)
-    counts = counted(page.counts) or "no emails yet"
+    counts = format_counts(page.counts) or "no emails yet"
     out.print(f"In the whole outbox: {counts}.", soft_wrap=True)
     if page.next_cursor:
         out.print(f"More follow: --cursor {page.next_cursor}", soft_wrap=True)
@@ -116,6 +116,8 @@ def _fields(email: StatusResult) -> Sequence[tuple[str, str]]:
         ("id", email.id),
         ("status", email.status),
         ("attempts", str(email.attempts)),
+        ("owner", email.owner or ""),
+        *((("asked for by", email.agent),) if email.agent else ()),
         ("from", email.from_),
         ("subject", email.subject),
         *(

@@ -67,16 +67,16 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def opened(*, sandbox: bool = False) -> AsyncIterator[Outspool]:
+async def open_outspool(*, sandbox: bool = False) -> AsyncIterator[Outspool]:
     """Yield the outspool that the settings describe, with its database open and without a worker."""
     from outspool.app.runtime import Outspool
 
     outspool = Outspool(load_settings(sandbox=sandbox))
-    async with outspool.running(worker=False):
+    async with outspool.run(worker=False):
         yield outspool
 
 
-def spare_what_is_loaded() -> None:
+def freeze_loaded_objects() -> None:
     """Let the garbage collector pass over all there is by now: to walk through it stops everything for 0.1 s each time.
 
     For programs that stay, once what they import is there; it lives as long as they do anyway.

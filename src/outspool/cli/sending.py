@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from outspool.cli.runs import AsJson, Sandbox, configure_logging, opened, run
+from outspool.cli.runs import AsJson, Sandbox, configure_logging, open_outspool, run
 from outspool.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -95,16 +95,16 @@ async def _send(draft: EmailRequest, when: When | None, key: str | None, *, wait
     from outspool.api.results.email import email_result
     from outspool.domain.status import UNSETTLED
 
-    async with opened(sandbox=sandbox) as outspool:
+    async with open_outspool(sandbox=sandbox) as outspool:
         email = await outspool.operators_outbox().accept(draft, when=when, idempotency_key=key)
-    async with outspool.running(worker=wait > 0 and email.status in UNSETTLED):
+    async with outspool.run(worker=wait > 0 and email.status in UNSETTLED):
         try:
-            email = await outspool.outbox.settle(email, within=wait)
+            email = await outspool.outbox.wait_for_outcome(email, within=wait)
         except asyncio.CancelledError:
             # Whoever interrupts the wait must not take the email for unsent, and send it again.
             typer.echo(f"Accepted, and not canceled: see `outspool show {email.id}`.", err=True)
             raise
-        return email_result(email, now=outspool.outbox.now(), pause=await outspool.outbox.pause())
+        return email_result(email, now=outspool.outbox.now(), pause=await outspool.outbox.pause(), for_operator=True)
 
 
 def _object(text: str | None) -> dict[str, Any]:

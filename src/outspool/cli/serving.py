@@ -10,9 +10,9 @@ from outspool.cli.runs import (
     NoWorker,
     Sandbox,
     configure_logging,
+    freeze_loaded_objects,
     load_settings,
     run,
-    spare_what_is_loaded,
     stop_on_signals,
     warn_of_unknown_names,
 )
@@ -54,10 +54,10 @@ def worker(*, sandbox: Sandbox = False) -> None:
 async def _serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:
     from outspool.app.faces import serve_http
 
-    await serve_http(settings, host, port, worker=worker, on_ready=spare_what_is_loaded)
+    await serve_http(settings, host, port, worker=worker, on_ready=freeze_loaded_objects)
 
 
 async def _work(settings: Settings) -> None:
     from outspool.app.faces import run_worker
 
-    await run_worker(settings, stop_on_signals(), on_ready=spare_what_is_loaded)
+    await run_worker(settings, stop_on_signals(), on_ready=freeze_loaded_objects)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from outspool.api.errors import describe
 from outspool.app.faces import StdioFace
 from outspool.cli.logs import printable
-from outspool.cli.runs import spare_what_is_loaded, stop_on_signals
+from outspool.cli.runs import freeze_loaded_objects, stop_on_signals
 from outspool.errors import OutspoolError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ async def serve_stdio(settings: Settings, *, worker: bool) -> None:
 
     Raises `MisconfiguredError` when the settings contradict themselves.
     """
-    face = StdioFace(settings, stop_on_signals(), worker=worker, on_ready=spare_what_is_loaded)
+    face = StdioFace(settings, stop_on_signals(), worker=worker, on_ready=freeze_loaded_objects)
     try:
         await face.serve()
     except OutspoolError as error:

@@ -70,9 +70,9 @@ def restore(
     """
     configure_logging(working=False)
     done = run(_restore(file))
-    from outspool.domain.summary import utc
+    from outspool.domain.summary import format_utc
 
-    typer.echo(f"The backup of {utc(done.taken_at.replace(microsecond=0))} was restored.")
+    typer.echo(f"The backup of {format_utc(done.taken_at.replace(microsecond=0))} was restored.")
     if done.doubtful:
         typer.echo(
             f"{done.doubtful} emails had come due since, so they may have been sent: they are unknown now. "
@@ -108,7 +108,7 @@ async def _examine(*, offline: bool) -> bool:
         _print(fail("settings", error.message, error.hint))
         return False
     is_well = True
-    async with outspool.running(worker=False, anyhow=True):
+    async with outspool.run(worker=False, anyhow=True):
         async for finding in doctor.examine():
             _print(finding)
             is_well = is_well and finding.level is not Level.FAIL

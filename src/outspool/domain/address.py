@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from outspool.domain.email import Mailbox
-from outspool.domain.text import header_line
+from outspool.domain.text import check_header_line
 from outspool.errors import InvalidAddress, brief
 
 MAX_ADDRESS = 254
@@ -39,7 +39,7 @@ def parse_mailbox(value: str, field: str) -> Mailbox:
     Raises `InvalidAddress`, which speaks of the argument as `field`, when it is empty, over-long, more than one
     address, or holds anything beside a name and an address. No look-up in the DNS is made.
     """
-    text = header_line(value, field, _MAX_MAILBOX, InvalidAddress).strip()
+    text = check_header_line(value, field, _MAX_MAILBOX, InvalidAddress).strip()
     if not text:
         raise InvalidAddress(f"{field} holds an empty address.", _PLAIN)
     name, address = _split(text, field)
@@ -79,7 +79,7 @@ def _checked_name(name: str, field: str) -> str:
     if len(normal) > MAX_NAME:
         raise _refusal(name, field, f"is a name of {len(normal)} characters; {MAX_NAME} is the most", "Shorten it.")
     # Once more: unescaping and normalising may have made what was not there before.
-    return header_line(normal, f"The name in {field}", error=InvalidAddress)
+    return check_header_line(normal, f"The name in {field}", error=InvalidAddress)
 
 
 def _checked_address(address: str, field: str) -> str:
@@ -94,7 +94,7 @@ def _checked_address(address: str, field: str) -> str:
         raise _refusal(address, field, "has a routing character (% or !) before the @")
     if domain and "." not in domain and domain.isascii():
         raise _refusal(address, field, "is not complete", "Give the whole domain with its ending, like gmail.com.")
-    return _validated(address, field)
+    return _validate(address, field)
 
 
 def _check_shape(address: str, field: str) -> None:
@@ -118,7 +118,7 @@ _SHAPES = (
 )
 
 
-def _validated(address: str, field: str) -> str:
+def _validate(address: str, field: str) -> str:
     from email_validator import EmailNotValidError, validate_email  # 60 ms and more: not before the first address
 
     try:

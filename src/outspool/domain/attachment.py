@@ -78,7 +78,7 @@ class Attachment:
     digest: str
 
 
-def safe_filename(name: str, field: str = "filename") -> str:
+def check_filename(name: str, field: str = "filename") -> str:
     """Return `name` if it is the name of one file, shortened to `MAX_FILENAME_BYTES` of UTF-8 with its extension kept.
 
     Refused are paths, control and bidi characters and others that do not show, encoded words, device names of Windows,
@@ -101,10 +101,10 @@ def safe_filename(name: str, field: str = "filename") -> str:
         )
     if _DEVICES.fullmatch(folded) or _ENCODED_WORD.search(folded):
         raise AttachmentRefused(f"{field} {brief(name)} means something else to some programs.", "Give another name.")
-    return _shortened(name)
+    return _shorten(name)
 
 
-def _shortened(name: str) -> str:
+def _shorten(name: str) -> str:
     if len(name.encode()) <= MAX_FILENAME_BYTES:
         return name
     stem, dot, extension = name.rpartition(".")
@@ -115,7 +115,7 @@ def _shortened(name: str) -> str:
     return f"{kept.rstrip(f' .{_JOINERS}')}{dot}{extension}"
 
 
-def safe_content_type(value: str, field: str = "content_type") -> str:
+def check_content_type(value: str, field: str = "content_type") -> str:
     """Return ``type/subtype`` in lower case, with ``; charset=…`` if that is given.
 
     Refused is everything else, also types that are made of other messages: those are ours to write.
@@ -133,7 +133,7 @@ def safe_content_type(value: str, field: str = "content_type") -> str:
     return f"{kind}; charset={charset.lower()}" if charset else kind
 
 
-def guessed_content_type(filename: str) -> str:
+def guess_content_type(filename: str) -> str:
     """Return the media type that the extension of `filename` stands for, `UNKNOWN_TYPE` if for none.
 
     The same on every machine: what is installed there does not count.
@@ -152,7 +152,7 @@ def _known_types() -> mimetypes.MimeTypes:
     return types
 
 
-def safe_content_id(value: str, field: str = "content_id") -> str:
+def check_content_id(value: str, field: str = "content_id") -> str:
     """Return a content id as HTML names it after ``cid:`` (RFC 2392); ``cid:`` or angle brackets may be around it.
 
     Letters, digits and ``. _ + - = @`` only, so that no program needs to escape it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from outspool.domain.setting import Setting
-from outspool.domain.summary import utc
+from outspool.domain.summary import format_utc
 from outspool.errors import QuotaReached, RateLimited
 
 HOUR = timedelta(hours=1)
@@ -22,25 +22,27 @@ class Cap:
     window: timedelta
 
 
-def rate_limited(cap: Cap, *, now: datetime, again_at: datetime) -> RateLimited:
+def rate_limit_error(cap: Cap, *, now: datetime, again_at: datetime) -> RateLimited:
     """Return the refusal of an email that would be one too many."""
     seconds = max(1, math.ceil((again_at - now).total_seconds()))
     return RateLimited(
-        f"{cap.most} emails were accepted within {_named(cap.window)}; {Setting.RATE_LIMIT} allows no more.",
-        f"Nothing was stored. Try again after {seconds} s, at {utc(again_at)}; what waits already goes out as planned.",
+        f"{cap.most} emails were accepted within {_describe_window(cap.window)}; {Setting.RATE_LIMIT} allows no more.",
+        f"Nothing was stored. Try again after {seconds} s, at {format_utc(again_at)}; "
+        "what waits already goes out as planned.",
         retry_after=seconds,
         retry_at=again_at,
     )
 
 
-def quota_reached(cap: Cap, *, until: datetime) -> QuotaReached:
+def quota_error(cap: Cap, *, until: datetime) -> QuotaReached:
     """Return why an email waits although its account works."""
     return QuotaReached(
-        f"The account's daily quota is used up: {cap.most} recipients in {_named(cap.window)} ({Setting.DAILY_QUOTA}).",
+        f"The account's daily quota is used up: {cap.most} recipients in {_describe_window(cap.window)} "
+        f"({Setting.DAILY_QUOTA}).",
         "It goes out by itself as soon as there is room.",
         until=until,
     )
 
 
-def _named(window: timedelta) -> str:
+def _describe_window(window: timedelta) -> str:
     return "60 minutes" if window == HOUR else f"{window // HOUR} hours"

@@ -70,6 +70,16 @@ class Reply:
         """Return the reply as a person reads it in a log."""
         return " ".join(str(part) for part in (self.code, self.enhanced_code, self.text) if part)
 
+    def quote(self) -> str:
+        """Return the reply attributed and in quotes, for a model: a stranger's words must not pass for ours."""
+        return quote_server(str(self))
+
+
+def quote_server(words: str) -> str:
+    """Return what a server said, attributed, in quotes that nothing in it can end."""
+    inner = "".join("'" if char in '"\u201c\u201d\u201e\u00ab\u00bb' else char for char in words)
+    return f'the server said: "{inner}"'
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipient:
@@ -133,7 +143,7 @@ class Content:
     tags: tuple[str, ...] = ()
     priority: Priority = Priority.NORMAL
 
-    def addressed(self) -> tuple[tuple[RecipientKind, Mailbox], ...]:
+    def list_recipients(self) -> tuple[tuple[RecipientKind, Mailbox], ...]:
         """Every recipient with its kind, in the order to, cc, bcc."""
         return (
             *((RecipientKind.TO, m) for m in self.to),

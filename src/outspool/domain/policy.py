@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from outspool.domain.address import parse_mailbox
+from outspool.domain.answer_addresses import named_addresses, unsubscribe_hosts
 from outspool.domain.email import Mailbox
+from outspool.domain.provider_headers import HARMLESS
 from outspool.domain.setting import Setting
 from outspool.errors import (
     InvalidAddress,
@@ -33,7 +35,7 @@ def parse_pattern(pattern: str) -> str:
     with suppress(InvalidAddress):
         mailbox = parse_mailbox(local + text, "pattern")
         if not mailbox.name and "*" not in text:
-            return _folded(mailbox.address).removeprefix(local)
+            return _fold(mailbox.address).removeprefix(local)
     raise MisconfiguredError(
         f"The recipient pattern {brief(pattern)} is neither an address nor an @domain.",
         "Write bob@example.com, or @example.com for everybody in that domain; there are no wildcards.",
@@ -46,7 +48,8 @@ class Policy:
 
     `allowed` None allows everybody, an empty tuple nobody; `denied` wins over `allowed`. Both hold patterns as
     `parse_pattern` reads them, and raise its `MisconfiguredError`. `max_message_bytes` counts the encoded message.
-    `sender` is the configured From, `account` the address of the SMTP account if its login is one.
+    `sender` is the configured From, `account` the address of the SMTP account if its login is one. `allowed_headers`
+    are names that callers may set although mail providers act on them.
     """
 
     allowed: tuple[str, ...] | None = None
@@ -55,6 +58,7 @@ class Policy:
     max_recipients: int = 100
     sender: Mailbox | None = None
     account: str | None = None
+    allowed_headers: tuple[str, ...] = HARMLESS
 
     def __post_init__(self) -> None:
         """Bring the patterns into the one form that is compared."""
@@ -84,6 +88,29 @@ class Policy:
                 "or sends it with `outspool retry --override-policy`.",
             ) from None
 
+    def check_answers(self, sender: Mailbox, reply_to: Sequence[Mailbox], headers: Mapping[str, str]) -> None:
+        """Raise `RecipientRefused` when what recipients do with the email would reach somebody it may not go to.
+
+        With `allowed` or `denied` recipients, answers (`reply_to`), receipts and unsubscribing obey them too; `sender`
+        and the account may always be answered. A web address must be in an allowed or in the sender's domain.
+        """
+        if self.allowed is None and not self.denied:
+            return
+        named = [*reply_to, *named_addresses(headers)]
+        own = {_fold(sender.address), _fold(self.account or "")}
+        self.check_recipients([mailbox for mailbox in named if _fold(mailbox.address) not in own])
+        if self.allowed is None:
+            return
+        domains = [pattern[1:] for pattern in self.allowed if pattern.startswith("@")]
+        domains.append(_fold(sender.address).rpartition("@")[2])
+        for host in unsubscribe_hosts(headers):
+            if not any(host == domain or host.endswith(f".{domain}") for domain in domains):
+                raise RecipientRefused(
+                    f"The operator does not allow List-Unsubscribe to lead to {brief(host)}.",
+                    "Give an address or page of an allowed domain, or ask the operator, who decides this with "
+                    f"{Setting.ALLOWED_RECIPIENTS}.",
+                )
+
     def choose_sender(self, asked: Mailbox | None) -> Mailbox:
         """Return whom the email is from: `sender`, or `asked` when it has the address of `sender` or of `account`.
 
@@ -96,9 +123,9 @@ class Policy:
             return asked
         if asked is None:
             return self.sender
-        if _folded(asked.address) == _folded(self.sender.address):
+        if _fold(asked.address) == _fold(self.sender.address):
             return asked if asked.name else self.sender
-        if self.account is not None and _folded(asked.address) == _folded(self.account):
+        if self.account is not None and _fold(asked.address) == _fold(self.account):
             return asked
         raise InvalidArgument(
             f"from: this server sends as {self.sender.address} only, not as {brief(asked.address)}.",
@@ -106,12 +133,12 @@ class Policy:
         )
 
 
-def _folded(address: str) -> str:
+def _fold(address: str) -> str:
     return address.lower()
 
 
 def _matches(mailbox: Mailbox, patterns: Sequence[str]) -> bool:
-    address = _folded(mailbox.address)
+    address = _fold(mailbox.address)
     return address in patterns or f"@{address.rpartition('@')[2]}" in patterns
 
 

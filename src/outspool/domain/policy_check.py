@@ -17,7 +17,7 @@ from outspool.errors import RecipientRefused, Refusal, SenderRefused
 _OVERRIDE = "Only the operator can: `outspool retry --override-policy` sends this email all the same."
 
 
-def permitted(policy: Policy, email: Email) -> tuple[Email, Refusal | None]:
+def apply_policy(policy: Policy, email: Email) -> tuple[Email, Refusal | None]:
     """Return the email owed to those alone to whom it may go, and why not to the others, None when it may go to all.
 
     The reason names those too whom an earlier attempt left out. A sender who is refused leaves nobody.
@@ -39,7 +39,7 @@ def permitted(policy: Policy, email: Email) -> tuple[Email, Refusal | None]:
 
 def check_policy(policy: Policy, email: Email) -> None:
     """Raise `SenderRefused`, or `RecipientRefused` when the email is owed to nobody to whom it may go."""
-    fewer, refusal = permitted(policy, email)
+    fewer, refusal = apply_policy(policy, email)
     if refusal is not None and not fewer.owed:
         raise refusal
 
@@ -54,7 +54,7 @@ def _without(email: Email, refused: Collection[str]) -> Email:
     )
 
 
-def naming(refusal: Refusal, change: Transition) -> Transition:
+def explain_refusal(refusal: Refusal, change: Transition) -> Transition:
     """Return the end of an email that went to some, saying who else was left out and who can change that."""
     if change.target not in (EmailStatus.PARTIAL, EmailStatus.FAILED) or change.code == refusal.code:
         return change

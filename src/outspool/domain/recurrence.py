@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from outspool.domain.cron_fields import read_cron
 from outspool.domain.cron_times import next_time
-from outspool.domain.schedule import asked_moment, read_zone
+from outspool.domain.schedule import read_zone, resolve_moment
 from outspool.errors import InvalidSchedule, brief
 
 _INSTANT = timedelta(microseconds=1)
@@ -33,7 +33,7 @@ class Recurrence:
     count: int | None = None
     made: int = 0
 
-    def following(self, moment: datetime) -> datetime | None:
+    def next_after(self, moment: datetime) -> datetime | None:
         """Return the first time (UTC) later than `moment`, None when the series is over by then."""
         if self.count is not None and self.made >= self.count:
             return None
@@ -41,12 +41,12 @@ class Recurrence:
         found = next_time(read_cron(self.cron), ZoneInfo(self.timezone), after=after)
         return None if found is None or (self.until is not None and found > self.until) else found
 
-    def latest(self, first: datetime, *, now: datetime) -> datetime:
+    def latest_until(self, first: datetime, *, now: datetime) -> datetime:
         """Return the last time up to `now`, given an earlier one, `first`: what was slept through is not caught up."""
         last, end = first, now  # there is no time after `end`, up to `now`
-        while (found := self.following(last)) is not None and found <= end:
+        while (found := self.next_after(last)) is not None and found <= end:
             middle = found + (end - found) / 2
-            later = self.following(middle)
+            later = self.next_after(middle)
             if later is not None and later <= end:
                 last = later
             else:
@@ -55,12 +55,12 @@ class Recurrence:
 
     def first(self, *, now: datetime) -> datetime:
         """Return the first time from `now` on (UTC). Raises `InvalidSchedule` when there is none."""
-        first = self.following(now - _INSTANT)
+        first = self.next_after(now - _INSTANT)
         if first is not None:
             return first
         if self.count is not None and self.made >= self.count:
             raise InvalidSchedule(f"count {self.count} is reached: {self.made} were made.", "Give a higher count.")
-        endless = replace(self, until=None).following(now - _INSTANT)
+        endless = replace(self, until=None).next_after(now - _INSTANT)
         if endless is None:
             raise InvalidSchedule(
                 f"recurrence {brief(self.cron)} never comes true: there is no such day.",
@@ -97,7 +97,7 @@ def _read_until(text: str, zone: ZoneInfo) -> datetime:
     if _DATE.fullmatch(words):
         moment = _end_of_day(words, zone)
     else:
-        moment = asked_moment(text, None if _OFFSET.fullmatch(words) else zone.key, name="until")
+        moment = resolve_moment(text, None if _OFFSET.fullmatch(words) else zone.key, name="until")
     if moment is None or moment.year > _LAST_YEAR:
         raise InvalidSchedule(f"until {brief(text)} is no time to plan for.", "Leave it out for a series without end.")
     return moment

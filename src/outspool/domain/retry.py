@@ -45,9 +45,9 @@ class RetryPolicy:
         if attempts > self.max_retries:
             return None
         if attempts <= len(self.delays):
-            return _jittered(self.delays[attempts - 1], random)
+            return _add_jitter(self.delays[attempts - 1], random)
         last = self.delays[-1]
-        return _jittered(_doubled(last, attempts - len(self.delays), cap=max(last, LONGEST_DELAY)), random)
+        return _add_jitter(_double(last, attempts - len(self.delays), cap=max(last, LONGEST_DELAY)), random)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ _PAUSES: Mapping[TroubleKind, _Pause] = MappingProxyType(
 )
 
 
-def account_pause(kind: TroubleKind, failures: int, random: Callable[[], float]) -> timedelta:
+def compute_account_pause(kind: TroubleKind, failures: int, random: Callable[[], float]) -> timedelta:
     """Return how long the account rests after `failures` (at least 1) in a row, the last of `kind`.
 
     Each failure doubles the pause up to a cap: network 2 s to 5 min, TLS 1 to 30 min, login 10 min to 1 h, throttled
@@ -76,14 +76,14 @@ def account_pause(kind: TroubleKind, failures: int, random: Callable[[], float])
     if failures < 1:
         raise ValueError("the account did not fail")
     pause = _PAUSES[kind]
-    return _jittered(_doubled(pause.first, failures - 1, cap=pause.longest), random)
+    return _add_jitter(_double(pause.first, failures - 1, cap=pause.longest), random)
 
 
-def _doubled(first: timedelta, times: int, *, cap: timedelta) -> timedelta:
+def _double(first: timedelta, times: int, *, cap: timedelta) -> timedelta:
     # Compared in seconds: a long first delay doubled often would not fit a timedelta.
     seconds = first.total_seconds() * 2 ** min(times, _MAX_DOUBLINGS)
     return cap if seconds >= cap.total_seconds() else timedelta(seconds=seconds)
 
 
-def _jittered(delay: timedelta, random: Callable[[], float]) -> timedelta:
+def _add_jitter(delay: timedelta, random: Callable[[], float]) -> timedelta:
     return delay * (1 - _JITTER + 2 * _JITTER * random())

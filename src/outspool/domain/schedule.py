@@ -85,17 +85,17 @@ def due_time(*, scheduled_at: str | None, timezone: str | None, delay: str | Non
 
 
 def parse_moment(scheduled_at: str, timezone: str | None, *, now: datetime) -> datetime:
-    """Return the moment as UTC: `asked_moment`, checked against `now`; up to `GRACE` past, it is `now` itself.
+    """Return the moment as UTC: `resolve_moment`, checked against `now`; up to `GRACE` past, it is `now` itself.
 
     Raises `InvalidSchedule` when it cannot be read, is past, or lies beyond `HORIZON`.
     """
     local, zone = _read(scheduled_at, timezone, "scheduled_at")
     if abs(local.year - now.year) > _YEARS_IN_RANGE:  # the years 1 and 9999 overflow when moved to UTC
-        return _checked(local.replace(tzinfo=UTC), now)
-    return max(_checked(_instant(local, zone, f"scheduled_at {brief(scheduled_at)}"), now), now.astimezone(UTC))
+        return _check_range(local.replace(tzinfo=UTC), now)
+    return max(_check_range(_instant(local, zone, f"scheduled_at {brief(scheduled_at)}"), now), now.astimezone(UTC))
 
 
-def asked_moment(text: str, timezone: str | None, *, name: str = "scheduled_at") -> datetime | None:
+def resolve_moment(text: str, timezone: str | None, *, name: str = "scheduled_at") -> datetime | None:
     """Return the moment asked for as UTC, whatever the time is now; None when it is off the calendar's ends.
 
     The same words give the same moment each time, so a repeated call can be recognised even when it comes late.
@@ -118,7 +118,7 @@ def parse_delay(delay: str, *, now: datetime) -> datetime:
     amounts = {unit: amount for unit, amount in found.groupdict().items() if amount} if found else {}
     if not amounts or text[-1] in "tT":
         raise _not_a_delay(text)
-    return now.astimezone(UTC) + _checked_span(amounts, delay)
+    return now.astimezone(UTC) + _check_span(amounts, delay)
 
 
 def describe_wait(now: datetime, then: datetime) -> str:
@@ -138,7 +138,7 @@ def _not_a_delay(text: str) -> InvalidSchedule:
     return InvalidSchedule(f"delay {brief(text)} is not an ISO 8601 duration.", _DELAY_EXAMPLE)
 
 
-def _checked_span(amounts: Mapping[str, str], delay: str) -> timedelta:
+def _check_span(amounts: Mapping[str, str], delay: str) -> timedelta:
     try:
         span = timedelta(**{unit: float(amount.replace(",", ".")) for unit, amount in amounts.items()})
     except OverflowError:
@@ -196,7 +196,7 @@ def _instant(local: datetime, zone: ZoneInfo | None, what: str) -> datetime:
     if zone is None:
         return local.astimezone(UTC)
     if local.tzinfo is not None:
-        return _agreed(local, zone, what)
+        return _check_agreement(local, zone, what)
     first, second = sorted(local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if first == second:
         return first
@@ -209,7 +209,7 @@ def _instant(local: datetime, zone: ZoneInfo | None, what: str) -> datetime:
     )
 
 
-def _agreed(moment: datetime, zone: ZoneInfo, what: str) -> datetime:
+def _check_agreement(moment: datetime, zone: ZoneInfo, what: str) -> datetime:
     """Take an offset with a zone when they agree (it settles a repeated hour); if not, either may be wrong."""
     there = moment.astimezone(zone)
     if there.utcoffset() != moment.utcoffset():
@@ -220,7 +220,7 @@ def _agreed(moment: datetime, zone: ZoneInfo, what: str) -> datetime:
     return there.astimezone(UTC)
 
 
-def _checked(moment: datetime, now: datetime) -> datetime:
+def _check_range(moment: datetime, now: datetime) -> datetime:
     ago = now - moment
     if ago > GRACE:
         span, clock = _span(round(ago.total_seconds())), now.astimezone(UTC)

@@ -13,6 +13,7 @@ class Setting(StrEnum):
 
     ALLOWED_RECIPIENTS = 'the "allowed recipients" setting'
     DENIED_RECIPIENTS = 'the "denied recipients" setting'
+    ALLOWED_HEADERS = 'the "allowed headers" setting'
     SENDER = 'the "sender" setting'
     RATE_LIMIT = 'the "rate limit" setting'
     DAILY_QUOTA = 'the "daily quota" setting'

@@ -25,7 +25,7 @@ _ATTACHMENTS_AGAIN = timedelta(minutes=1)
 _DOUBT_HINT = "Ask the recipient, or look into the account's sent mail, before you retry."
 
 
-def after_delivery(
+def settle_delivery(
     email: Email, delivery: Delivery, *, now: datetime, delay: timedelta | None, resend_doubtful: bool
 ) -> Transition:
     """Return what an attempt makes of `email`.
@@ -36,7 +36,7 @@ def after_delivery(
     outcomes = delivery.outcomes
     if resend_doubtful:
         outcomes = {address: _without_doubt(outcome) for address, outcome in outcomes.items()}
-    recipients = tuple(_served(r, outcomes.get(r.address)) for r in email.recipients)
+    recipients = tuple(_mark_served(r, outcomes.get(r.address)) for r in email.recipients)
     attempts = email.attempts + 1
     why = _why(recipients, outcomes)
     statuses = {r.status for r in recipients}
@@ -47,35 +47,35 @@ def after_delivery(
         problem = Problem(code="deferred", message=why, hint="The rest follows at once.")
         return Transition.deferred(at=now, recipients=recipients, attempts=email.attempts, due_at=now, problem=problem)
     if any(r.is_owed for r in recipients):
-        return _tried_again(email, recipients, why, now=now, delay=delay)
+        return _defer(email, recipients, why, now=now, delay=delay)
     if statuses == {RecipientStatus.SENT}:
         return Transition.sent(at=now, recipients=recipients, attempts=attempts, detail=why)
     problem = Problem(code="refused", message=why, hint="Check the address, or what the reply says, before you retry.")
-    return _ended(recipients, now=now, attempts=attempts, problem=problem)
+    return _finish(recipients, now=now, attempts=attempts, problem=problem)
 
 
-def _tried_again(
+def _defer(
     email: Email, recipients: tuple[Recipient, ...], why: str, *, now: datetime, delay: timedelta | None
 ) -> Transition:
     """Return the deferral of an email that is still owed to some, or its end when there is no further attempt."""
     attempts = email.attempts + 1
     if delay is None:
         reason = f"Out of retries after {attempts} attempts"
-        return _ended(recipients, now=now, attempts=attempts, problem=_last_heard("out_of_retries", reason, why))
+        return _finish(recipients, now=now, attempts=attempts, problem=_last_heard("out_of_retries", reason, why))
     if now + delay >= email.expires_at:
-        return _ended(recipients, now=now, attempts=attempts, problem=_last_heard("expired", _OUT_OF_TIME, why))
+        return _finish(recipients, now=now, attempts=attempts, problem=_last_heard("expired", _OUT_OF_TIME, why))
     problem = Problem(code="deferred", message=why, hint="It will be tried again by itself.")
     return Transition.deferred(at=now, recipients=recipients, attempts=attempts, due_at=now + delay, problem=problem)
 
 
-def out_of_time(email: Email, *, now: datetime) -> Transition:
+def expire(email: Email, *, now: datetime) -> Transition:
     """Return the end of an email that was claimed when its time was already over."""
     why = email.problem.message if email.problem else ""
     problem = _last_heard("expired", _OUT_OF_TIME, why)
-    return _ended(email.recipients, now=now, attempts=email.attempts, problem=problem)
+    return _finish(email.recipients, now=now, attempts=email.attempts, problem=problem)
 
 
-def account_resting(
+def defer_for_account(
     email: Email, trouble: AccountTrouble, *, now: datetime, due_at: datetime | None = None
 ) -> Transition:
     """Return the deferral of an email whose account is in trouble: no attempt is burnt, its turn is kept.
@@ -90,17 +90,17 @@ def account_resting(
     )
 
 
-def refused_for_itself(email: Email, trouble: AccountTrouble, *, now: datetime, delay: timedelta | None) -> Transition:
+def defer_on_refusal(email: Email, trouble: AccountTrouble, *, now: datetime, delay: timedelta | None) -> Transition:
     """Return what becomes of an email that the server, which serves others, refuses to serve: an attempt is burnt."""
     outcome = Outcome(verdict=Verdict.RETRY, why=trouble.message)
     delivery = Delivery(outcomes=dict.fromkeys((r.address for r in email.owed), outcome))
-    change = after_delivery(email, delivery, now=now, delay=delay, resend_doubtful=False)
+    change = settle_delivery(email, delivery, now=now, delay=delay, resend_doubtful=False)
     if change.target is not EmailStatus.DEFERRED or change.problem is None:
         return change
     return replace(change, problem=replace(change.problem, code=SUSPECTED))
 
 
-def quota_full(email: Email, reached: QuotaReached, *, now: datetime) -> Transition:
+def defer_for_quota(email: Email, reached: QuotaReached, *, now: datetime) -> Transition:
     """Return the deferral of an email for which the account's day has no room: no attempt is burnt."""
     problem = Problem(code=reached.code, message=reached.message, hint=reached.hint)
     due_at = max(email.due_at, reached.until)
@@ -109,22 +109,24 @@ def quota_full(email: Email, reached: QuotaReached, *, now: datetime) -> Transit
     )
 
 
-def attachments_away(email: Email, away: BlobsUnavailable, *, now: datetime, may_expire: bool = True) -> Transition:
+def defer_for_attachments(
+    email: Email, away: BlobsUnavailable, *, now: datetime, may_expire: bool = True
+) -> Transition:
     """Return the deferral of an email whose files cannot be had now: it is nobody's fault and burns no attempt."""
     due_at = now + _ATTACHMENTS_AGAIN
     if due_at >= email.expires_at and may_expire:
         problem = _last_heard("expired", _OUT_OF_TIME, away.message)
-        return _ended(email.recipients, now=now, attempts=email.attempts, problem=problem)
+        return _finish(email.recipients, now=now, attempts=email.attempts, problem=problem)
     problem = Problem(code="attachments_away", message=away.message, hint=away.hint)
     return Transition.deferred(
         at=now, recipients=email.recipients, attempts=email.attempts, due_at=due_at, problem=problem
     )
 
 
-def unsendable(email: Email, *, now: datetime, code: str, why: str, hint: str = "") -> Transition:
+def fail_unsendable(email: Email, *, now: datetime, code: str, why: str, hint: str = "") -> Transition:
     """Return the end of an email that cannot even be composed."""
     problem = Problem(code=code, message=why, hint=hint)
-    return _ended(email.recipients, now=now, attempts=email.attempts, problem=problem)
+    return _finish(email.recipients, now=now, attempts=email.attempts, problem=problem)
 
 
 def _had_no_room(outcomes: Mapping[str, Outcome]) -> bool:
@@ -134,7 +136,7 @@ def _had_no_room(outcomes: Mapping[str, Outcome]) -> bool:
     return some_taken and bool(retries) and all(r and (r.enhanced_code or "").endswith(".5.3") for r in retries)
 
 
-def _ended(recipients: tuple[Recipient, ...], *, now: datetime, attempts: int, problem: Problem) -> Transition:
+def _finish(recipients: tuple[Recipient, ...], *, now: datetime, attempts: int, problem: Problem) -> Transition:
     """Return the end for everybody still owed: ``failed``, or ``partial`` if the email was taken for some."""
     ended = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in recipients)
     if any(r.status is RecipientStatus.SENT for r in ended):
@@ -151,7 +153,7 @@ def _without_doubt(outcome: Outcome) -> Outcome:
     return replace(outcome, verdict=Verdict.RETRY) if outcome.verdict is Verdict.IN_DOUBT else outcome
 
 
-def _served(recipient: Recipient, outcome: Outcome | None) -> Recipient:
+def _mark_served(recipient: Recipient, outcome: Outcome | None) -> Recipient:
     """Return the recipient after an attempt; one that the attempt did not serve stays as it is."""
     if outcome is None or not recipient.is_owed:
         return recipient
@@ -171,5 +173,5 @@ def _why(recipients: tuple[Recipient, ...], outcomes: Mapping[str, Outcome]) -> 
             if outcome is not None and outcome.reply is None:
                 return outcome.why
             if recipient.reply is not None:
-                return str(recipient.reply)
+                return recipient.reply.quote()
     return ""

@@ -19,8 +19,8 @@ from outspool.domain.status import EmailStatus, RecipientStatus
 _NAMED = 3
 """So many recipients are named in a sentence; the rest are counted."""
 
-_QUOTED = 200
-"""So many characters of a server's words are repeated."""
+_QUOTED = 140
+"""So many characters of a server's words, and of what introduces them, are repeated; the structure has them whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,117 +45,120 @@ def next_attempt_at(email: Email, *, pause: Pause | None = None) -> datetime | N
     return max(email.due_at, pause.until) if pause else email.due_at
 
 
-def utc(moment: datetime) -> str:
+def format_utc(moment: datetime) -> str:
     """Write a UTC time as RFC 3339, to the second, or to the millisecond when it has a fraction."""
     spec = "milliseconds" if moment.microsecond else "seconds"
     return moment.isoformat(timespec=spec).replace("+00:00", "Z")
 
 
-def _held(_email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_held(_email: Email, _now: datetime, _pause: Pause | None) -> str:
     return "Held: it waits for a person's approval and was not sent."
 
 
-def _scheduled(email: Email, now: datetime, pause: Pause | None) -> str:
+def _describe_scheduled(email: Email, now: datetime, pause: Pause | None) -> str:
     if email.due_at <= now:
-        return f"Scheduled for {utc(email.due_at)}: due now. {_by_itself(now, pause)}"
-    return f"Scheduled for {utc(email.due_at)}, {describe_wait(now, email.due_at)}. It goes out by itself."
+        return f"Scheduled for {format_utc(email.due_at)}: due now. {_by_itself(now, pause)}"
+    return f"Scheduled for {format_utc(email.due_at)}, {describe_wait(now, email.due_at)}. It goes out by itself."
 
 
-def _queued(_email: Email, now: datetime, pause: Pause | None) -> str:
+def _describe_queued(_email: Email, now: datetime, pause: Pause | None) -> str:
     return f"Accepted and queued. {_by_itself(now, pause)}"
 
 
 def _by_itself(now: datetime, pause: Pause | None) -> str:
     if pause is None or pause.until <= now:
         return "It goes out by itself."
-    why = f": {_clipped(pause.reason)}" if pause.reason else ""
-    return _closed(f"The SMTP account is paused until {utc(pause.until)}{why}") + " It goes out by itself after that."
+    why = f": {_clip(pause.reason)}" if pause.reason else ""
+    return (
+        _close(f"The SMTP account is paused until {format_utc(pause.until)}{why}")
+        + " It goes out by itself after that."
+    )
 
 
-def _sending(_email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_sending(_email: Email, _now: datetime, _pause: Pause | None) -> str:
     return "Being handed to the mail server right now."
 
 
-def _deferred(email: Email, now: datetime, pause: Pause | None) -> str:
+def _describe_deferred(email: Email, now: datetime, pause: Pause | None) -> str:
     taken = _taken_so_far(email)
     if pause is not None and pause.until > max(now, email.due_at):
         return f"{taken}Not sent yet. {_by_itself(now, pause)}"
     when = describe_wait(now, email.due_at) if email.due_at > now else "now"
-    return f"{taken}{_closed(f'Waiting for another attempt, {when}: {_reason(email)}')} It goes out by itself."
+    return f"{taken}{_close(f'Waiting for another attempt, {when}: {_reason(email)}')} It goes out by itself."
 
 
-def _sent(email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_sent(email: Email, _now: datetime, _pause: Pause | None) -> str:
     whom = email.recipients[0].address if len(email.recipients) == 1 else f"{len(email.recipients)} recipients"
-    replies = {str(r.reply) for r in email.recipients if r.reply}
-    said = f" ({_clipped(replies.pop())})" if len(replies) == 1 else ""
+    replies = {r.reply.quote() for r in email.recipients if r.reply}
+    said = f"; {_clip(replies.pop())}" if len(replies) == 1 else ""
     return f"Sent: the next mail server took it for {whom}{said}."
 
 
-def _partial(email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_partial(email: Email, _now: datetime, _pause: Pause | None) -> str:
     missed = [r for r in email.recipients if r.status is not RecipientStatus.SENT]
     if email.problem is not None and email.problem.code == "stopped":
-        return f"{_taken_so_far(email)}{_closed(f'Canceled for {_named(missed)}')}"
+        return f"{_taken_so_far(email)}{_close(f'Canceled for {_list_addresses(missed)}')}"
     refused = [r for r in missed if r.status is RecipientStatus.FAILED and r.reply]
     if refused:
-        return f"{_taken_so_far(email)}{_closed(f'Refused for {_each(refused)}')}"
-    return f"{_taken_so_far(email)}{_closed(f'Not sent to {_named(missed)}: {_reason(email)}')}"
+        return f"{_taken_so_far(email)}{_close(f'Refused for {_each(refused)}')}"
+    return f"{_taken_so_far(email)}{_close(f'Not sent to {_list_addresses(missed)}: {_reason(email)}')}"
 
 
-def _failed(email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_failed(email: Email, _now: datetime, _pause: Pause | None) -> str:
     refused = [r for r in email.recipients if r.status is RecipientStatus.FAILED and r.reply]
     if refused and len(refused) == len(email.recipients):
-        return _closed(f"Failed: refused for {_each(refused)}")
-    return _closed(f"Failed: {_reason(email)}")
+        return _close(f"Failed: refused for {_each(refused)}")
+    return _close(f"Failed: {_reason(email)}")
 
 
-def _canceled(_email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_canceled(_email: Email, _now: datetime, _pause: Pause | None) -> str:
     return "Canceled: it was not sent and never will be."
 
 
-def _unknown(email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_unknown(email: Email, _now: datetime, _pause: Pause | None) -> str:
     doubtful = [r for r in email.recipients if r.status is not RecipientStatus.SENT]
     return (
-        f"{_taken_so_far(email)}Unknown for {_named(doubtful)}: the connection or outspool stopped after the message "
-        "was handed over and before the server answered, so it may or may not have been sent. "
+        f"{_taken_so_far(email)}Unknown for {_list_addresses(doubtful)}: the connection or outspool stopped after the "
+        "message was handed over and before the server answered, so it may or may not have been sent. "
         "retry_email may send it twice: ask the person first."
     )
 
 
-def _bounced(email: Email, _now: datetime, _pause: Pause | None) -> str:
-    return _closed(f"Bounced: {_reason(email)}")
+def _describe_bounced(email: Email, _now: datetime, _pause: Pause | None) -> str:
+    return _close(f"Bounced: {_reason(email)}")
 
 
-def _recurring(series: Series, now: datetime) -> str:
+def _describe_recurring(series: Series, now: datetime) -> str:
     rule = series.recurrence
-    after = replace(rule, made=rule.made + 1).following(series.due_at)
-    then = f", then {utc(after)}" if after else ", and that is the last"
+    after = replace(rule, made=rule.made + 1).next_after(series.due_at)
+    then = f", then {format_utc(after)}" if after else ", and that is the last"
     wait = describe_wait(now, series.due_at) if series.due_at > now else "now"
     return (
-        f"A series, {rule.cron} in {rule.timezone}{_made(rule, ', ')}: next at {utc(series.due_at)}, {wait}{then}. "
-        "It goes on by itself."
+        f"A series, {rule.cron} in {rule.timezone}{_describe_made(rule, ', ')}: next at {format_utc(series.due_at)}, "
+        f"{wait}{then}. It goes on by itself."
     )
 
 
-def _paused(series: Series, _now: datetime) -> str:
+def _describe_paused(series: Series, _now: datetime) -> str:
     rule = series.recurrence
-    why = f" {_closed(_clipped(series.problem.message))}" if series.problem is not None else ""
-    return f"A series, paused{_made(rule, ' after ')}.{why} It makes no emails until update_email resumes it."
+    why = f" {_close(_clip(series.problem.message))}" if series.problem is not None else ""
+    return f"A series, paused{_describe_made(rule, ' after ')}.{why} It makes no emails until update_email resumes it."
 
 
-def _ended(series: Series, _now: datetime) -> str:
+def _describe_ended(series: Series, _now: datetime) -> str:
     rule = series.recurrence
-    return f"A series that is over{_made(rule, ', ')}. Each of its emails has an id of its own."
+    return f"A series that is over{_describe_made(rule, ', ')}. Each of its emails has an id of its own."
 
 
-def _canceled_series(series: Series, _now: datetime) -> str:
-    return f"A series, canceled: it makes no more emails{_made(series.recurrence, ' after ')}."
+def _describe_canceled_series(series: Series, _now: datetime) -> str:
+    return f"A series, canceled: it makes no more emails{_describe_made(series.recurrence, ' after ')}."
 
 
-def _unreadable(email: Email, _now: datetime, _pause: Pause | None) -> str:
-    return f"{_closed(f'Unreadable: {_reason(email)}')} It is set aside: nothing is sent until the operator mends it."
+def _describe_unreadable(email: Email, _now: datetime, _pause: Pause | None) -> str:
+    return f"{_close(f'Unreadable: {_reason(email)}')} It is set aside: nothing is sent until the operator mends it."
 
 
-def _made(rule: Recurrence, before: str) -> str:
+def _describe_made(rule: Recurrence, before: str) -> str:
     """Say how many emails a series has made, `before` it; nothing when that says nothing."""
     if not rule.made and rule.count is None:
         return ""
@@ -167,27 +170,27 @@ _Sentence = Callable[[Email, datetime, Pause | None], str]
 
 _SENTENCES: Mapping[EmailStatus, _Sentence] = MappingProxyType(
     {
-        EmailStatus.HELD: _held,
-        EmailStatus.SCHEDULED: _scheduled,
-        EmailStatus.QUEUED: _queued,
-        EmailStatus.SENDING: _sending,
-        EmailStatus.DEFERRED: _deferred,
-        EmailStatus.SENT: _sent,
-        EmailStatus.PARTIAL: _partial,
-        EmailStatus.FAILED: _failed,
-        EmailStatus.CANCELED: _canceled,
-        EmailStatus.UNKNOWN: _unknown,
-        EmailStatus.BOUNCED: _bounced,
-        EmailStatus.UNREADABLE: _unreadable,
+        EmailStatus.HELD: _describe_held,
+        EmailStatus.SCHEDULED: _describe_scheduled,
+        EmailStatus.QUEUED: _describe_queued,
+        EmailStatus.SENDING: _describe_sending,
+        EmailStatus.DEFERRED: _describe_deferred,
+        EmailStatus.SENT: _describe_sent,
+        EmailStatus.PARTIAL: _describe_partial,
+        EmailStatus.FAILED: _describe_failed,
+        EmailStatus.CANCELED: _describe_canceled,
+        EmailStatus.UNKNOWN: _describe_unknown,
+        EmailStatus.BOUNCED: _describe_bounced,
+        EmailStatus.UNREADABLE: _describe_unreadable,
     }
 )
 
 _SERIES_SENTENCES: Mapping[EmailStatus, Callable[[Series, datetime], str]] = MappingProxyType(
     {
-        EmailStatus.RECURRING: _recurring,
-        EmailStatus.PAUSED: _paused,
-        EmailStatus.ENDED: _ended,
-        EmailStatus.CANCELED: _canceled_series,
+        EmailStatus.RECURRING: _describe_recurring,
+        EmailStatus.PAUSED: _describe_paused,
+        EmailStatus.ENDED: _describe_ended,
+        EmailStatus.CANCELED: _describe_canceled_series,
     }
 )
 
@@ -199,20 +202,20 @@ def _taken_so_far(email: Email) -> str:
 
 def _reason(email: Email) -> str:
     if email.problem is not None and email.problem.message:
-        return _clipped(email.problem.message)
-    replies = [str(r.reply) for r in email.recipients if r.reply and r.status is not RecipientStatus.SENT]
-    return _clipped(replies[0]) if replies else "no reason was recorded"
+        return _clip(email.problem.message)
+    replies = [r.reply.quote() for r in email.recipients if r.reply and r.status is not RecipientStatus.SENT]
+    return _clip(replies[0]) if replies else "no reason was recorded"
 
 
 def _each(recipients: Sequence[Recipient]) -> str:
     """Name each recipient with what its server said, or all of them together when it said the same of all."""
     if len({str(r.reply) for r in recipients}) == 1:
-        return f"{_named(recipients)}: {_clipped(str(recipients[0].reply))}"
-    shown = "; ".join(f"{r.address}: {_clipped(str(r.reply))}" for r in recipients[:_NAMED])
+        return f"{_list_addresses(recipients)}: {_said(recipients[0])}"
+    shown = "; ".join(f"{r.address}: {_said(r)}" for r in recipients[:_NAMED])
     return shown + _rest(recipients)
 
 
-def _named(recipients: Sequence[Recipient]) -> str:
+def _list_addresses(recipients: Sequence[Recipient]) -> str:
     return ", ".join(r.address for r in recipients[:_NAMED]) + _rest(recipients)
 
 
@@ -220,12 +223,19 @@ def _rest(recipients: Sequence[Recipient]) -> str:
     return f" and {len(recipients) - _NAMED} more" if len(recipients) > _NAMED else ""
 
 
-def _clipped(words: str) -> str:
-    """Keep a stranger's words on one line, printable and short."""
+def _said(recipient: Recipient) -> str:
+    return _clip(recipient.reply.quote()) if recipient.reply is not None else "no reply"
+
+
+def _clip(words: str) -> str:
+    """Keep words on one line, printable and short; what a stranger said in them stays in its quotes."""
     line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
-    return f"{line[: _QUOTED - 1]}…" if len(line) > _QUOTED else line
+    if len(line) <= _QUOTED:
+        return line
+    start = line[: _QUOTED - 2]
+    return f'{start}…"' if start.count('"') % 2 else f"{start}…"
 
 
-def _closed(sentence: str) -> str:
+def _close(sentence: str) -> str:
     """End the sentence with one full stop."""
     return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."

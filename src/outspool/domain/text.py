@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 
+from outspool.domain.provider_headers import HARMLESS, is_acted_on
+from outspool.domain.setting import Setting
+from outspool.domain.visible_text import find_invisible, remove_invisible
 from outspool.errors import InvalidArgument, Refusal, brief
 
 MAX_LINE = 998
@@ -31,17 +35,14 @@ _NOT_IN_A_BODY = re.compile(r"[^\t\n\r -~\xa0-\ud7ff\ue000-\U0010ffff]")
 _ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bq])\?(.*?)(?:\?=(?:\s+(?==\?))?|\Z)", re.IGNORECASE | re.DOTALL)
 _HEX_PAIR = re.compile(rb"=([0-9A-Fa-f]{2})")
 _MESSAGE_ID = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")
-_OWN_HEADER = re.compile(r"[Xx]-[!#$%&'*+.^_`|~0-9A-Za-z-]{1,74}")
+OWN_HEADER = re.compile(r"[Xx]-[!#$%&'*+.^_`|~0-9A-Za-z-]{1,74}")
 _TAG = re.compile(r"[A-Za-z0-9_.:-]{1,50}")
 
 _STANDARD_HEADERS = frozenset({"list-unsubscribe", "list-unsubscribe-post", "list-id", "auto-submitted", "precedence"})
-_WRITTEN_BY_US = frozenset({"x-priority", "x-msmail-priority", "x-mailer"})
-# Relays take these as orders and may add recipients that nobody here ever sees.
-_ORDERS_TO_RELAYS = frozenset({"x-smtpapi", "x-sender", "x-receiver"})
-_ORDERS_PREFIX = "x-mc-"
+WRITTEN_BY_US = frozenset({"x-priority", "x-msmail-priority", "x-mailer"})
 
 
-def header_line(value: str, field: str, limit: int = MAX_LINE, error: type[Refusal] = InvalidArgument) -> str:
+def check_header_line(value: str, field: str, limit: int = MAX_LINE, error: type[Refusal] = InvalidArgument) -> str:
     """Return `value` unchanged if it is safe as a header's value.
 
     Raises `error` when it is longer than `limit` characters, or holds a control character, a line separator or a lone
@@ -51,7 +52,7 @@ def header_line(value: str, field: str, limit: int = MAX_LINE, error: type[Refus
     if len(value) > limit:
         raise error(f"{field} is {len(value):,} characters long; {limit} is the most.", "Shorten it.")
     if found := _NOT_IN_A_LINE.search(value):
-        raise error(f"{field} holds {_named(found)}.", "Write it as plain text on one line.")
+        raise error(f"{field} holds {_quote_names(found)}.", "Write it as plain text on one line.")
     if _hides_something(value):
         raise error(
             f"{field} holds an encoded word (=?…?=) that hides a control character or cannot be read.",
@@ -60,14 +61,36 @@ def header_line(value: str, field: str, limit: int = MAX_LINE, error: type[Refus
     return value
 
 
-def body_text(value: str, field: str) -> str:
+def subject_line(value: str) -> str:
+    """Return the subject without what nobody sees or what turns its direction; raises as `check_header_line` does."""
+    return remove_invisible(check_header_line(value, "subject"))
+
+
+def check_sender_name(name: str, field: str) -> None:
+    """Raise `InvalidArgument` for a display name that could pass for another sender.
+
+    Mail programs often show the name alone, so it holds no address, nothing invisible, and nothing to be decoded.
+    """
+    if "@" in unicodedata.normalize("NFKC", name):
+        raise InvalidArgument(f"{field}: the name {brief(name)} holds an @.", "Give a name without an address in it.")
+    if "=?" in name:
+        raise InvalidArgument(f"{field}: the name {brief(name)} holds an encoded word.", "Write the text itself.")
+    if (hidden := find_invisible(name)) is not None:
+        raise InvalidArgument(
+            f"{field}: the name holds the invisible character U+{ord(hidden):04X}.", "Write it in plain letters."
+        )
+
+
+def check_body(value: str, field: str) -> str:
     """Return `value` unchanged if mail can carry it.
 
     Raises `InvalidArgument` for lone surrogates and for control characters other than tab, line feed and carriage
     return.
     """
     if found := _NOT_IN_A_BODY.search(value):
-        raise InvalidArgument(f"{field} holds {_named(found)} at character {found.start() + 1:,}.", "Take it out.")
+        raise InvalidArgument(
+            f"{field} holds {_quote_names(found)} at character {found.start() + 1:,}.", "Take it out."
+        )
     return value
 
 
@@ -76,7 +99,7 @@ def message_id(value: str, field: str) -> str:
 
     Raises `InvalidArgument` for anything else.
     """
-    inner = header_line(value, field).strip(" ")
+    inner = check_header_line(value, field).strip(" ")
     if inner.startswith("<") and inner.endswith(">"):
         inner = inner[1:-1]
     if not _MESSAGE_ID.fullmatch(inner):
@@ -88,29 +111,31 @@ def message_id(value: str, field: str) -> str:
     return f"<{inner}>"
 
 
-def message_ids(values: Sequence[str], field: str) -> tuple[str, ...]:
+def check_message_ids(values: Sequence[str], field: str) -> tuple[str, ...]:
     """Return each of `values` as `message_id` does, or raise `InvalidArgument`; at most `MAX_REFERENCES`."""
     _at_most(MAX_REFERENCES, values, field)
     return tuple(message_id(value, field) for value in values)
 
 
-def custom_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers a caller may add: ``X-…`` and a few standard ones, names as written.
+def check_headers(headers: Mapping[str, str], allowed: Collection[str] = HARMLESS) -> dict[str, str]:
+    """Return the headers a caller may add: ``X-…``, a few standard ones, and those of `allowed`, names as written.
 
-    Raises `InvalidArgument` for any other name, for one that outspool writes itself or that a relay would obey, for a
-    name given twice in different case, and for an empty or unsafe value.
+    Raises `InvalidArgument` for any other name, for one that outspool writes itself or that a provider or relay would
+    obey (`outspool.domain.provider_headers`), for a name given twice in different case, and for an empty or unsafe
+    value.
     """
+    permitted = frozenset(name.lower() for name in allowed)
     _at_most(MAX_HEADERS, headers, "headers")
     accepted: dict[str, str] = {}
     seen: set[str] = set()
     for name, value in headers.items():
-        _check_header_name(name)
+        _check_header_name(name, permitted)
         if name.lower() in seen:
             raise InvalidArgument(f"headers has {brief(name)} twice.", "Case makes no difference in a name.")
         if not value.strip():
             raise InvalidArgument(f"headers: {brief(name)} is empty.", "Leave it out.")
         seen.add(name.lower())
-        accepted[name] = header_line(value, f"headers: {brief(name)}")
+        accepted[name] = check_header_line(value, f"headers: {brief(name)}")
     return accepted
 
 
@@ -124,18 +149,23 @@ def tags(values: Sequence[str]) -> tuple[str, ...]:
     return unique
 
 
-def _check_header_name(name: str) -> None:
+def _check_header_name(name: str, permitted: Collection[str]) -> None:
     lower = name.lower()
-    if not _OWN_HEADER.fullmatch(name) and lower not in _STANDARD_HEADERS:
+    if lower in permitted and name.isascii():
+        return
+    if not OWN_HEADER.fullmatch(name) and lower not in _STANDARD_HEADERS:
         raise InvalidArgument(
             f"headers: {brief(name)} cannot be set here.",
             "Use X-… names, List-Unsubscribe, List-Unsubscribe-Post, List-Id, Auto-Submitted or Precedence; "
             "everything else has an argument of its own.",
         )
-    if lower in _WRITTEN_BY_US:
+    if lower in WRITTEN_BY_US:
         raise InvalidArgument(f"headers: {brief(name)} is written by outspool.", "Leave it out, or give `priority`.")
-    if lower in _ORDERS_TO_RELAYS or lower.startswith(_ORDERS_PREFIX):
-        raise InvalidArgument(f"headers: {brief(name)} gives orders to mail relays.", "Leave it out.")
+    if is_acted_on(name):
+        raise InvalidArgument(
+            f"headers: {brief(name)} gives orders to mail relays.",
+            f"Leave it out, or ask the operator, who may allow it with {Setting.ALLOWED_HEADERS}.",
+        )
 
 
 def _at_most(limit: int, values: Sequence[str] | Mapping[str, str], field: str) -> None:
@@ -143,7 +173,7 @@ def _at_most(limit: int, values: Sequence[str] | Mapping[str, str], field: str) 
         raise InvalidArgument(f"{field} has {len(values):,} entries; {limit} is the most.", "Give fewer.")
 
 
-def _named(found: re.Match[str]) -> str:
+def _quote_names(found: re.Match[str]) -> str:
     char = found.group()
     if char in "\r\n\u2028\u2029":
         return "a line break"
@@ -161,18 +191,18 @@ def _hides_something(value: str) -> bool:
         return False
     while start >= 0:
         word = _ENCODED_WORD.match(value, start)
-        if word and not _is_plain(_decoded(word)):
+        if word and not _is_plain(_decode(word)):
             return True
         start = value.find("=?", start + 1)
     # Two harmless words may make up a third one: who reads the text twice would decode that too.
-    return not _is_plain(_ENCODED_WORD.sub(lambda word: _decoded(word) or "", value))
+    return not _is_plain(_ENCODED_WORD.sub(lambda word: _decode(word) or "", value))
 
 
 def _is_plain(decoded: str | None) -> bool:
     return decoded is not None and not _NOT_IN_A_LINE.search(decoded) and not _ENCODED_WORD.search(decoded)
 
 
-def _decoded(word: re.Match[str]) -> str | None:
+def _decode(word: re.Match[str]) -> str | None:
     """Return the text of an encoded word, or None when it is broken.
 
     A character split over two words counts as broken (RFC 2047 §5).

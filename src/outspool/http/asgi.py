@@ -19,7 +19,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from outspool.domain.json_limits import MAX_REQUEST_BYTES
 from outspool.http.limits import HttpLimits
+from outspool.http.message_guard import MessageGuard
 from outspool.http.names import AllowedNames
 from outspool.http.request_guard import HEALTH, RequestGuard
 
@@ -29,8 +31,8 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 LOOPBACK_ORIGINS = ("http://127.0.0.1", "http://localhost", "http://[::1]")
 """The default of `allowed_origins`: any port."""
 
-MAX_REQUEST_BYTES = 40 * 1024 * 1024
-"""Above the largest message, so that one too large is refused in words by the outbox, not with a bare 413."""
+MCP = "/mcp"
+SSE_MESSAGES = "/messages/"
 
 
 def build_app(
@@ -66,9 +68,20 @@ def build_app(
 
     return Starlette(
         routes=[*streamable.routes, *_quiet(sse.routes), Route(HEALTH, _alive, methods=["GET"])],
-        middleware=[Middleware(RequestGuard, hosts=hosts, origins=origins, limits=limits)],
+        middleware=[
+            Middleware(RequestGuard, hosts=hosts, origins=origins, limits=limits),
+            Middleware(MessageGuard, is_message=_is_message, is_sse=_is_sse),
+        ],
         lifespan=lifespan,
     )
+
+
+def _is_message(path: str) -> bool:
+    return path == MCP or _is_sse(path)
+
+
+def _is_sse(path: str) -> bool:
+    return path.startswith(SSE_MESSAGES)
 
 
 class _OneResponse:

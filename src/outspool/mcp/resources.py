@@ -55,7 +55,7 @@ class ResourceReader:
             email = await outbox.get(email_id)
             return _json(status_result(email, now=outbox.now(), pause=await outbox.pause()))
 
-        return await self._told(read)
+        return await self._translate_errors(read)
 
     async def raw(self, email_id: str, context: Context[Any, Any]) -> str:
         """Return the message; it is all ASCII, so its characters are its bytes."""
@@ -63,7 +63,7 @@ class ResourceReader:
         async def read() -> str:
             return (await self._outbox_for(*client_of(context.session)).raw(email_id)).decode("ascii")
 
-        return await self._told(read)
+        return await self._translate_errors(read)
 
     async def template(self, name: str, context: Context[Any, Any]) -> str:
         """Return what `list_templates` says of one template, with its files, as JSON."""
@@ -72,7 +72,7 @@ class ResourceReader:
             card, files = await self._outbox_for(*client_of(context.session)).show_template(name)
             return _json(TemplateFilesResult(**dict(template_result(card)), files=dict(files)))
 
-        return await self._told(read)
+        return await self._translate_errors(read)
 
     async def complete(
         self,
@@ -93,7 +93,7 @@ class ResourceReader:
             log.warning("cannot complete: %s", error)
         return None
 
-    async def _told(self, read: Callable[[], Awaitable[str]]) -> str:
+    async def _translate_errors(self, read: Callable[[], Awaitable[str]]) -> str:
         """Read, and word a failure as a tool does."""
         try:
             return await read()

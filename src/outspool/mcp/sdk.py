@@ -9,16 +9,27 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server.context import ServerRequestContext
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.tools.base import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.server.session import ServerSession
+from mcp.shared.message import SessionMessage
 from mcp_types import RequestParams
 
 from outspool.errors import printable
 
-__all__ = ["Connection", "Tool", "add_request_handler", "client_of", "connection_of", "metadata_of"]
+__all__ = [
+    "Connection",
+    "Tool",
+    "add_request_handler",
+    "client_of",
+    "client_of_call",
+    "connection_of",
+    "metadata_of",
+    "run_over_streams",
+]
 
 Params = TypeVar("Params", bound=RequestParams)
 
@@ -38,6 +49,16 @@ def add_request_handler(
 ) -> None:
     """Serve a method that `MCPServer` has no decorator for."""
     server._lowlevel_server.add_request_handler(method, params, handler)  # noqa: SLF001
+
+
+async def run_over_streams(
+    server: MCPServer[Any],
+    messages: MemoryObjectReceiveStream[SessionMessage | Exception],
+    answers: MemoryObjectSendStream[SessionMessage],
+) -> None:
+    """Serve one client whose transport is ours: `MCPServer` itself runs over the SDK's transports alone."""
+    low_level = server._lowlevel_server  # noqa: SLF001
+    await low_level.run(messages, answers, low_level.create_initialization_options())
 
 
 class Connection:
@@ -67,6 +88,15 @@ class Connection:
 def connection_of(session: ServerSession) -> Connection:
     """Return the connection of a request's session; the session object itself ends with the request."""
     return Connection(session._connection)  # noqa: SLF001
+
+
+def client_of_call(context: Context[Any, Any]) -> tuple[str, str]:
+    """Return `client_of` for a tool's context; empty when no client calls, but a program by `MCPServer.call_tool`."""
+    try:
+        session = context.session
+    except ValueError:  # there is no request
+        return "", ""
+    return client_of(session)
 
 
 def client_of(session: ServerSession) -> tuple[str, str]:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field, ValidationError
 
+from outspool.api.rpc_envelope import REFUSED
 from outspool.api.schema import input_schema, output_schema
-from outspool.api.validation_errors import refusal
+from outspool.api.validation_errors import check_names, explain_validation_error
+from outspool.domain.json_limits import check_values, too_much
 from outspool.errors import OutspoolError, Refusal
-from outspool.mcp.sdk import Tool, client_of, metadata_of
+from outspool.mcp.sdk import Tool, client_of_call, metadata_of
 from outspool.services.acceptance.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -117,26 +119,32 @@ class StrictTool(Tool):
         """
         try:
             parsed = self._validate(arguments)
-            outbox = self.outbox_for(*client_of(context.session))
+            outbox = self.outbox_for(*client_of_call(context))
             answer = await self.fn(parsed, Call(outbox, context.report_progress))
         except OutspoolError as error:
             level = logging.INFO if isinstance(error, Refusal) else logging.WARNING
             log.log(level, "%s: %s", self.name, error)
-            return _failed(self.describe(error))
+            return _error_result(self.describe(error))
         except Exception:
             log.exception("%s failed unexpectedly", self.name)
-            return _failed(CRASHED)
+            return _error_result(CRASHED)
         return CallToolResult(
             content=[TextContent(type="text", text=answer.text)],
             structured_content=answer.result.model_dump(mode="json", by_alias=True, exclude_none=True),
         )
 
     def _validate(self, arguments: dict[str, Any]) -> BaseModel:
+        if REFUSED in arguments:
+            raise too_much()
+        check_values(arguments)
+        check_names(arguments, self.arguments_model, untouched=self.untouched, elsewhere=self.elsewhere)
         try:
             return self.arguments_model.model_validate(arguments)
         except ValidationError as error:
-            raise refusal(error, self.arguments_model, untouched=self.untouched, elsewhere=self.elsewhere) from None
+            raise explain_validation_error(
+                error, self.arguments_model, untouched=self.untouched, elsewhere=self.elsewhere
+            ) from None
 
 
-def _failed(sentence: str) -> CallToolResult:
+def _error_result(sentence: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=sentence)], is_error=True)

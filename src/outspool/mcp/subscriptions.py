@@ -52,15 +52,15 @@ class Subscriptions:
         self._followers: dict[str, Counter[Tell]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def while_listening(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    async def follow_while_listening(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Follow, as middleware, what a ``subscriptions/listen`` names, until its stream ends."""
         if ctx.method != "subscriptions/listen":
             return await call_next(ctx)
         outbox = self._outbox_for(*client_of(ctx.session))
         async with AsyncExitStack() as stack:
-            for uri in _named(ctx.params)[:MOST_FOLLOWED_BY_ONE]:
+            for uri in _read_uris(ctx.params)[:MOST_FOLLOWED_BY_ONE]:
                 with contextlib.suppress(OutspoolError):  # by the protocol, what cannot be followed never tells
-                    await stack.enter_async_context(self._following(outbox, uri, self._publish))
+                    await stack.enter_async_context(self._follow_for(outbox, uri, self._publish))
             return await call_next(ctx)
 
     async def subscribe(self, ctx: ServerRequestContext[Any, Any], params: SubscribeRequestParams) -> EmptyResult:
@@ -76,7 +76,7 @@ class Subscriptions:
             followed[uri] = stack = AsyncExitStack()  # counted before the look at the database
             try:
                 _check_share(len(followed))
-                await stack.enter_async_context(self._following(outbox, uri, connection.send_resource_updated))
+                await stack.enter_async_context(self._follow_for(outbox, uri, connection.send_resource_updated))
             except BaseException as error:
                 followed.pop(uri, None)
                 if isinstance(error, OutspoolError):
@@ -94,7 +94,7 @@ class Subscriptions:
         return EmptyResult()
 
     @asynccontextmanager
-    async def _following(self, outbox: Outbox, uri: str, tell: Tell) -> AsyncIterator[None]:
+    async def _follow_for(self, outbox: Outbox, uri: str, tell: Tell) -> AsyncIterator[None]:
         """Tell of each change of the email while the block lasts. Raises as `Outbox.version` does."""
         if uri not in self._tasks and len(self._tasks) >= MOST_FOLLOWED:
             raise InvalidArgument(f"{MOST_FOLLOWED} emails are followed already.", "Ask get_status now and then.")
@@ -147,7 +147,7 @@ def _email_id(uri: str) -> str:
     return found[1]
 
 
-def _named(params: Mapping[str, Any] | None) -> list[str]:
+def _read_uris(params: Mapping[str, Any] | None) -> list[str]:
     """Return the URIs that the parameters of a ``subscriptions/listen`` name, each once; they are not validated yet."""
     notifications = (params or {}).get("notifications")
     uris = notifications.get("resourceSubscriptions") if isinstance(notifications, dict) else None

@@ -18,19 +18,19 @@ from outspool.api.requests import (
     ScheduleArguments,
     SendArguments,
     UpdateArguments,
-    given,
+    provided_fields,
 )
 from outspool.api.results.batch import batch_result
 from outspool.api.results.email import EmailResult, email_result, scheduled_result, status_result
-from outspool.api.results.listing import counted, list_result
+from outspool.api.results.listing import format_counts, list_result
 from outspool.api.results.preview import preview_result
 from outspool.api.results.templates import TemplateResult, templates_result
-from outspool.api.validation_errors import refusal
+from outspool.api.validation_errors import check_names, explain_validation_error
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
 from outspool.errors import InvalidArgument, brief
 from outspool.mcp.strict_tool import Answer, Call
-from outspool.services.acceptance.preparation import Submission
+from outspool.services.acceptance.preparation import Submission, check_batch_size
 from outspool.services.acceptance.validation import EmailRequest
 
 log = logging.getLogger(__name__)
@@ -50,42 +50,44 @@ class Tools:
         """Accept an email for now, and wait a while for its outcome."""
         if arguments.preview:
             return await self._preview(call, arguments)
-        email = await call.outbox.accept(_draft(arguments), idempotency_key=arguments.idempotency_key)
-        return await self._answer(call, await self._settled(call, email, arguments.wait))
+        email = await call.outbox.accept(_build_request(arguments), idempotency_key=arguments.idempotency_key)
+        return await self._answer(call, await self._wait_for_outcome(call, email, arguments.wait))
 
     async def schedule(self, arguments: ScheduleArguments, call: Call) -> Answer:
         """Accept an email for later."""
         if arguments.preview:
-            return await self._preview(call, arguments, _when(arguments, _TIME | _RULE))
+            return await self._preview(call, arguments, _read_when(arguments, _TIME | _RULE))
         email = await call.outbox.accept(
-            _draft(arguments), when=_when(arguments, _TIME | _RULE), idempotency_key=arguments.idempotency_key
+            _build_request(arguments),
+            when=_read_when(arguments, _TIME | _RULE),
+            idempotency_key=arguments.idempotency_key,
         )
         return await self._answer(call, email, scheduled_result)
 
     async def send_batch(self, arguments: BatchArguments, call: Call) -> Answer:
         """Accept many emails or none, and wait a while for their outcomes."""
-        items = _items(arguments)
+        items = _validate_items(arguments)
         emails = await call.outbox.accept_all(
-            [Submission(request=_draft(item), idempotency_key=item.idempotency_key) for item in items]
+            [Submission(request=_build_request(item), idempotency_key=item.idempotency_key) for item in items]
         )
-        emails = await self._all_settled(call, emails, arguments.wait)
+        emails = await self._wait_for_outcomes(call, emails, arguments.wait)
         result = batch_result(emails, now=call.outbox.now(), pause=await call.outbox.pause())
         troubled = [f"emails[{n}] {e.id} {e.status}: {e.summary}" for n, e in enumerate(result.emails) if e.summary]
-        return Answer(text="\n".join([result.summary, *troubled[:_SHOWN], *_rest(troubled)]), result=result)
+        return Answer(text="\n".join([result.summary, *troubled[:_SHOWN], *_count_rest(troubled)]), result=result)
 
-    async def _all_settled(self, call: Call, emails: Sequence[Email], within: float) -> Sequence[Email]:
+    async def _wait_for_outcomes(self, call: Call, emails: Sequence[Email], within: float) -> Sequence[Email]:
         async def tell(done: int) -> None:
             with contextlib.suppress(Exception):  # a client that went must not hide what was accepted
                 await call.report(done, len(emails))
 
         try:
-            return await call.outbox.settle_all(emails, within=within, settled=tell)
+            return await call.outbox.wait_for_outcomes(emails, within=within, settled=tell)
         except Exception:
             log.exception("lost sight of a batch after accepting it")
             return emails
 
     async def _preview(self, call: Call, arguments: MessageArguments, when: When | None = None) -> Answer:
-        preview = await call.outbox.preview(_draft(arguments), when=when)
+        preview = await call.outbox.preview(_build_request(arguments), when=when)
         result = preview_result(preview, now=call.outbox.now())
         to = ", ".join([*result.to, *(result.cc or ()), *(result.bcc or ())])
         return Answer(text=f"{result.summary}\nTo: {to}\nSubject: {result.subject}\n\n{result.text}", result=result)
@@ -93,7 +95,9 @@ class Tools:
     async def templates(self, _arguments: NoArguments, call: Call) -> Answer:
         """Show the templates there are."""
         result = templates_result(await call.outbox.list_templates())
-        return Answer(text="\n".join(map(_described, result.templates)) or "There are no templates.", result=result)
+        return Answer(
+            text="\n".join(map(_describe_template, result.templates)) or "There are no templates.", result=result
+        )
 
     async def status(self, arguments: EmailArguments, call: Call) -> Answer:
         """Show one email with its history."""
@@ -101,7 +105,7 @@ class Tools:
 
     async def find(self, arguments: ListArguments, call: Call) -> Answer:
         """Show one page of emails."""
-        listing = await call.outbox.find(**{k: v for k, v in given(arguments).items() if v is not None})
+        listing = await call.outbox.find(**{k: v for k, v in provided_fields(arguments).items() if v is not None})
         pause = await call.outbox.pause()
         result = list_result(
             listing.emails,
@@ -111,15 +115,15 @@ class Tools:
             pause=pause,
         )
         lines = [f"{e.id} {e.status}, {brief(e.subject)} to {', '.join(e.to[:3])}: {e.summary}" for e in result.emails]
-        counts = counted(result.counts) or "none"
+        counts = format_counts(result.counts) or "none"
         more = f" More follow: cursor {result.next_cursor}." if result.next_cursor else ""
         head = f"{len(lines)} shown, newest first. In the whole outbox: {counts}.{more}"
         return Answer(text="\n".join([head, *lines]), result=result)
 
     async def update(self, arguments: UpdateArguments, call: Call) -> Answer:
         """Change an email that still waits."""
-        changes = given(arguments, but=_NOT_CONTENT)
-        when = None if (asked := _when(arguments, _TIME)) == When() else asked
+        changes = provided_fields(arguments, but=_NOT_CONTENT)
+        when = None if (asked := _read_when(arguments, _TIME)) == When() else asked
         return await self._answer(call, await call.outbox.update(arguments.email_id, changes, when=when))
 
     async def cancel(self, arguments: EmailArguments, call: Call) -> Answer:
@@ -130,10 +134,10 @@ class Tools:
         """Send again to whoever did not get it."""
         return await self._answer(call, await call.outbox.retry(arguments.email_id))
 
-    async def _settled(self, call: Call, email: Email, within: float) -> Email:
+    async def _wait_for_outcome(self, call: Call, email: Email, within: float) -> Email:
         """Wait for the outcome. The email is committed already, so no trouble while waiting may hide that."""
         try:
-            return await call.outbox.settle(email, within=within)
+            return await call.outbox.wait_for_outcome(email, within=within)
         except Exception:
             log.exception("lost sight of %s after accepting it", email.id)
             return email
@@ -149,29 +153,32 @@ class Tools:
         return Answer(text=f"{result.summary} Email id: {result.id}", result=result)
 
 
-def _items(arguments: BatchArguments) -> list[MessageArguments]:
+def _validate_items(arguments: BatchArguments) -> list[MessageArguments]:
     """Return each email of a batch with what is shared; one's own argument wins, and variables add up."""
+    check_batch_size(len(arguments.emails))
     shared = arguments.shared or {}
     if "idempotency_key" in shared and len(arguments.emails) > 1:
         raise InvalidArgument(
             "shared: an idempotency_key stands for one email alone.", f"Give each email one of its own. {_NOTHING_SENT}"
         )
-    return [_item(place, _joined(shared, email)) for place, email in enumerate(arguments.emails)]
+    return [_validate_item(place, _merge(shared, email)) for place, email in enumerate(arguments.emails)]
 
 
-def _joined(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     joined = {**shared, **own}
     variables = [values for one in (shared, own) if isinstance(values := one.get("variables"), Mapping)]
     return joined | {"variables": {**variables[0], **variables[1]}} if len(variables) > 1 else joined
 
 
-def _item(place: int, written: dict[str, Any]) -> MessageArguments:
+def _validate_item(place: int, written: dict[str, Any]) -> MessageArguments:
+    elsewhere = dict.fromkeys(_TIME | _RULE, _LATER)
     try:
+        check_names(written, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
         item = MessageArguments.model_validate(written)
     except ValidationError as error:
-        wrong = refusal(
-            error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=dict.fromkeys(_TIME | _RULE, _LATER)
-        )
+        wrong = explain_validation_error(error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
+    except InvalidArgument as error:
+        wrong = error
     else:
         if not item.preview:
             return item
@@ -180,11 +187,11 @@ def _item(place: int, written: dict[str, Any]) -> MessageArguments:
     raise wrong
 
 
-def _rest(lines: Sequence[str]) -> tuple[str, ...]:
+def _count_rest(lines: Sequence[str]) -> tuple[str, ...]:
     return (f"and {len(lines) - _SHOWN} more",) if len(lines) > _SHOWN else ()
 
 
-def _described(template: TemplateResult) -> str:
+def _describe_template(template: TemplateResult) -> str:
     if template.error is not None:
         return f"{template.name} cannot be used: {template.error}"
     needs = f"needs {', '.join(template.required)}" if template.required else "needs nothing"
@@ -192,11 +199,11 @@ def _described(template: TemplateResult) -> str:
     return f"{template.name} {needs}{knows}. {template.description or ''}".rstrip()
 
 
-def _draft(arguments: MessageArguments) -> EmailRequest:
+def _build_request(arguments: MessageArguments) -> EmailRequest:
     """Keep what was written; a null is no value."""
-    written = given(arguments, but=_NOT_CONTENT | _RULE)
+    written = provided_fields(arguments, but=_NOT_CONTENT | _RULE)
     return EmailRequest(**{name: value for name, value in written.items() if value is not None})
 
 
-def _when(arguments: ScheduleArguments | UpdateArguments, names: frozenset[str]) -> When:
+def _read_when(arguments: ScheduleArguments | UpdateArguments, names: frozenset[str]) -> When:
     return When(**{name: getattr(arguments, name) for name in names})

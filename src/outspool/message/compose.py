@@ -9,6 +9,7 @@ The bytes of attachments are not read here. `Message` knows its size and marks w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import format_datetime
@@ -18,9 +19,9 @@ from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Email, Mailbox, Priority
 from outspool.errors import InvalidArgument, brief
 from outspool.message.header_fields import address_field, header_block, id_field, text_field
-from outspool.message.mime import Entity, Piece, file, joined, multipart, shown_in, text
-from outspool.message.structured_fields import own_fields
-from outspool.message.text_alternative import text_alternative
+from outspool.message.mime import Entity, Piece, file, find_shown_ids, join_pieces, multipart, text
+from outspool.message.structured_fields import format_custom_fields
+from outspool.message.text_alternative import build_text_alternative
 from outspool.message.transfer_encoding import base64_size
 
 _PRIORITIES = {
@@ -36,6 +37,8 @@ _RESERVED = frozenset(
     }
 )
 _RESERVED_PREFIXES = ("content-", "resent-")
+
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def compose(email: Email) -> Message:
     """
     entity = _entity(email)
     head = header_block([*_fields(email), "MIME-Version: 1.0", *entity.fields])
-    return Message(tuple(joined([head, *entity.body])))
+    return Message(tuple(join_pieces([head, *entity.body])))
 
 
 def new_message_id(email_id: UUID, sender: Mailbox) -> str:
@@ -91,7 +94,7 @@ def _fields(email: Email) -> Iterator[str]:
     for name in content.headers:
         if name.lower() in _RESERVED or name.lower().startswith(_RESERVED_PREFIXES):
             raise InvalidArgument(f"The header {brief(name)} is written by outspool alone.", "Leave it out.")
-    yield from own_fields(content.headers)
+    yield from format_custom_fields(content.headers)
 
 
 def _recipient_fields(content: Content) -> Iterator[str]:
@@ -120,9 +123,9 @@ def _thread_fields(content: Content) -> Iterator[str]:
 def _entity(email: Email) -> Entity:
     """Return the body: the texts, alternatives to one another, plain first (RFC 2046 §5.1.4); around them the files."""
     content, token = email.content, email.id.hex
-    plain, markup = alternatives(content)
+    plain, markup = build_alternatives(content)
     is_alone = not (content.attachments or (plain and markup))
-    shown = shown_in(markup) if any(a.content_id for a in content.attachments) else frozenset()
+    shown = find_shown_ids(markup) if any(a.content_id for a in content.attachments) else frozenset()
     texts = []
     if plain or not markup:
         texts.append(text("plain", plain, is_last=is_alone))
@@ -134,21 +137,19 @@ def _entity(email: Email) -> Entity:
     return multipart("mixed", token, [multipart("alternative", token, texts), *files])
 
 
-def alternatives(content: Content) -> tuple[str, str]:
+def build_alternatives(content: Content) -> tuple[str, str]:
     """Return the plain text and the HTML that go on the wire; each may be empty.
 
     Raises `InvalidArgument` for half a character.
     """
-    html = _normalised(content.html or "")
-    return _normalised(content.body or "") or (text_alternative(html) if html else ""), html
+    html = _normalize(content.html or "")
+    return _normalize(content.body or "") or (build_text_alternative(html) if html else ""), html
 
 
-def _normalised(text: str) -> str:
+def _normalize(text: str) -> str:
     """Return `text` with LF for every line end; raise `InvalidArgument` for half a character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as bad:
+    if bad := _HALF_CHARACTER.search(text):
         raise InvalidArgument(
-            f"The body holds half a character (a lone surrogate) at {bad.start + 1:,}.", "Send whole characters."
-        ) from None
+            f"The body holds half a character (a lone surrogate) at {bad.start() + 1:,}.", "Send whole characters."
+        )
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -73,8 +73,8 @@ def text_field(name: str, text: str, *, longest_word: int = _LONGEST_LITERAL) ->
     _check(name, text)
     words = _SINGLE_SPACE.split(text) if text else []
     if _is_literal(text) and all(len(word) <= longest_word for word in words):
-        return folded(name, words)
-    return folded(name, _encoded_words(text, _room_beside(name)))
+        return fold(name, words)
+    return fold(name, _encoded_words(text, _room_beside(name)))
 
 
 def custom_field(name: str, text: str) -> str:
@@ -98,7 +98,7 @@ def address_field(name: str, mailboxes: Sequence[Mailbox]) -> str:
         words += [*_mailbox_words(name, mailbox, room)]
         words[-1] += ","
     words[-1] = words[-1][:-1]
-    return folded(name, words)
+    return fold(name, words)
 
 
 def phrase_words(field: str, text: str) -> Sequence[str]:
@@ -115,10 +115,10 @@ def id_field(name: str, message_ids: Iterable[str]) -> str:
             raise InvalidArgument(
                 f"{brief(message_id)} cannot stand in {name}.", "A message id looks like <unique@domain>."
             )
-    return folded(name, ids)
+    return fold(name, ids)
 
 
-def folded(name: str, words: Iterable[str]) -> str:
+def fold(name: str, words: Iterable[str]) -> str:
     """Return a field of `words`, in lines that break at the single spaces between them (RFC 5322 §2.2.3).
 
     The words must be safe to stand in it: printable ASCII that nobody reads as anything else.

@@ -18,6 +18,9 @@ from outspool.message.transfer_encoding import encoded_text
 
 Piece = bytes | Attachment
 
+_HUGE = 1024 * 1024
+"""Octets that are not copied only to be one piece with what is around them."""
+
 _CONTENT_ID_URL = re.compile(r"\bcid:([\w.+@=%-]+)", re.IGNORECASE)
 
 
@@ -65,20 +68,20 @@ def multipart(subtype: str, token: str, entities: Sequence[Entity], **parameters
     named = "".join(f'\r\n {name}="{value}";' for name, value in parameters.items())
     return Entity(
         [f'Content-Type: multipart/{subtype};{named}\r\n boundary="{boundary}"'],
-        list(_delimited(entities, boundary.encode())),
+        list(_delimit(entities, boundary.encode())),
     )
 
 
-def shown_in(markup: str) -> frozenset[str]:
+def find_shown_ids(markup: str) -> frozenset[str]:
     """Return the content ids that HTML refers to as ``cid:…`` (RFC 2392 §2)."""
     return frozenset(map(unquote, _CONTENT_ID_URL.findall(html.unescape(markup))))
 
 
-def joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Yield `pieces`, with the octets before, between and after attachments in one piece each."""
+def join_pieces(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield `pieces`, with the octets before, between and after attachments in one piece each; huge ones by itself."""
     octets: list[bytes] = []
     for piece in pieces:
-        if isinstance(piece, bytes):
+        if isinstance(piece, bytes) and len(piece) < _HUGE:
             octets.append(piece)
         else:
             yield b"".join(octets)
@@ -87,7 +90,7 @@ def joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
     yield b"".join(octets)
 
 
-def _delimited(entities: Iterable[Entity], boundary: bytes) -> Iterator[Piece]:
+def _delimit(entities: Iterable[Entity], boundary: bytes) -> Iterator[Piece]:
     line_end = b""
     for entity in entities:
         # The line end before a delimiter belongs to it and not to the body (RFC 2046 §5.1.1).

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from outspool.errors import InvalidArgument, brief
-from outspool.message.header_fields import custom_field, folded, phrase_words
+from outspool.message.header_fields import custom_field, fold, phrase_words
 
 _ONE_CLICK = "List-Unsubscribe=One-Click"
 _URI = re.compile(r"<(?:https?://|mailto:)[!-;=?-~]+>", re.IGNORECASE)
@@ -23,7 +23,7 @@ _LIST_ID = re.compile(r"(.*)(<[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+>)")
 _KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9-]*(?: *; *[A-Za-z0-9-]+=[A-Za-z0-9.-]+)*")
 
 
-def own_fields(headers: Mapping[str, str]) -> list[str]:
+def format_custom_fields(headers: Mapping[str, str]) -> list[str]:
     """Return the fields that a caller adds, in order.
 
     Raises `InvalidArgument` for what no header can hold, and for what the readers of such a field would not understand.
@@ -46,32 +46,34 @@ def _check_one_click(unsubscribe: str) -> None:
 
 def _list_unsubscribe(name: str, value: str) -> str:
     if not _URIS.fullmatch(value.strip(" ")) or _ENCODED_WORD.search(value):
-        raise _malformed(name, value, "Write it like <https://example.com/leave?id=1>, <mailto:leave@example.com>.")
+        raise _malformed_error(
+            name, value, "Write it like <https://example.com/leave?id=1>, <mailto:leave@example.com>."
+        )
     uris = _URI.findall(value)
-    return folded(name, [*(f"{uri}," for uri in uris[:-1]), uris[-1]])
+    return fold(name, [*(f"{uri}," for uri in uris[:-1]), uris[-1]])
 
 
 def _list_unsubscribe_post(name: str, value: str) -> str:
     if value.strip(" ") != _ONE_CLICK:
-        raise _malformed(name, value, f"It can only be {_ONE_CLICK}.")
-    return folded(name, [_ONE_CLICK])
+        raise _malformed_error(name, value, f"It can only be {_ONE_CLICK}.")
+    return fold(name, [_ONE_CLICK])
 
 
 def _list_id(name: str, value: str) -> str:
     match = _LIST_ID.fullmatch(value.strip(" "))
     if match is None:
-        raise _malformed(name, value, "Write it like Weekly news <weekly.example.com>.")
+        raise _malformed_error(name, value, "Write it like Weekly news <weekly.example.com>.")
     description = match[1].strip(" ")
-    return folded(name, [*(phrase_words(name, description) if description else ()), match[2]])
+    return fold(name, [*(phrase_words(name, description) if description else ()), match[2]])
 
 
 def _keyword(name: str, value: str) -> str:
     if not _KEYWORD.fullmatch(value.strip(" ")):
-        raise _malformed(name, value, "Write one keyword, like auto-generated or bulk.")
-    return folded(name, value.split())
+        raise _malformed_error(name, value, "Write one keyword, like auto-generated or bulk.")
+    return fold(name, value.split())
 
 
-def _malformed(name: str, value: str, hint: str) -> InvalidArgument:
+def _malformed_error(name: str, value: str, hint: str) -> InvalidArgument:
     return InvalidArgument(f"headers: {name} {brief(value)} would not be understood.", hint)
 
 

@@ -83,19 +83,39 @@ def _is_plain(raw: bytes) -> bool:
 
 
 def _quoted_printable(raw: bytes, *, is_last: bool) -> bytes:
-    encoded = b"".join([b2a_qp(block, istext=True) for block in _blocks_of_lines(raw)])
-    if is_last and not encoded.endswith(b"\n"):
-        # A soft line break says that the line end which the message must have is none of the text.
-        head, lf, line = encoded.rpartition(b"\n")
-        if len(line) == LONGEST_LINE:
-            line = _LAST_CHARACTER.sub(rb"=\n\1", line)
-        encoded = b"".join((head, lf, line, b"=\n"))
-    return encoded.replace(b"\n", b"\r\n")
+    return b"".join(_quoted_blocks(raw, is_last=is_last))
 
 
-def _blocks_of_lines(raw: bytes) -> Iterator[bytes]:
+def _quoted_blocks(raw: bytes, *, is_last: bool) -> Iterator[bytes]:
+    """Yield blocks of quoted-printable.
+
+    A soft line break says that a line goes on in the next block, or, after the last, that the line end which the
+    message must have is none of the text.
+    """
+    end = 0
+    for block in _blocks(raw):
+        end += len(block)
+        encoded = b2a_qp(block, istext=True)
+        if end < len(raw) or is_last:
+            encoded = _with_soft_break(encoded)
+        yield encoded.replace(b"\n", b"\r\n")
+
+
+def _with_soft_break(encoded: bytes) -> bytes:
+    """Return quoted-printable text that goes on, unless it ends with a line end, in its next line."""
+    if encoded.endswith(b"\n"):
+        return encoded
+    head, lf, line = encoded.rpartition(b"\n")
+    if len(line) == LONGEST_LINE:
+        line = _LAST_CHARACTER.sub(rb"=\n\1", line)
+    return b"".join((head, lf, line, b"=\n"))
+
+
+def _blocks(raw: bytes) -> Iterator[bytes]:
+    """Yield `raw` in blocks of whole lines; a line that is longer than a block by far is cut."""
     start = 0
     while start < len(raw):
-        end = raw.find(b"\n", start + _BLOCK) + 1 or len(raw)
+        longest = start + 4 * _BLOCK
+        end = raw.find(b"\n", start + _BLOCK, longest) + 1 or min(longest, len(raw))
         yield raw[start:end]
         start = end

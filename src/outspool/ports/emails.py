@@ -84,7 +84,7 @@ class EmailStore(Protocol):
         """Return those of these emails that there are, in this order, without events."""
         ...
 
-    async def settled(self, ids: Collection[UUID], scope: Scope) -> frozenset[UUID]:
+    async def find_settled(self, ids: Collection[UUID], scope: Scope) -> frozenset[UUID]:
         """Return which of these emails are neither ``queued`` nor ``sending`` now."""
         ...
 
@@ -128,7 +128,7 @@ class EmailStore(Protocol):
 class SeriesStore(Protocol):
     """The series of the outbox, as the dispatchers of all processes share them. Raises like `EmailStore`."""
 
-    async def upcoming(self, scope: Scope, *, limit: int) -> Sequence[tuple[UUID, datetime]]:
+    async def list_upcoming(self, scope: Scope, *, limit: int) -> Sequence[tuple[UUID, datetime]]:
         """Return the recurring series, each with the time of its next email (UTC), the soonest first."""
         ...
 

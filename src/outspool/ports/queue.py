@@ -105,6 +105,10 @@ class Queue(Protocol):
         """Return the earliest due time later than `after` of an email that could be claimed then, or None."""
         ...
 
+    async def first_turn(self, *, now: datetime) -> datetime | None:
+        """Return when the first of what is due and waits takes its turn (due time and `Priority`), None for nothing."""
+        ...
+
     async def last_trace(self) -> datetime | None:
         """Return the last time that an email was accepted or a worker showed itself, None when there is none."""
         ...

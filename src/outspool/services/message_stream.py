@@ -7,20 +7,30 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from outspool.domain.attachment import Attachment
-from outspool.domain.email import Email
-from outspool.message.compose import Message, compose
+from outspool.domain.email import Content, Email
+from outspool.message.compose import Message, build_alternatives, compose
 from outspool.message.transfer_encoding import base64_stream
 from outspool.ports.files import BlobStore
 from outspool.ports.transport import Stream
 
 _LARGE_TEXT = 50_000
 """Characters. Composing more than this blocks the event loop for too long, so it is done in a thread."""
+_HTML_EFFORT = 20
+"""How much longer a character of HTML takes, of which a text is made, than one of plain text."""
 
 
 async def compose_in_thread(email: Email) -> Message:
     """Return `compose(email)`; large texts are composed in a thread. Raises as `compose` does."""
-    size = len(email.content.body or "") + len(email.content.html or "")
-    return await asyncio.to_thread(compose, email) if size > _LARGE_TEXT else compose(email)
+    return await asyncio.to_thread(compose, email) if _takes_long(email.content) else compose(email)
+
+
+async def build_alternatives_in_thread(content: Content) -> tuple[str, str]:
+    """Return `build_alternatives(content)`; those of large texts are built in a thread. Raises as it does."""
+    return await asyncio.to_thread(build_alternatives, content) if _takes_long(content) else build_alternatives(content)
+
+
+def _takes_long(content: Content) -> bool:
+    return len(content.body or "") + _HTML_EFFORT * len(content.html or "") > _LARGE_TEXT
 
 
 @asynccontextmanager

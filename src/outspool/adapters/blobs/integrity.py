@@ -18,14 +18,14 @@ T = TypeVar("T")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def checked_digest(digest: str) -> str:
+def check_digest(digest: str) -> str:
     """Return `digest` if it is a SHA-256 in lower-case hex, else raise `ValueError`: it becomes part of a path."""
     if not _DIGEST.fullmatch(digest):
         raise ValueError("A digest has 64 lower-case hexadecimal digits.")
     return digest
 
 
-async def verified(
+async def verify_chunks(
     chunks: AsyncIterable[bytes], digest: str, size: int, otherwise: OutspoolError
 ) -> AsyncIterator[bytes]:
     """Yield `chunks`; raise `otherwise` instead of the last of them when they are not `size` bytes of this `digest`."""
@@ -44,7 +44,7 @@ async def verified(
         yield held
 
 
-async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+async def run_in_thread(work: Callable[..., T], *arguments: object) -> T:
     """Run `work` in a thread and return what it does. Canceled, wait for it first: it may hold an open file."""
     running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
@@ -54,17 +54,17 @@ async def in_thread(work: Callable[..., T], *arguments: object) -> T:
         raise
 
 
-def changed() -> AttachmentRefused:
+def changed_error() -> AttachmentRefused:
     """Return the refusal of a file whose bytes are other ones than at the first look."""
     return AttachmentRefused("An attachment changed while it was being read.", "Send it when nobody writes to it.")
 
 
-def gone() -> AttachmentLost:
+def missing_error() -> AttachmentLost:
     """Return the error for a file that is not where it was stored."""
     return AttachmentLost("An attachment is no longer where it was stored.", "Send the email again with the file.")
 
 
-def elsewhere() -> BlobsUnavailable:
+def elsewhere_error() -> BlobsUnavailable:
     """Return the error for a file that may be on another machine, whose turn it will be if this one waits."""
     return BlobsUnavailable(
         "An attachment is not on this machine: the one that accepted the email keeps its files to itself.",
@@ -72,7 +72,7 @@ def elsewhere() -> BlobsUnavailable:
     )
 
 
-def damaged() -> AttachmentLost:
+def damaged_error() -> AttachmentLost:
     """Return the error for a file that is no longer what was stored."""
     return AttachmentLost(
         "An attachment is no longer what was stored: its digest differs.", "Send the email again with the file."

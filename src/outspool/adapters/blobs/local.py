@@ -22,13 +22,13 @@ from typing import TypeVar
 
 from outspool.adapters.blobs.integrity import (
     CHUNK,
-    changed,
-    checked_digest,
-    damaged,
-    elsewhere,
-    gone,
-    in_thread,
-    verified,
+    changed_error,
+    check_digest,
+    damaged_error,
+    elsewhere_error,
+    missing_error,
+    run_in_thread,
+    verify_chunks,
 )
 from outspool.adapters.files.private_files import create_folder
 from outspool.errors import BlobsUnavailable
@@ -61,7 +61,7 @@ class LocalBlobs:
         descriptor, draft = await self._in_thread(self._draft)
         try:
             try:
-                async for chunk in verified(chunks, digest, size, changed()):
+                async for chunk in verify_chunks(chunks, digest, size, changed_error()):
                     await self._in_thread(_write, descriptor, chunk)
                 await self._in_thread(os.fsync, descriptor)
             finally:
@@ -79,11 +79,11 @@ class LocalBlobs:
         try:
             descriptor = await self._in_thread(os.open, place, _READ)
         except FileNotFoundError:
-            raise (elsewhere() if self._is_shared else gone()) from None
+            raise (elsewhere_error() if self._is_shared else missing_error()) from None
         try:
             if os.fstat(descriptor).st_size != size:
-                raise damaged()
-            yield verified(self._chunks(descriptor), digest, size, damaged())
+                raise damaged_error()
+            yield verify_chunks(self._chunks(descriptor), digest, size, damaged_error())
         finally:
             os.close(descriptor)
 
@@ -107,7 +107,7 @@ class LocalBlobs:
         """Nothing is open between calls."""
 
     def _place(self, digest: str) -> Path:
-        name = checked_digest(digest)
+        name = check_digest(digest)
         return self._folder / name[:2] / name[2:4] / name
 
     def _draft(self) -> tuple[int, Path]:
@@ -139,7 +139,7 @@ class LocalBlobs:
 
     async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         with _as_unavailable(self._folder):
-            return await in_thread(work, *arguments)
+            return await run_in_thread(work, *arguments)
 
 
 @contextmanager

@@ -19,8 +19,16 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
-from outspool.adapters.blobs.integrity import CHUNK, changed, checked_digest, damaged, gone, in_thread, verified
-from outspool.adapters.blobs.s3_errors import as_unavailable, is_absent, malformed
+from outspool.adapters.blobs.integrity import (
+    CHUNK,
+    changed_error,
+    check_digest,
+    damaged_error,
+    missing_error,
+    run_in_thread,
+    verify_chunks,
+)
+from outspool.adapters.blobs.s3_errors import as_unavailable, is_absent, malformed_error
 from outspool.adapters.files.private_files import create_folder
 
 Client = Any
@@ -81,7 +89,7 @@ class S3Blobs:
                 client = await self._connected()
                 if await self._is_there(client, key, size):
                     return
-                parts = _parts(verified(chunks, digest, size, changed()))
+                parts = _parts(verify_chunks(chunks, digest, size, changed_error()))
                 if size <= _PART:
                     body = b"".join([part async for part in parts])
                     await client.put_object(Bucket=self._place.bucket, Key=key, **_body(body))
@@ -93,14 +101,14 @@ class S3Blobs:
         """Return the bytes in chunks; see `BlobStore.open`."""
         key = _key(digest)
         with as_unavailable(self._place.bucket):
-            spool = await in_thread(self._spool)
+            spool = await run_in_thread(self._spool)
         try:
             async with self._slots:
                 with as_unavailable(self._place.bucket):
                     body = self._download(await self._connected(), key, size)
-                    async for chunk in verified(body, digest, size, damaged()):
-                        await in_thread(spool.write, chunk)
-                    await in_thread(spool.seek, 0)
+                    async for chunk in verify_chunks(body, digest, size, damaged_error()):
+                        await run_in_thread(spool.write, chunk)
+                    await run_in_thread(spool.seek, 0)
             yield _read(spool)
         finally:
             spool.close()
@@ -147,9 +155,9 @@ class S3Blobs:
         async with self._opening:
             if self._client is None:
                 try:
-                    client = await self._stack.enter_async_context(await in_thread(self._new_client))
+                    client = await self._stack.enter_async_context(await run_in_thread(self._new_client))
                 except ValueError:
-                    raise malformed(self._place.bucket) from None
+                    raise malformed_error(self._place.bucket) from None
                 if self._place.endpoint_url:
                     client.meta.events.register_last("before-parameter-build.s3", _stay)
                 self._client = client
@@ -210,11 +218,11 @@ class S3Blobs:
         try:
             found = await client.get_object(Bucket=self._place.bucket, Key=key)
         except client.exceptions.NoSuchKey:
-            raise gone() from None
+            raise missing_error() from None
         body = found["Body"]
         async with body:
             if found["ContentLength"] != size:
-                raise damaged()
+                raise damaged_error()
             while chunk := await body.read(CHUNK):
                 yield chunk
 
@@ -233,7 +241,7 @@ def _stay(context: dict[str, Any], **_: object) -> None:
 
 
 def _key(digest: str) -> str:
-    return PREFIX + checked_digest(digest)
+    return PREFIX + check_digest(digest)
 
 
 def _body(content: bytes) -> dict[str, Any]:
@@ -258,5 +266,5 @@ async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _read(spool: IO[bytes]) -> AsyncIterator[bytes]:
-    while chunk := await in_thread(spool.read, CHUNK):
+    while chunk := await run_in_thread(spool.read, CHUNK):
         yield chunk

@@ -56,10 +56,10 @@ def as_unavailable(bucket: str) -> Iterator[None]:
 
         if not isinstance(error, BotoCoreError | ClientError | HTTPClientError | HttpError | OSError):
             raise
-        raise _unavailable(bucket, *_explained(error)) from None
+        raise _unavailable(bucket, *_explain(error)) from None
 
 
-def malformed(bucket: str) -> BlobsUnavailable:
+def malformed_error(bucket: str) -> BlobsUnavailable:
     """Return the error for a place that cannot be one, whatever the network."""
     return _unavailable(bucket, *_MALFORMED)
 
@@ -73,7 +73,7 @@ def _unavailable(bucket: str, what: str, cure: str) -> BlobsUnavailable:
     return BlobsUnavailable(f"The bucket {brief(bucket)}, where attachments are kept, {what}.", cure)
 
 
-def _explained(error: Exception) -> tuple[str, str]:
+def _explain(error: Exception) -> tuple[str, str]:
     from botocore import exceptions as known
 
     code = _code(error)

@@ -4,23 +4,68 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from outspool.adapters.files.private_files import access_of_others
 from outspool.ports.database import DiskState
 
+_KEPT_OUT = 7
+_PATIENCE_SECONDS = 10
+_TRY_LOCK = f"""
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit({_KEPT_OUT})
+"""
 
-def disk_state(folder: Path) -> DiskState:
-    """Return how `folder` fares; if it does not exist yet, how the one fares that it would be made in."""
+
+def disk_state(folder: Path, *, needs_locks: bool = False) -> DiskState:
+    """Return how `folder` fares; if it does not exist yet, how the one fares that it would be made in.
+
+    With `needs_locks` (an SQLite file is there) locks between processes are tried too.
+    """
     folder = folder.expanduser().absolute()
     existing = folder
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
-    return DiskState(
-        folder=str(folder), free_bytes=shutil.disk_usage(existing).free, trouble=_trouble(existing, folder)
-    )
+    trouble = _trouble(existing, folder)
+    if not trouble and needs_locks and not has_working_locks(folder):
+        trouble = "its file system has no locks that work, so that processes would break each other's writes"
+    return DiskState(folder=str(folder), free_bytes=shutil.disk_usage(existing).free, trouble=trouble)
+
+
+def has_working_locks(folder: Path, *, take: Callable[[int], None] | None = None) -> bool:
+    """Whether a lock that this process has on a file of `folder` keeps another process out.
+
+    SQLite relies on it: without, two processes write at once, and the file breaks without a word. True where there is
+    no such folder yet, and on Windows, whose locks are not a matter of the file system. `take` takes the lock, on an
+    open file.
+    """
+    if sys.platform == "win32" or not folder.is_dir():
+        return True
+    import fcntl
+
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".outspool-lock-") as file:
+            if take is None:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            else:
+                take(file.fileno())
+            other = subprocess.run(  # noqa: S603 - this interpreter, and a text of ours
+                [sys.executable, "-I", "-S", "-c", _TRY_LOCK, file.name],
+                capture_output=True,
+                timeout=_PATIENCE_SECONDS,
+                check=False,
+            )
+            return other.returncode == _KEPT_OUT
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def folders_open_to_others(folders: Iterable[Path]) -> list[str]:

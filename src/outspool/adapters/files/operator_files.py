@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from outspool.adapters.blobs.integrity import in_thread
+from outspool.adapters.blobs.integrity import run_in_thread
 from outspool.adapters.files.rooted_files import RootedFiles
 from outspool.ports.files import SourceFile
 
@@ -22,7 +22,7 @@ class OperatorFiles:
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[SourceFile]:
         """Yield the file, open; see `Files.open`."""
-        place = await in_thread(_place, path)
+        place = await run_in_thread(_place, path)
         files = RootedFiles([place.parent], own=self._own, allows_hard_links=True)
         async with files.open(str(place)) as source:
             yield source

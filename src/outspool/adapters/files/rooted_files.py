@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from outspool.adapters.blobs.integrity import CHUNK, changed, in_thread
+from outspool.adapters.blobs.integrity import CHUNK, changed_error, run_in_thread
 from outspool.adapters.files.beneath import Beneath, LeadsOutError, Place, split
 from outspool.domain.setting import Setting
 from outspool.errors import AttachmentRefused, brief
@@ -60,7 +60,7 @@ class RootedFiles:
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[SourceFile]:
         """Yield the file, open; see `Files.open`."""
-        descriptor = await in_thread(self._opened, path)
+        descriptor = await run_in_thread(self._opened, path)
         try:
             yield _Descriptor(descriptor, name=re.split(r"[/\\]" if os.name == "nt" else "/", path)[-1])
         finally:
@@ -110,7 +110,9 @@ class RootedFiles:
             if path.endswith(os.sep):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             return place
-        raise AttachmentRefused(f"There is no file {_named(path)}.", "Check the path, or give `text` or `content`.")
+        raise AttachmentRefused(
+            f"There is no file {_quote_name(path)}.", "Check the path, or give `text` or `content`."
+        )
 
     def _private_folder(self) -> tuple[str, tuple[int, int] | None] | None:
         """Return where our own folder is, and which one it is by any other name (a bind mount)."""
@@ -137,14 +139,14 @@ class RootedFiles:
                     raise _private(path)
         if found.st_nlink > 1 and not self._allows_hard_links:
             raise AttachmentRefused(
-                f"{_named(path)} has several names (hard links), of which one may lie elsewhere.",
+                f"{_quote_name(path)} has several names (hard links), of which one may lie elsewhere.",
                 "Copy what shall be sent to a file of its own.",
             )
 
     def _outside(self, path: str) -> AttachmentRefused:
         allowed = ", ".join(str(root) for root in self._roots)
         return AttachmentRefused(
-            f"{_named(path)} is not in a folder that files may be sent from.", f"Those are: {allowed}."
+            f"{_quote_name(path)} is not in a folder that files may be sent from.", f"Those are: {allowed}."
         )
 
 
@@ -159,14 +161,14 @@ class _Descriptor:
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes from the beginning; see `SourceFile.chunks`."""
         position = 0
-        while chunk := await in_thread(self._read, position):
+        while chunk := await run_in_thread(self._read, position):
             position += len(chunk)
             if position > self.size:
                 break
             yield chunk
         # Of a file that somebody writes to, and of those of /proc, more or less comes than was announced.
         if position != self.size:
-            raise changed()
+            raise changed_error()
 
     def _read(self, position: int) -> bytes:
         try:
@@ -186,17 +188,17 @@ def _check_words(path: str) -> None:
         raise AttachmentRefused(f"path {brief(path)} is no path.", "Give the path of one file.")
     if path.startswith("~"):
         raise AttachmentRefused(
-            f"{_named(path)} begins with ~, which stands for nothing here.", "Write the whole path."
+            f"{_quote_name(path)} begins with ~, which stands for nothing here.", "Write the whole path."
         )
     if _URL.match(path):
-        raise AttachmentRefused(f"{_named(path)} is a URL.", "Give the path of a file; nothing is fetched.")
+        raise AttachmentRefused(f"{_quote_name(path)} is a URL.", "Give the path of a file; nothing is fetched.")
     if ".." in re.split(r"[/\\]", path):
-        raise AttachmentRefused(f"{_named(path)} goes up with two dots.", "Write the whole path without them.")
+        raise AttachmentRefused(f"{_quote_name(path)} goes up with two dots.", "Write the whole path without them.")
 
 
 def _private(path: str) -> AttachmentRefused:
     return AttachmentRefused(
-        f"{_named(path)} is a hidden file, or outspool's own.", "Copy what shall be sent to another name."
+        f"{_quote_name(path)} is a hidden file, or outspool's own.", "Copy what shall be sent to another name."
     )
 
 
@@ -241,15 +243,19 @@ def _regular(descriptor: int, path: str) -> int:
 
 
 def _irregular(path: str) -> AttachmentRefused:
-    return AttachmentRefused(f"{_named(path)} is not a regular file.", "Folders, pipes and devices cannot be sent.")
+    return AttachmentRefused(
+        f"{_quote_name(path)} is not a regular file.", "Folders, pipes and devices cannot be sent."
+    )
 
 
 def _unreadable(path: str, error: OSError) -> AttachmentRefused:
     if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENOENT):
-        return AttachmentRefused(f"{_named(path)} is not there, or changed as it was opened.", "Check the path.")
+        return AttachmentRefused(f"{_quote_name(path)} is not there, or changed as it was opened.", "Check the path.")
     why = (error.strerror or type(error).__name__).lower()
-    return AttachmentRefused(f"{_named(path)} cannot be read: {why}.", "The operator may give outspool access to it.")
+    return AttachmentRefused(
+        f"{_quote_name(path)} cannot be read: {why}.", "The operator may give outspool access to it."
+    )
 
 
-def _named(path: str) -> str:
+def _quote_name(path: str) -> str:
     return f"path {brief(path, 120)}"

@@ -47,7 +47,7 @@ class TemplateFolder:
             return None
         except OSError as error:
             raise TemplateError(f"The template file {brief(name)} cannot be read: {error.strerror}.") from None
-        return _decoded(raw, name)
+        return _decode(raw, name)
 
 
 def _read_regular(path: Path) -> bytes:
@@ -58,7 +58,7 @@ def _read_regular(path: Path) -> bytes:
         return file.read(MAX_FILE_BYTES + 1)
 
 
-def _decoded(raw: bytes, name: str) -> str:
+def _decode(raw: bytes, name: str) -> str:
     if len(raw) > MAX_FILE_BYTES:
         raise TemplateError(f"The template file {brief(name)} is larger than {MAX_FILE_BYTES:,} bytes.")
     try:

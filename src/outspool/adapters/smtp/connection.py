@@ -17,8 +17,14 @@ from typing import TYPE_CHECKING, cast
 import aiosmtplib
 
 from outspool.adapters.smtp.account import Security
-from outspool.adapters.smtp.errors import Silence, no_login, no_starttls, refused, unreachable
-from outspool.adapters.smtp.stream import pour
+from outspool.adapters.smtp.errors import (
+    Silence,
+    explain_missing_login,
+    explain_missing_starttls,
+    explain_refusal,
+    explain_unreachable,
+)
+from outspool.adapters.smtp.stream import send_stream
 from outspool.domain.delivery import Phase, parse_reply
 
 if TYPE_CHECKING:
@@ -104,7 +110,7 @@ class Connection:
         reading.add_done_callback(_forget)
         try:
             try:
-                end = await pour(protocol, stream, reading, patience=self._timeouts.command)
+                end = await send_stream(protocol, stream, reading, patience=self._timeouts.command)
                 if end is None:
                     return self._early(reading)
                 protocol.write(end)
@@ -206,13 +212,13 @@ async def open_connection(account: SmtpAccount, timeouts: Timeouts, tls: ssl.SSL
 
 def _trouble(account: SmtpAccount, phase: Phase, failure: Exception) -> AccountTrouble:
     if isinstance(failure, aiosmtplib.SMTPResponseException) and failure.code in _CODES:
-        return refused(account, phase, parse_reply(failure.code, failure.message))
-    return unreachable(account, phase, failure)
+        return explain_refusal(account, phase, parse_reply(failure.code, failure.message))
+    return explain_unreachable(account, phase, failure)
 
 
 async def _start_tls(smtp: aiosmtplib.SMTP, account: SmtpAccount, timeouts: Timeouts) -> None:
     if not smtp.supports_extension("starttls"):
-        raise no_starttls(account)
+        raise explain_missing_starttls(account)
     await smtp.starttls(timeout=timeouts.connect)
     await smtp.ehlo()
 
@@ -225,7 +231,7 @@ async def _log_in(smtp: aiosmtplib.SMTP, account: SmtpAccount, username: str, pa
     ways = {"plain": smtp.auth_plain, "login": smtp.auth_login, "cram-md5": smtp.auth_crammd5}
     offered = [name for name in ways if name in smtp.server_auth_methods]
     if not offered:
-        raise no_login(account, smtp.server_auth_methods)
+        raise explain_missing_login(account, smtp.server_auth_methods)
     for name in offered:
         try:
             await ways[name](username, password)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from outspool.adapters.smtp.account import Security
 from outspool.domain.delivery import Phase, classify
+from outspool.domain.email import quote_server
 from outspool.errors import AccountTrouble, TroubleKind, brief
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Silence(Exception):
     """The line dropped, went silent or spoke nonsense where a reply was due; the connection is closed."""
 
 
-def refused(account: SmtpAccount, phase: Phase, reply: Reply) -> AccountTrouble:
+def explain_refusal(account: SmtpAccount, phase: Phase, reply: Reply) -> AccountTrouble:
     """Return the trouble that `reply` to the command of `phase` tells of."""
     means = classify(phase, reply)
     kind = means if isinstance(means, TroubleKind) else TroubleKind.NETWORK
@@ -56,23 +57,23 @@ def refused(account: SmtpAccount, phase: Phase, reply: Reply) -> AccountTrouble:
 
 
 def _in_words(kind: TroubleKind, account: SmtpAccount, phase: Phase, reply: Reply) -> tuple[str, str]:
-    said = f'"{_scrubbed(str(reply), account)}"'
+    said = quote_server(_scrub(str(reply), account))
     match kind:
         case TroubleKind.LOGIN:
-            return f"{account} refused the login with {said}.", _login_hint(account, reply)
+            return f"{account} refused the login; {said}.", _login_hint(account, reply)
         case TroubleKind.THROTTLED:
-            return f"{account} limits this account for now: {said}.", "Sending resumes by itself."
+            return f"{account} limits this account for now; {said}.", "Sending resumes by itself."
         case TroubleKind.TLS:
-            return f"{account} refused to start TLS with {said}.", _OTHER_SECURITY[account.security]
+            return f"{account} refused to start TLS; {said}.", _OTHER_SECURITY[account.security]
         case TroubleKind.NETWORK:
-            return f"{account} refused to serve when {_DOING[phase]}: {said}.", "Sending resumes by itself."
+            return f"{account} refused to serve when {_DOING[phase]}; {said}.", "Sending resumes by itself."
 
 
-def unreachable(account: SmtpAccount, phase: Phase, failure: BaseException) -> AccountTrouble:
+def explain_unreachable(account: SmtpAccount, phase: Phase, failure: BaseException) -> AccountTrouble:
     """Return the trouble behind an exception raised while connecting, starting TLS or logging in."""
     cause = failure.__cause__ if isinstance(failure.__cause__, Exception) else failure
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return _untrusted(account, cause)
+        return _explain_distrust(account, cause)
     if isinstance(cause, ssl.SSLError):
         reason = (cause.reason or "unknown").replace("_", " ").lower()
         message = f"TLS with {account} failed: {reason}."
@@ -89,13 +90,13 @@ def unreachable(account: SmtpAccount, phase: Phase, failure: BaseException) -> A
     return _silent(account, phase, cause)
 
 
-def no_starttls(account: SmtpAccount) -> AccountTrouble:
+def explain_missing_starttls(account: SmtpAccount) -> AccountTrouble:
     """Return the trouble of a server that offers no STARTTLS, or of something in between that hides it."""
     hint = f"{_OTHER_SECURITY[account.security]} Else a proxy or virus scanner on the way may hide it."
     return AccountTrouble(TroubleKind.TLS, f"{account} does not offer STARTTLS.", hint)
 
 
-def no_login(account: SmtpAccount, offered: Collection[str]) -> AccountTrouble:
+def explain_missing_login(account: SmtpAccount, offered: Collection[str]) -> AccountTrouble:
     """Return the trouble of a server that offers no way to log in that outspool knows."""
     if offered:
         message = f"{account} offers no login by password, only {brief(' '.join(sorted(offered)).upper())}."
@@ -118,7 +119,7 @@ def _login_hint(account: SmtpAccount, reply: Reply) -> str:
     return "Check SMTP_USERNAME and SMTP_PASSWORD; an account with two-step verification needs an app password."
 
 
-def _untrusted(account: SmtpAccount, cause: ssl.SSLCertVerificationError) -> AccountTrouble:
+def _explain_distrust(account: SmtpAccount, cause: ssl.SSLCertVerificationError) -> AccountTrouble:
     message = f"The certificate of {account} is not trusted: {cause.verify_message.rstrip('.')}."
     if cause.verify_code in _NAME_MISMATCH:
         hint = "Set SMTP_HOST to the name that the certificate was issued for."
@@ -156,7 +157,7 @@ def _errno(cause: BaseException) -> int | None:
     return int(found[1]) if found else None
 
 
-def _scrubbed(text: str, account: SmtpAccount) -> str:
+def _scrub(text: str, account: SmtpAccount) -> str:
     """Take the password out of what a server says, plain or as AUTH sends it: some echo the command they refuse."""
     if account.password is None or account.username is None:
         return text

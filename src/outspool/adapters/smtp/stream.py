@@ -25,7 +25,7 @@ class Stuffing:
         """Stand at the beginning of a line."""
         self._at_line_start = True
 
-    def stuffed(self, chunk: bytes) -> bytes:
+    def stuff(self, chunk: bytes) -> bytes:
         """Return the next chunk; raise `ValueError` for a bare CR or LF, in which some servers see a line's end."""
         if not chunk.count(b"\r\n") == chunk.count(b"\r") == chunk.count(b"\n"):
             raise ValueError("A message must have CRLF line ends alone.")
@@ -41,7 +41,9 @@ class Stuffing:
         return b".\r\n" if self._at_line_start else b"\r\n.\r\n"
 
 
-async def pour(protocol: SMTPProtocol, stream: Stream, reply: asyncio.Future[Any], *, patience: float) -> bytes | None:
+async def send_stream(
+    protocol: SMTPProtocol, stream: Stream, reply: asyncio.Future[Any], *, patience: float
+) -> bytes | None:
     """Write all chunks of `stream`, and return what is left to be written: the final dot.
 
     None when `reply` came first, for a server that speaks before the end listens no more. Raises `OSError` or an
@@ -49,7 +51,7 @@ async def pour(protocol: SMTPProtocol, stream: Stream, reply: asyncio.Future[Any
     """
     stuffing = Stuffing()
     async for chunk in stream.chunks:
-        stuffed = stuffing.stuffed(chunk)
+        stuffed = stuffing.stuff(chunk)
         protocol.write(stuffed)
         # It is what asyncio's own writers wait for; aiosmtplib has it, and no name for it.
         drained = asyncio.ensure_future(protocol._drain_helper())  # noqa: SLF001

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from outspool.adapters.smtp.errors import Silence, refused
+from outspool.adapters.smtp.errors import Silence, explain_refusal
 from outspool.domain.delivery import Delivery, Outcome, Phase, Verdict, classify
 from outspool.errors import TroubleKind, brief
 
@@ -32,7 +32,7 @@ class StaleConnection(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class PackedMessage:
     """A message ready for the wire, with its envelope; see `pack`.
 
     `payload` is all that follows DATA, the final dot too, or where it comes from; `size` is the message's own
@@ -46,7 +46,7 @@ class Parcel:
     is_ascii: bool
 
 
-def pack(message: bytes | Stream, sender: str, recipients: Sequence[str]) -> Parcel:
+def pack(message: bytes | Stream, sender: str, recipients: Sequence[str]) -> PackedMessage:
     """Check the envelope and make the message fit for DATA: every line ends in CRLF, leading dots are stuffed.
 
     A `Stream` stays as it is until it is sent.
@@ -59,7 +59,7 @@ def pack(message: bytes | Stream, sender: str, recipients: Sequence[str]) -> Par
         if not _ADDRESS.fullmatch(address) or any(c in "<>," for c in address):
             raise ValueError(f"{brief(address)} is not one plain ASCII address.")
     if not isinstance(message, bytes):
-        return Parcel(sender, tuple(dict.fromkeys(recipients)), message, message.size, is_ascii=True)
+        return PackedMessage(sender, tuple(dict.fromkeys(recipients)), message, message.size, is_ascii=True)
     text = message
     if not message.count(b"\r\n") == message.count(b"\r") == message.count(b"\n"):
         text = _BARE.sub(b"\r\n", message)
@@ -67,7 +67,7 @@ def pack(message: bytes | Stream, sender: str, recipients: Sequence[str]) -> Par
         text += b"\r\n"
     stuffed = text.replace(b"\n.", b"\n..")
     payload = b"".join((b"." if stuffed.startswith(b".") else b"", stuffed, b".\r\n"))
-    return Parcel(sender, tuple(dict.fromkeys(recipients)), payload, len(text), text.isascii())
+    return PackedMessage(sender, tuple(dict.fromkeys(recipients)), payload, len(text), text.isascii())
 
 
 _LOST = "Before the message was whole: the connection was lost."
@@ -76,7 +76,7 @@ _LOST = "Before the message was whole: the connection was lost."
 class Transaction:
     """Offers one parcel over one connection, and notes what becomes of each recipient."""
 
-    def __init__(self, connection: Connection, account: SmtpAccount, parcel: Parcel) -> None:
+    def __init__(self, connection: Connection, account: SmtpAccount, parcel: PackedMessage) -> None:
         """Make a transaction that has not begun; `account` is for naming the server in errors."""
         self._connection = connection
         self._account = account
@@ -89,7 +89,7 @@ class Transaction:
         Raises `AccountTrouble` (nothing was sent), `StaleConnection` (nothing was begun), or whatever `before_data`
         raises; the connection must not be used again then.
         """
-        if await self._envelope_taken():
+        if await self._send_envelope():
             await before_data()
             if await self._told(Phase.DATA, b"DATA"):
                 await self._send()
@@ -99,7 +99,7 @@ class Transaction:
             await self._reset()
         return Delivery(outcomes={address: self._outcomes[address] for address in self._parcel.recipients})
 
-    async def _envelope_taken(self) -> bool:
+    async def _send_envelope(self) -> bool:
         """Say MAIL and every RCPT; return whether anybody may get the message."""
         if not await self._told(Phase.MAIL, b"MAIL", f"FROM:<{self._parcel.sender}>".encode(), *self._mail_options()):
             return False
@@ -136,7 +136,7 @@ class Transaction:
     def _read(self, phase: Phase, reply: Reply, only: str = "") -> bool:
         means = classify(phase, reply)
         if isinstance(means, TroubleKind):
-            raise refused(self._account, phase, reply)
+            raise explain_refusal(self._account, phase, reply)
         if means is Verdict.TAKEN:
             return True
         self._settle(Outcome(verdict=means, reply=reply), only)

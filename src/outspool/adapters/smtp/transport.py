@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from outspool.adapters.smtp.connection import Connection
-    from outspool.adapters.smtp.transaction import Parcel
+    from outspool.adapters.smtp.transaction import PackedMessage
     from outspool.domain.delivery import Delivery
     from outspool.ports.transport import Stream
 
@@ -96,7 +96,7 @@ class SmtpTransport:
         await asyncio.gather(*(connection.quit() for connection in idle))
 
     async def _run(
-        self, connection: Connection, parcel: Parcel, before_data: Callable[[], Awaitable[None]]
+        self, connection: Connection, parcel: PackedMessage, before_data: Callable[[], Awaitable[None]]
     ) -> Delivery:
         try:
             delivery = await Transaction(connection, self._account, parcel).run(before_data)

@@ -57,14 +57,14 @@ class SqlAccount:
 
     def _update(self, seen: AccountState, state: AccountState) -> sa.Executable:
         own = accounts.c.name == self._name
-        return accounts.update().where(own, _unchanged(seen)).values(_values(state)).returning(accounts.c.name)
+        return accounts.update().where(own, _is_unchanged(seen)).values(_values(state)).returning(accounts.c.name)
 
     def _upsert(self, seen: AccountState, state: AccountState) -> sa.Executable:
         """Of an account that was never in trouble there may be no row."""
         insert = postgresql.insert if self.database.is_postgres else sqlite.insert
         statement = insert(accounts).values(name=self._name, **_values(state))
         return statement.on_conflict_do_update(
-            index_elements=["name"], set_=_values(state), where=_unchanged(seen)
+            index_elements=["name"], set_=_values(state), where=_is_unchanged(seen)
         ).returning(accounts.c.name)
 
 
@@ -78,7 +78,7 @@ def _read(connection: sa.Connection, statement: sa.Select[Any]) -> AccountState:
     return AccountState(**{name: row[name] for name in _values(AccountState())})
 
 
-def _unchanged(seen: AccountState) -> sa.ColumnElement[bool]:
+def _is_unchanged(seen: AccountState) -> sa.ColumnElement[bool]:
     """Each change moves one of the two: a failure counts, a pause has an end of its own."""
     return sa.and_(
         accounts.c.failures == seen.failures, accounts.c.paused_until.is_not_distinct_from(seen.paused_until)

@@ -17,18 +17,18 @@ from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.events import add_events
 from outspool.adapters.sql.rows import email_values, recipient_values
 from outspool.adapters.sql.tables import emails, recipients, tags
-from outspool.domain.cap import Cap, rate_limited
+from outspool.domain.cap import Cap, rate_limit_error
 from outspool.domain.email import Email, Event
 from outspool.domain.setting import Setting
 from outspool.errors import InvalidArgument
 
 
-def _adding(insert: Any) -> Any:
+def _build_insert(insert: Any) -> Any:
     return insert(emails).on_conflict_do_nothing().returning(emails.c.id)
 
 
 # Built once: to build a statement, and look up what it compiles to, costs more than to run it.
-_ADD = {"postgresql": _adding(postgresql.insert), "sqlite": _adding(sqlite.insert)}
+_ADD = {"postgresql": _build_insert(postgresql.insert), "sqlite": _build_insert(sqlite.insert)}
 _ADD_RECIPIENTS = recipients.insert()
 _ADD_TAGS = tags.insert()
 
@@ -46,8 +46,8 @@ class Admission:
         try:
             return await transaction
         except sql_meter.CapReached as reached:
-            await sql_meter.mend(self._database, _meter(identity), reached, now=now)
-            raise rate_limited(self._rate, now=now, again_at=reached.at) from None
+            await sql_meter.mend(self._database, _meter_name(identity), reached, now=now)
+            raise rate_limit_error(self._rate, now=now, again_at=reached.at) from None
 
     def admit(self, connection: sa.Connection, asked: Sequence[tuple[Email, Event]]) -> list[bool]:
         """Store new emails, each with its first event, and say which were new: neither they nor their twins are there.
@@ -75,7 +75,7 @@ class Admission:
                 f"{number} new emails are more than the {self._rate.most} that {Setting.RATE_LIMIT} allows.",
                 "Send smaller batches, an hour apart.",
             )
-        sql_meter.take(connection, _meter(identity), number, self._rate, now=now)
+        sql_meter.take(connection, _meter_name(identity), number, self._rate, now=now)
 
 
 def add_parts(connection: sa.Connection, asked: Sequence[Email]) -> None:
@@ -88,5 +88,5 @@ def add_parts(connection: sa.Connection, asked: Sequence[Email]) -> None:
     add_attachments(connection, asked)
 
 
-def _meter(identity: str) -> str:
+def _meter_name(identity: str) -> str:
     return f"accepted {identity}"

@@ -87,6 +87,14 @@ _BY_WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 """By what SQLite, or the operating system, says."""
 
+_BROKEN = (
+    "cannot switch to state",
+    "cannot call Transaction",
+    "connection was closed in the middle",
+    "connection is closed",
+    "underlying connection is closed",
+)
+
 _STATES_OF_A_POOLER = frozenset({"26000", "42P05", "08P01"})
 """A prepared statement is not there, or there already: another connection of a pooler has it."""
 
@@ -96,6 +104,10 @@ def describe(error: Exception, *, in_doubt: bool = False) -> StoreUnavailable:
     if isinstance(error, PoolTimeout | TimeoutError):
         return StoreUnavailable("The database does not answer in time.", _hint(in_doubt=in_doubt), in_doubt=in_doubt)
     state = state_of(error)
+    if is_broken_line(error) and state not in _STATES_OF_A_POOLER:
+        return StoreUnavailable(
+            "The database closed the connection, as when it restarts.", _hint(in_doubt=in_doubt), in_doubt=in_doubt
+        )
     text = _text(error)
     known = _BY_STATE.get(state) or next((said for words, said in _BY_WORDS.items() if words in text), None)
     if state in _STATES_OF_A_POOLER:
@@ -121,6 +133,15 @@ def is_about_a_value(error: BaseException) -> bool:
         or "invalid input for query argument" in text
         or "Could not decode to UTF-8" in text
     )
+
+
+def is_broken_line(error: BaseException) -> bool:
+    """Whether the connection ended under the statement: its server was restarted, or somebody ended the session.
+
+    SQLSTATE class 08, and 57P01 to 57P03; after the first of these asyncpg has words of its own for the rest.
+    """
+    text = str(error)
+    return state_of(error).startswith(("08", "57P0")) or any(words in text for words in _BROKEN)
 
 
 def state_of(error: BaseException) -> str:

@@ -113,6 +113,15 @@ CLAIM_IDS = {(flag, expiry): _claim(deferred_too=flag, expiry=expiry).returning(
 NEXT_DUE = {flag: _next_due(deferred_too=flag) for flag in (True, False)}
 """By whether the deferred are claimed too; parameters identity, now."""
 
+FIRST_OF_EACH = {
+    rank: sa.select(emails.c.due_at)
+    .where(_WAITING, _ours(deferred_too=True), emails.c.rank == rank, emails.c.due_at <= _NOW)
+    .order_by(emails.c.due_at, emails.c.id)
+    .limit(1)
+    for rank in _LATE
+}
+"""The due time of the first that is due, by rank; parameters identity, now."""
+
 MARK = (
     emails.update()
     .where(

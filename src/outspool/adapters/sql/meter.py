@@ -34,7 +34,7 @@ class CapReached(Exception):
         self.is_ahead = is_ahead
 
 
-def _advancing(insert: Any) -> Any:
+def _build_advance(insert: Any) -> Any:
     new = insert(meters)
     last_at = sa.case(
         (meters.c.last_at > sa.bindparam("far_ahead", type_=UtcDateTime), new.excluded.last_at),
@@ -48,7 +48,7 @@ def _advancing(insert: Any) -> Any:
 
 
 # Built once: to build a statement, and look up what it compiles to, costs more than to run it.
-_ADVANCE = {"postgresql": _advancing(postgresql.insert), "sqlite": _advancing(sqlite.insert)}
+_ADVANCE = {"postgresql": _build_advance(postgresql.insert), "sqlite": _build_advance(sqlite.insert)}
 _READ_OFF = readings.insert()
 _FIRST_READING = (
     sa.select(readings.c.total, readings.c.at)
@@ -61,7 +61,7 @@ _FIRST_READING = (
 def take(connection: sa.Connection, name: str, count: int, cap: Cap, *, now: datetime) -> None:
     """Let `count` (at most `cap.most`) pass through the meter; raises `CapReached` when they do not fit."""
     total, at = _advance(connection, name, count, now)
-    in_the_way = _first_reading(connection, name, total - cap.most, now=now)
+    in_the_way = _find_reading(connection, name, total - cap.most, now=now)
     if in_the_way is not None:
         ordinal, passed = in_the_way
         if passed > at - cap.window:
@@ -73,7 +73,7 @@ def take(connection: sa.Connection, name: str, count: int, cap: Cap, *, now: dat
     connection.execute(_READ_OFF, {"meter": name, "total": total, "at": at})
 
 
-def room(connection: sa.Connection, name: str, cap: Cap, *, now: datetime) -> tuple[int, datetime | None]:
+def count_room(connection: sa.Connection, name: str, cap: Cap, *, now: datetime) -> tuple[int, datetime | None]:
     """Return how many would pass now, and when one more will if that is none."""
     total = connection.scalar(sa.select(meters.c.total).where(meters.c.name == name)) or 0
     past = sa.select(readings.c.total).where(readings.c.meter == name, readings.c.at <= now - cap.window)
@@ -81,7 +81,7 @@ def room(connection: sa.Connection, name: str, cap: Cap, *, now: datetime) -> tu
     free = cap.most - (total - passed_before)
     if free > 0:
         return free, None
-    in_the_way = _first_reading(connection, name, total + 1 - cap.most, now=now)
+    in_the_way = _find_reading(connection, name, total + 1 - cap.most, now=now)
     return 0, (min(in_the_way[1], now) if in_the_way else now) + cap.window
 
 
@@ -99,7 +99,7 @@ def _advance(connection: sa.Connection, name: str, count: int, now: datetime) ->
     return total, at
 
 
-def _first_reading(connection: sa.Connection, name: str, ordinal: int, *, now: datetime) -> tuple[int, datetime] | None:
+def _find_reading(connection: sa.Connection, name: str, ordinal: int, *, now: datetime) -> tuple[int, datetime] | None:
     """Return the reading that number `ordinal` is part of; None when there is no such number, or it is long past.
 
     A time that cannot be read counts as `now`: a cap errs on the side of too few.

@@ -22,7 +22,7 @@ class UnfitDatabase(StoreMisconfigured):
     """A database that no outspool can work with; a process refuses to start on it."""
 
 
-def _shared() -> UnfitDatabase:
+def _is_shared() -> UnfitDatabase:
     return UnfitDatabase(
         f"{Setting.DATABASE.at_start} leads to a pooler, like pgbouncer, in transaction mode, "
         "and outspool needs a session of its own.",
@@ -47,14 +47,14 @@ async def check_pooler(connection: Any, url: str) -> None:
             for _ in range(_TRIES):
                 first = await _backend(connection)
                 if await _backend(second) == first or await _backend(connection) != first:
-                    raise _shared()
+                    raise _is_shared()
         finally:
             second.terminate()
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
-        raise _shared() from None
+        raise _is_shared() from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if "statement pooling" in str(error):  # where not even a transaction is one session's
-            raise _shared() from None
+            raise _is_shared() from None
         raise
 
 

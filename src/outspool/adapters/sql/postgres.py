@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from outspool.adapters.sql.ailments import state_of
+from outspool.adapters.sql.ailments import is_broken_line, state_of
 from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
 from outspool.adapters.sql.clock import DatabaseClock
 from outspool.adapters.sql.pooler import UnfitDatabase, check_pooler
@@ -93,6 +93,8 @@ class PostgresBackend:
                 await connection.invalidate()
                 raise
             except sa.exc.DBAPIError as error:
+                if is_broken_line(error):
+                    await connection.invalidate()
                 if state_of(error) == _READ_ONLY:
                     # The primary of before is a standby now: with several hosts the next connection finds the new one.
                     await connection.invalidate()

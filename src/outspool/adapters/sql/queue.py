@@ -21,6 +21,7 @@ from outspool.adapters.sql.claims import (
     DOUBT,
     DOUBT_RECIPIENTS,
     EXTEND,
+    FIRST_OF_EACH,
     NEXT_DUE,
     REQUEUE,
 )
@@ -33,8 +34,8 @@ from outspool.adapters.sql.tables import UtcDateTime, emails, workers
 from outspool.adapters.sql.unreadable import Damage, is_unreadable, set_aside
 from outspool.adapters.sql.watch import ChangeWatch
 from outspool.adapters.uuid7 import time_of
-from outspool.domain.cap import quota_reached
-from outspool.domain.email import Email, Event
+from outspool.domain.cap import quota_error
+from outspool.domain.email import Email, Event, Priority
 from outspool.domain.status import EmailStatus
 from outspool.ports.queue import Expiry, Lease, Room, WorkerHeartbeat
 
@@ -76,7 +77,7 @@ class SqlQueue:
 
         def take(connection: sa.Connection) -> list[Email]:
             rows = connection.execute(CLAIM[kind], asked).mappings().all()
-            return _claimed(connection, with_parts(connection, rows), now)
+            return _note_claims(connection, with_parts(connection, rows), now)
 
         try:
             return await self.database.write(take)
@@ -102,7 +103,7 @@ class SqlQueue:
                     damaged.append(damage)
                 else:
                     emails.append(email)
-            return _claimed(connection, emails, now), damaged
+            return _note_claims(connection, emails, now), damaged
 
         while len(claimed) < limit:
             emails, damaged = await self.database.write(take)
@@ -121,15 +122,17 @@ class SqlQueue:
         except sql_meter.CapReached as reached:
             await sql_meter.mend(self.database, writer.meter, reached, now=at)
             assert writer.quota is not None
-            raise quota_reached(writer.quota, until=reached.at) from None
+            raise quota_error(writer.quota, until=reached.at) from None
 
     async def room(self, *, now: datetime) -> Room:
         """See `Queue.room`."""
         meter, quota = self._status_writer.meter, self._status_writer.quota
         if quota is None:
             return Room()
-        free, until = await self.database.read(lambda connection: sql_meter.room(connection, meter, quota, now=now))
-        return Room(recipients=free, reached=None if until is None else quota_reached(quota, until=until))
+        free, until = await self.database.read(
+            lambda connection: sql_meter.count_room(connection, meter, quota, now=now)
+        )
+        return Room(recipients=free, reached=None if until is None else quota_error(quota, until=until))
 
     async def heartbeat(
         self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime
@@ -193,6 +196,16 @@ class SqlQueue:
             return at
 
         return await read_despite(self.database, look, now=after)
+
+    async def first_turn(self, *, now: datetime) -> datetime | None:
+        """See `Queue.first_turn`."""
+        asked = {"identity": self._identity, "now": now}
+
+        def look(connection: sa.Connection) -> datetime | None:
+            firsts = ((p, connection.scalar(FIRST_OF_EACH[p.rank], asked)) for p in Priority)
+            return min((due_at + priority.delay for priority, due_at in firsts if due_at is not None), default=None)
+
+        return await read_despite(self.database, look, now=now)
 
     async def last_trace(self) -> datetime | None:
         """See `Queue.last_trace`."""
@@ -260,7 +273,7 @@ def _sightings(connection: sa.Connection, statement: sa.Select[Any]) -> list[Wor
     ]
 
 
-def _claimed(connection: sa.Connection, emails: Sequence[Email], now: datetime) -> list[Email]:
+def _note_claims(connection: sa.Connection, emails: Sequence[Email], now: datetime) -> list[Email]:
     """Note that these are claimed, and return them in their turn."""
     if emails:
         event = Event(at=now, status=EmailStatus.SENDING, code="claimed")

@@ -24,7 +24,7 @@ from outspool.domain.status import EmailStatus
 from outspool.domain.transition import Transition
 
 
-def _given(name: str) -> sa.BindParameter[Any]:
+def _new_value(name: str) -> sa.BindParameter[Any]:
     """Return the parameter for a column of `emails`; no name of a column may stand for itself in an UPDATE."""
     return sa.bindparam(f"new_{name}", type_=emails.c[name].type)
 
@@ -43,10 +43,10 @@ _RECORD = (
         lease_until=None,
         lease=sa.case((sa.bindparam("keeps_lease", type_=sa.Boolean), emails.c.lease)),
         marked_at=sa.case((sa.bindparam("keeps_lease", type_=sa.Boolean), emails.c.marked_at)),
-        policy_override=sa.func.coalesce(_given("policy_override"), emails.c.policy_override),
-        sent_at=sa.func.coalesce(emails.c.sent_at, _given("sent_at")),
-        **{name: sa.func.coalesce(_given(name), emails.c[name]) for name in ("attempts", "due_at", "expires_at")},
-        **{name: _given(name) for name in ("status", *problem_values(None))},
+        policy_override=sa.func.coalesce(_new_value("policy_override"), emails.c.policy_override),
+        sent_at=sa.func.coalesce(emails.c.sent_at, _new_value("sent_at")),
+        **{name: sa.func.coalesce(_new_value(name), emails.c[name]) for name in ("attempts", "due_at", "expires_at")},
+        **{name: _new_value(name) for name in ("status", *problem_values(None))},
     )
 )
 _OUTCOME = ("status", "code", "enhanced_code", "reply")

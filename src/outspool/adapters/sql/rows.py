@@ -36,16 +36,18 @@ Row = RowMapping
 W = TypeVar("W", bound=StrEnum)
 
 
+_CONVERTED = frozenset({"reply_to", "references", "headers", "tags", "priority"})
+_PLAIN = tuple(part.name for part in fields(Content) if part.name in emails.c and part.name not in _CONVERTED)
+"""The fields of a `Content` that stand in columns of their own names as they are."""
+
+
 def content_values(content: Content) -> dict[str, Any]:
     """Return the columns of `emails` that hold the content; recipients and attachments have tables of their own."""
     return {
+        **{name: getattr(content, name) for name in _PLAIN},
         "from_address": content.sender.address,
         "from_name": content.sender.name,
         "reply_to": [{"address": m.address, "name": m.name} for m in content.reply_to],
-        "subject": content.subject,
-        "body": content.body,
-        "html": content.html,
-        "in_reply_to": content.in_reply_to,
         "references": list(content.references),
         "headers": dict(content.headers),
         "tags": list(content.tags),
@@ -290,15 +292,12 @@ def _read_content(row: Row, recipients: tuple[Recipient, ...], attachments: tupl
         _check_texts(name, row[name])
     _check_texts("headers", (text for pair in row["headers"].items() for text in pair))
     return Content(
+        **{name: row[name] for name in _PLAIN},
         sender=Mailbox(address=row["from_address"], name=row["from_name"]),
         to=of(RecipientKind.TO),
         cc=of(RecipientKind.CC),
         bcc=of(RecipientKind.BCC),
         reply_to=reply_to,
-        subject=row["subject"],
-        body=row["body"],
-        html=row["html"],
-        in_reply_to=row["in_reply_to"],
         references=tuple(row["references"]),
         headers=row["headers"],
         attachments=attachments,

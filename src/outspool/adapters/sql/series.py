@@ -37,8 +37,8 @@ class SqlSeries:
         self._changes = changes
         self._admission = Admission(database, rate=rate)
 
-    async def upcoming(self, scope: Scope, *, limit: int) -> Sequence[tuple[UUID, datetime]]:
-        """See `SeriesStore.upcoming`."""
+    async def list_upcoming(self, scope: Scope, *, limit: int) -> Sequence[tuple[UUID, datetime]]:
+        """See `SeriesStore.list_upcoming`."""
         statement = (
             sa.select(emails.c.id, emails.c.due_at)
             .where(_is_recurring(), is_visible(scope))

@@ -118,8 +118,8 @@ class SqlEmailStore:
         found = await self.database.read(lambda connection: emails_of(connection, of_these))
         return sorted(found, key=lambda email: ids.index(email.id))
 
-    async def settled(self, ids: Collection[UUID], scope: Scope) -> frozenset[UUID]:
-        """See `EmailStore.settled`."""
+    async def find_settled(self, ids: Collection[UUID], scope: Scope) -> frozenset[UUID]:
+        """See `EmailStore.find_settled`."""
         statement = sa.select(emails.c.id).where(emails.c.id.in_(ids), ~_stands_in(UNSETTLED), is_visible(scope))
         return await self.database.read(lambda connection: frozenset(connection.execute(statement).scalars()))
 

@@ -142,7 +142,7 @@ def read_events(connection: sa.Connection, email_id: UUID, *, made_at: datetime)
         at = values.get("at", at)
         status: EmailStatus = values.get("status", EmailStatus.UNREADABLE)
         if bad:
-            values = {"code": CODE, "detail": f"This event cannot be read: {_named(bad)}."}
+            values = {"code": CODE, "detail": f"This event cannot be read: {_list_names(bad)}."}
         yield Event(at=at, status=status, code=values["code"], detail=values["detail"])
 
 
@@ -203,7 +203,7 @@ def _column(connection: sa.Connection, raw_id: Any, name: str) -> Any:
 
 def _why(bad: Sequence[str], error: BaseException) -> str:
     if bad:
-        return f"The database row holds no valid value for {_named(bad)}."
+        return f"The database row holds no valid value for {_list_names(bad)}."
     return f"The database row cannot be read: {_sentence(error)}."
 
 
@@ -212,7 +212,7 @@ def _sentence(error: BaseException) -> str:
     return "".join(c if c.isprintable() else " " for c in text)[:120].rstrip(".")
 
 
-def _named(columns: Sequence[str]) -> str:
+def _list_names(columns: Sequence[str]) -> str:
     return ", ".join(columns)
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 from outspool.domain.email import Mailbox
-from outspool.domain.summary import utc
+from outspool.domain.summary import format_utc
 
-Time = Annotated[datetime, PlainSerializer(utc, return_type=str)]
+Time = Annotated[datetime, PlainSerializer(format_utc, return_type=str)]
 
 OBJECTS = WithJsonSchema({"type": "array", "items": {"type": "object"}})
 """Declares a list of what explains itself."""
@@ -30,7 +30,7 @@ class PreviewableHead(Result):
     summary: str
 
 
-def written(mailbox: Mailbox) -> str:
+def format_mailbox(mailbox: Mailbox) -> str:
     """Write a mailbox so that it can be given back as an argument: ``"Doe, Jane" <jane@example.com>``."""
     if not mailbox.name:
         return mailbox.address

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
-from outspool.api.results.base import OBJECTS, Result, written
+from outspool.api.results.base import OBJECTS, Result, format_mailbox
 from outspool.domain.email import Email
 from outspool.domain.status import EmailStatus
 from outspool.domain.summary import Pause, summarize
@@ -40,7 +40,7 @@ def batch_result(emails: Sequence[Email], *, now: datetime, pause: Pause | None)
             OutcomeResult(
                 id=str(email.id),
                 status=email.status,
-                to=[written(m) for m in email.content.to],
+                to=[format_mailbox(m) for m in email.content.to],
                 summary=summarize(email, now=now, pause=pause) if email.status in _TROUBLED else None,
             )
             for email in emails

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 
-from outspool.api.results.base import OBJECTS, PreviewableHead, Result, Time, written
+from outspool.api.results.base import OBJECTS, PreviewableHead, Result, Time, format_mailbox
 from outspool.domain.attachment import Attachment
 from outspool.domain.email import Email, Event, Problem, Recipient
 from outspool.domain.recurrence import Recurrence
@@ -63,7 +63,7 @@ class AttachmentResult(Result):
 
 
 class EmailResult(EmailHead):
-    """An email as every tool returns it."""
+    """An email as every tool returns it. `owner` and `agent` (the program that asked) are for operators alone."""
 
     scheduled_at: Time | None = None
     next_attempt_at: Time | None = None
@@ -81,6 +81,8 @@ class EmailResult(EmailHead):
     recurrence: Annotated[RecurrenceResult | None, WithJsonSchema({"type": "object"})] = None
     series_id: str | None = None
     error: ErrorResult | None = None
+    owner: str | None = None
+    agent: str | None = None
 
 
 class ScheduledHead(PreviewableHead):
@@ -96,12 +98,13 @@ class ScheduledResult(ScheduledHead, EmailResult):
 
 
 class EventResult(Result):
-    """One line of an email's history."""
+    """One line of an email's history; `by` is who caused it, for operators alone."""
 
     at: Time
     status: str
     code: str
     detail: str | None = None
+    by: str | None = None
 
 
 class StatusResult(EmailResult):
@@ -110,17 +113,17 @@ class StatusResult(EmailResult):
     events: list[EventResult]
 
 
-def email_result(email: Email, *, now: datetime, pause: Pause | None) -> EmailResult:
-    """Show `email` as it stands at `now`."""
+def email_result(email: Email, *, now: datetime, pause: Pause | None, for_operator: bool = False) -> EmailResult:
+    """Show `email` as it stands at `now`; an operator is also told whose it is."""
     content = email.content
     return EmailResult(
         id=str(email.id),
         status=email.status,
         summary=summarize(email, now=now, pause=pause),
-        from_=written(content.sender),
-        to=[written(m) for m in content.to],
-        cc=[written(m) for m in content.cc] or None,
-        bcc=[written(m) for m in content.bcc] or None,
+        from_=format_mailbox(content.sender),
+        to=[format_mailbox(m) for m in content.to],
+        cc=[format_mailbox(m) for m in content.cc] or None,
+        bcc=[format_mailbox(m) for m in content.bcc] or None,
         subject=content.subject,
         attachments=[_attachment(a) for a in content.attachments] or None,
         scheduled_at=email.scheduled_at,
@@ -133,6 +136,8 @@ def email_result(email: Email, *, now: datetime, pause: Pause | None) -> EmailRe
         recurrence=_recurrence(email.recurrence) if isinstance(email, Series) else None,
         series_id=None if email.series_id is None else str(email.series_id),
         error=_error(email.problem),
+        owner=email.owner if for_operator else None,
+        agent=email.client or email.agent or None if for_operator else None,
     )
 
 
@@ -143,13 +148,13 @@ def scheduled_result(email: Email, *, now: datetime, pause: Pause | None) -> Sch
     return ScheduledResult(**dict(shown), now=now, in_=wait)
 
 
-def status_result(email: Email, *, now: datetime, pause: Pause | None) -> StatusResult:
-    """Show `email` with its events."""
-    shown = email_result(email, now=now, pause=pause)
-    return StatusResult(**dict(shown), events=[_event(e) for e in _abridged(email.events)])
+def status_result(email: Email, *, now: datetime, pause: Pause | None, for_operator: bool = False) -> StatusResult:
+    """Show `email` with its events; an operator is also told who caused each."""
+    shown = email_result(email, now=now, pause=pause, for_operator=for_operator)
+    return StatusResult(**dict(shown), events=[_event(e, for_operator=for_operator) for e in _abridge(email.events)])
 
 
-def _abridged(events: tuple[Event, ...]) -> tuple[Event, ...]:
+def _abridge(events: tuple[Event, ...]) -> tuple[Event, ...]:
     """Return the beginning and the end of a long history, and a line that says what is left out."""
     omitted = len(events) - _FIRST_EVENTS - _LAST_EVENTS
     if omitted <= 0:
@@ -175,8 +180,6 @@ def _recipient(recipient: Recipient) -> RecipientResult:
 
 
 def _recurrence(rule: Recurrence) -> RecurrenceResult:
-    if rule is None:
-        return None
     return RecurrenceResult(
         recurrence=rule.cron, timezone=rule.timezone, until=rule.until, count=rule.count, made=rule.made
     )
@@ -188,5 +191,8 @@ def _error(problem: Problem | None) -> ErrorResult | None:
     return ErrorResult(code=problem.code, message=problem.message, hint=problem.hint or None)
 
 
-def _event(event: Event) -> EventResult:
-    return EventResult(at=event.at, status=event.status, code=event.code, detail=event.detail or None)
+def _event(event: Event, *, for_operator: bool) -> EventResult:
+    by = None
+    if for_operator and event.actor is not None:
+        by = f"{event.actor.user} ({event.actor.agent})" if event.actor.agent else event.actor.user
+    return EventResult(at=event.at, status=event.status, code=event.code, detail=event.detail or None, by=by)

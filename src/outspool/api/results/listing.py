@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from outspool.api.results.base import Result, Time, written
+from outspool.api.results.base import Result, Time, format_mailbox
 from outspool.domain.email import Email
 from outspool.domain.status import EmailStatus
 from outspool.domain.summary import Pause, summarize
@@ -49,7 +49,7 @@ def list_result(
     )
 
 
-def counted(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[str, int]) -> str:
     """Write the counts of a list: ``3 queued, 1,000+ sent``; nothing if there are none.
 
     The plus is for `MOST_COUNTED` or more.
@@ -62,7 +62,7 @@ def _brief(email: Email, now: datetime, pause: Pause | None) -> BriefResult:
         id=str(email.id),
         status=email.status,
         summary=summarize(email, now=now, pause=pause),
-        to=[written(m) for m in email.content.to],
+        to=[format_mailbox(m) for m in email.content.to],
         subject=email.content.subject,
         created_at=email.created_at,
         scheduled_at=email.scheduled_at,

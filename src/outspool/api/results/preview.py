@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from outspool.api.results.base import PreviewableHead, Time, written
+from outspool.api.results.base import PreviewableHead, Time, format_mailbox
 from outspool.domain.schedule import describe_wait
 from outspool.domain.series import Series
 from outspool.domain.summary import summarize
@@ -39,10 +39,10 @@ def preview_result(preview: Preview, *, now: datetime) -> PreviewResult:
     return PreviewResult(
         summary=f"Preview: nothing was stored or sent. It would leave {when}, for {count} "
         f"{'recipient' if count == 1 else 'recipients'}, {preview.size:,} bytes.{series}",
-        from_=written(content.sender),
-        to=[written(m) for m in content.to],
-        cc=[written(m) for m in content.cc] or None,
-        bcc=[written(m) for m in content.bcc] or None,
+        from_=format_mailbox(content.sender),
+        to=[format_mailbox(m) for m in content.to],
+        cc=[format_mailbox(m) for m in content.cc] or None,
+        bcc=[format_mailbox(m) for m in content.bcc] or None,
         subject=content.subject,
         text=preview.text,
         html=content.html,

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from outspool.domain.attachment import (
     UNKNOWN_TYPE,
     Attachment,
-    guessed_content_type,
-    safe_content_id,
-    safe_content_type,
-    safe_filename,
+    check_content_id,
+    check_content_type,
+    check_filename,
+    guess_content_type,
 )
 from outspool.errors import AttachmentRefused, brief
 
@@ -44,19 +44,19 @@ def check_kind(draft: AttachmentRequest, field: str) -> None:
         raise AttachmentRefused(f"{field} has {what}.", "Give exactly one of `text`, `content`, `path` and `blob`.")
 
 
-def described(draft: AttachmentRequest, field: str, *, size: int, name: str | None = None) -> Attachment:
+def describe_attachment(draft: AttachmentRequest, field: str, *, size: int, name: str | None = None) -> Attachment:
     """Return what the caller says of a file, checked; its digest is not known yet. `name` is the file's own."""
     name = draft.filename if draft.filename is not None else name
     if name is None:
         raise AttachmentRefused(f"{field} has no filename.", "Give one with an extension, like report.pdf.")
-    name = safe_filename(name, f"{field}.filename")
+    name = check_filename(name, f"{field}.filename")
     if draft.content_type is None:
-        kind = guessed_content_type(name)
+        kind = guess_content_type(name)
     else:
-        kind = safe_content_type(draft.content_type, f"{field}.content_type")
+        kind = check_content_type(draft.content_type, f"{field}.content_type")
     if draft.text is not None:
         kind = _of_text(kind)
-    content_id = None if draft.content_id is None else safe_content_id(draft.content_id, f"{field}.content_id")
+    content_id = None if draft.content_id is None else check_content_id(draft.content_id, f"{field}.content_id")
     return Attachment(filename=name, content_type=kind, content_id=content_id, size=size, digest="")
 
 
@@ -97,11 +97,11 @@ class InlineFile:
     @classmethod
     def of(cls, draft: AttachmentRequest, field: str) -> InlineFile:
         """Return the `text` or `content` of `draft`; for megabytes that takes a while. Raises `AttachmentRefused`."""
-        content = _utf8(draft.text or "", field) if draft.content is None else _decoded(draft.content, field)
+        content = _encode_text(draft.text or "", field) if draft.content is None else _decode(draft.content, field)
         return cls(content, field)
 
 
-def _utf8(text: str, field: str) -> bytes:
+def _encode_text(text: str, field: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as bad:
@@ -110,7 +110,7 @@ def _utf8(text: str, field: str) -> bytes:
         ) from None
 
 
-def _decoded(content: str, field: str) -> bytes:
+def _decode(content: str, field: str) -> bytes:
     """Return the bytes of strict base64 (RFC 4648 §4); only lines may be broken."""
     whole = _LINE_BREAKS.sub("", content) if "\n" in content else content
     try:

@@ -27,7 +27,7 @@ from outspool.services.acceptance.attachment_requests import (
     InlineFile,
     check_content_ids,
     check_kind,
-    described,
+    describe_attachment,
 )
 from outspool.services.message_stream import open_message
 
@@ -161,14 +161,14 @@ class Attachments:
         check_kind(request, field)
         if request.path is not None:
             source = await stack.enter_async_context(self._files.open(request.path))
-            return described(request, field, name=source.name, size=source.size), source
+            return describe_attachment(request, field, name=source.name, size=source.size), source
         if request.blob is not None:
             digest, size = await self._find_stored(request.blob, scope)
-            return replace(described(request, field, size=size), digest=digest), None
+            return replace(describe_attachment(request, field, size=size), digest=digest), None
         if request.content is not None:
             self._check_sizes([len(request.content) // 4 * 3])
         inline = await asyncio.to_thread(InlineFile.of, request, field)
-        return described(request, field, size=inline.size), inline
+        return describe_attachment(request, field, size=inline.size), inline
 
     async def _find_stored(self, handle: str, scope: Scope) -> tuple[str, int]:
         match = _HANDLE.fullmatch(handle)

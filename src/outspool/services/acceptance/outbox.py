@@ -228,27 +228,27 @@ class Outbox:
         )
         return await self._store.record(email.id, change, self._principal.scope, version=email.version)
 
-    async def settle(self, email: Email, *, within: float) -> Email:
+    async def wait_for_outcome(self, email: Email, *, within: float) -> Email:
         """Wait up to `within` seconds until something has come of the email; return it as it then is."""
         if email.status not in UNSETTLED or within <= 0:
             return email
-        await self._outcome_waiter.settled(email.id, within=within)
+        await self._outcome_waiter.find_settled(email.id, within=within)
         # It is accepted: a database in trouble must not turn the answer into an error, nor make it late.
         with contextlib.suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_LAST_LOOK_SECONDS):
                 return await self._store.get(email.id, self._principal.scope) or email
         return email
 
-    async def settle_all(
+    async def wait_for_outcomes(
         self, emails: Sequence[Email], *, within: float, settled: Callable[[int], Awaitable[None]]
     ) -> Sequence[Email]:
-        """Wait like `settle` until something has come of each; tell `settled` of how many, first and of each more."""
+        """Wait like `wait_for_outcome` for each; tell `settled` how many have one, each time it grows."""
         waiting = [email.id for email in emails if email.status in UNSETTLED] if within > 0 else []
         if not waiting:
             return emails
         done = len(emails) - len(waiting)
         await settled(done)
-        outcomes = [asyncio.create_task(self._outcome_waiter.settled(one, within=within)) for one in waiting]
+        outcomes = [asyncio.create_task(self._outcome_waiter.find_settled(one, within=within)) for one in waiting]
         try:
             for outcome in asyncio.as_completed(outcomes):
                 if await outcome:

@@ -28,17 +28,17 @@ class OutcomeWaiter:
         self._changes = changes
         self._waited_for: Counter[UUID] = Counter()
         self._news = asyncio.Condition()
-        self._settled: set[UUID] = set()
+        self._wait_for_outcome: set[UUID] = set()
         self._watch: asyncio.Task[None] | None = None
 
-    async def settled(self, email_id: UUID, *, within: float) -> bool:
+    async def find_settled(self, email_id: UUID, *, within: float) -> bool:
         """Wait until something has come of the email; False when nothing has after `within` seconds."""
         self._waited_for[email_id] += 1
         if self._watch is None:
             self._watch = asyncio.create_task(self._look(), name="waiting-room")
         try:
             async with asyncio.timeout(within), self._news:
-                await self._news.wait_for(lambda: email_id in self._settled)
+                await self._news.wait_for(lambda: email_id in self._wait_for_outcome)
         except TimeoutError:
             return False
         finally:
@@ -49,7 +49,7 @@ class OutcomeWaiter:
         self._waited_for[email_id] -= 1
         if self._waited_for[email_id] <= 0:
             del self._waited_for[email_id]
-            self._settled.discard(email_id)
+            self._wait_for_outcome.discard(email_id)
 
     async def _look(self) -> None:
         """Ask the store about all that is waited for, after each change and now and then, while anybody waits."""
@@ -68,7 +68,7 @@ class OutcomeWaiter:
     async def _settled_now(self) -> frozenset[UUID]:
         # For all callers at once: each waits only for emails that its own scope has shown it.
         try:
-            return await self._store.settled(tuple(self._waited_for), Scope.everything())
+            return await self._store.find_settled(tuple(self._waited_for), Scope.everything())
         except OutspoolError as error:
             logger.debug("waiting for the database: %s", error)
             return frozenset()
@@ -76,5 +76,5 @@ class OutcomeWaiter:
     async def _tell(self, settled: frozenset[UUID]) -> None:
         if settled:
             async with self._news:
-                self._settled |= settled & self._waited_for.keys()
+                self._wait_for_outcome |= settled & self._waited_for.keys()
                 self._news.notify_all()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
 from uuid import UUID
 
 from outspool.domain.email import Content, Email, Problem, Recipient
@@ -15,7 +16,7 @@ from outspool.domain.schedule import When
 from outspool.domain.setting import Setting
 from outspool.domain.status import EmailStatus
 from outspool.errors import InvalidArgument, InvalidSchedule, NotConfigured, Refusal, TemplateError, TooLarge
-from outspool.message.compose import alternatives, new_message_id
+from outspool.message.compose import new_message_id
 from outspool.ports.clock import Clock
 from outspool.ports.emails import EmailStore
 from outspool.services.acceptance.attachments import Attachments, StagedAttachments
@@ -24,15 +25,23 @@ from outspool.services.acceptance.validation import (
     EmailRequest,
     check_idempotency_key,
     fingerprint_content,
+    is_large,
+    text_size,
     validate_request,
 )
-from outspool.services.message_stream import compose_in_thread
+from outspool.services.message_stream import build_alternatives_in_thread, compose_in_thread
 from outspool.services.templates.catalog import Templates, check_variables
 
 MAX_BATCH = 100
 """Emails that one call may have accepted together."""
 
 _MEGABYTE = 1024 * 1024
+
+MAX_BATCH_TEXT = 25 * _MEGABYTE
+"""Characters of all bodies and pages of one call: a newsletter of 250 KB for a hundred."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +110,8 @@ class Preparer:
         self, submissions: Sequence[Submission], principal: Principal
     ) -> tuple[list[Email], StagedAttachments]:
         """Prepare 1 to `MAX_BATCH` emails like `prepare`. A `Refusal` names the first submission at fault."""
-        if not 1 <= len(submissions) <= MAX_BATCH:
-            raise InvalidArgument(f"emails holds {len(submissions)}; it takes 1 to {MAX_BATCH}.", "Nothing was sent.")
+        check_batch_size(len(submissions))
+        _check_batch_text(submissions)
         self._check_configured()
         staged = self._attachments.stage(principal.scope)
         emails = []
@@ -117,7 +126,7 @@ class Preparer:
     async def preview(self, submission: Submission, principal: Principal) -> Preview:
         """Return what `prepare` would; it needs no account and stores nothing."""
         email = await self._new_email(submission, principal, self._attachments.stage(principal.scope))
-        text, _ = alternatives(email.content)
+        text, _ = await build_alternatives_in_thread(email.content)
         return Preview(email=email, text=text, size=await check_size(email, self._rules.policy))
 
     def _check_configured(self) -> None:
@@ -140,15 +149,19 @@ class Preparer:
 
     async def _new_email(self, submission: Submission, principal: Principal, staged: StagedAttachments) -> Email:
         """Return a new email. Its files are read last: they may be large, and everything else may be wrong."""
-        request, when = submission.request, submission.when
-        if _lacks_time(when):
+        request = submission.request
+        if _lacks_time(submission.when):
             raise InvalidSchedule(
                 "Neither scheduled_at nor delay is given.",
                 "Give one: scheduled_at 2026-11-23T09:00:00+01:00, delay PT2H, or recurrence. Nothing was scheduled.",
             )
-        content = validate_request(await render_request(request, self._templates), self._rules.policy)
+        run = asyncio.to_thread if is_large(request) else _run_now
+        content = await run(validate_request, await render_request(request, self._templates), self._rules.policy)
         content = replace(content, attachments=await staged.read(request.attachments))
-        now = self._clock.now()
+        return await run(self._build_email, content, submission, principal)
+
+    def _build_email(self, content: Content, submission: Submission, principal: Principal) -> Email:
+        when, now = submission.when, self._clock.now()
         email_id = self._new_id(now)
         rule = None if when is None else read_rule(when)
         rule = None if rule is None else start_rule(rule, when, now=now)
@@ -194,6 +207,28 @@ class Preparer:
         return email if email.fingerprint == _fingerprint(content, submission) else None
 
 
+async def _run_now(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what `asyncio.to_thread` does, where a thread would cost more than the work."""
+    return work(*args, **kwargs)
+
+
+def check_batch_size(emails: int) -> None:
+    """Raise `InvalidArgument` when one call cannot have so many emails accepted."""
+    if not 1 <= emails <= MAX_BATCH:
+        raise InvalidArgument(f"emails holds {emails}; it takes 1 to {MAX_BATCH}.", "Nothing was sent.")
+
+
+def _check_batch_text(submissions: Sequence[Submission]) -> None:
+    """Raise `TooLarge` for too much text: what is shared by a batch is written once, and stored for each email."""
+    size = sum(text_size(submission.request) for submission in submissions)
+    if size > MAX_BATCH_TEXT:
+        raise TooLarge(
+            f"The texts of the emails are {size / _MEGABYTE:.1f} MB together; "
+            f"{MAX_BATCH_TEXT // _MEGABYTE} MB is the most.",
+            "Send several batches. Nothing was sent.",
+        )
+
+
 async def render_request(request: EmailRequest, templates: Templates) -> EmailRequest:
     """Return the request with the texts of its template in place of the template; its own subject wins.
 
@@ -227,7 +262,7 @@ async def check_size(email: Email, policy: Policy) -> int:
 
 def pending_recipients(content: Content) -> tuple[Recipient, ...]:
     """Return the recipients of an email that none of them has yet."""
-    return tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.addressed())
+    return tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.list_recipients())
 
 
 def _lacks_time(when: When | None) -> bool:

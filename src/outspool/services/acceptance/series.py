@@ -94,7 +94,7 @@ def _in_zone(when: When | None, rule: Recurrence) -> When | None:
 def advance_series(series: Series, at: datetime, *, now: datetime) -> Series:
     """Return `series` after its email of the time `at` was made, at `now`: it waits for the next, or has ended."""
     rule = replace(series.recurrence, made=series.recurrence.made + 1)
-    due_at = rule.following(max(at, now))
+    due_at = rule.next_after(max(at, now))
     if due_at is None:
         return replace(series, status=EmailStatus.ENDED, recurrence=rule, scheduled_at=None)
     return replace(series, recurrence=rule, due_at=due_at, scheduled_at=due_at, date=due_at)
@@ -107,7 +107,7 @@ def make_occurrence(series: Series, at: datetime, *, now: datetime, email_id: UU
         id=email_id,
         status=EmailStatus.QUEUED,
         content=content,
-        recipients=tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.addressed()),
+        recipients=tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.list_recipients()),
         message_id=new_message_id(email_id, content.sender),
         date=now,
         created_at=now,

@@ -20,8 +20,16 @@ from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Mailbox, Priority
 from outspool.domain.policy import Policy
 from outspool.domain.recurrence import Recurrence
-from outspool.domain.schedule import asked_moment
-from outspool.domain.text import body_text, custom_headers, header_line, message_id, message_ids, tags
+from outspool.domain.schedule import resolve_moment
+from outspool.domain.text import (
+    check_body,
+    check_headers,
+    check_message_ids,
+    check_sender_name,
+    message_id,
+    subject_line,
+    tags,
+)
 from outspool.errors import InvalidArgument, TooLarge, brief
 from outspool.services.acceptance.attachment_requests import AttachmentRequest
 
@@ -29,6 +37,9 @@ _KEY = re.compile(r"[ -~]{1,255}")
 _MEGABYTE = 1024 * 1024
 # Repeated addresses are kept once, so more may be written than are sent to; but not without end.
 _MAX_REPETITION = 10
+
+
+_LARGE_TEXT, _MANY_ADDRESSES = 100_000, 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +78,18 @@ def validate_request(draft: EmailRequest, policy: Policy) -> Content:
     """
     asked = {name: getattr(draft, name) for name in _READERS}
     _check_amounts(asked, policy)
-    return _settled(Content(**_read(asked, policy)), policy)
+    return _check_whole(Content(**_read(asked, policy)), policy)
+
+
+def is_large(draft: EmailRequest) -> bool:
+    """Whether reading it takes so long that others should be served meanwhile."""
+    addresses = sum(map(len, (draft.to, draft.cc, draft.bcc, draft.reply_to)))
+    return text_size(draft) > _LARGE_TEXT or addresses > _MANY_ADDRESSES
+
+
+def text_size(draft: EmailRequest) -> int:
+    """Return how many characters body and html have."""
+    return len(draft.body or "") + len(draft.html or "")
 
 
 def revise_content(content: Content, changes: Mapping[str, Any], policy: Policy) -> Content:
@@ -80,7 +102,7 @@ def revise_content(content: Content, changes: Mapping[str, Any], policy: Policy)
         raise InvalidArgument(f"{brief(min(unknown))} is not a part of an email.", "Leave it out.")
     asked = {name: getattr(_EMPTY, name) if value is None else value for name, value in changes.items()}
     _check_amounts({"body": content.body, "html": content.html, **asked}, policy)
-    return _settled(replace(content, **_read(asked, policy)), policy)
+    return _check_whole(replace(content, **_read(asked, policy)), policy)
 
 
 def check_idempotency_key(key: str) -> str:
@@ -109,7 +131,7 @@ def fingerprint_content(
     The same call made twice gives the same fingerprint, whenever it is made: a moment counts as the instant it names,
     a delay as its words. Empty fields do not count, so that a field added later changes no fingerprint of today.
     """
-    moment = None if scheduled_at is None else asked_moment(scheduled_at, timezone)
+    moment = None if scheduled_at is None else resolve_moment(scheduled_at, timezone)
     asked = {
         "content": {part.name: value for part in fields(content) if (value := getattr(content, part.name))},
         "scheduled_at": moment,
@@ -142,7 +164,10 @@ def _read_priority(value: str) -> Priority:
 
 
 def _read_sender(value: str | None, policy: Policy) -> Mailbox:
-    return policy.choose_sender(None if value is None else parse_mailbox(value, "from"))
+    mailbox = None if value is None else parse_mailbox(value, "from")
+    if mailbox is not None and (policy.sender is None or mailbox.name != policy.sender.name):
+        check_sender_name(mailbox.name, "from")
+    return policy.choose_sender(mailbox)
 
 
 _EMPTY = EmailRequest()
@@ -151,14 +176,14 @@ _READERS: Mapping[str, Callable[[Any, Policy], Any]] = MappingProxyType(
         "to": lambda value, _: parse_mailboxes(value, "to"),
         "cc": lambda value, _: parse_mailboxes(value, "cc"),
         "bcc": lambda value, _: parse_mailboxes(value, "bcc"),
-        "reply_to": lambda value, _: _unique(parse_mailboxes(value, "reply_to"), set()),
+        "reply_to": lambda value, _: _remove_duplicates(parse_mailboxes(value, "reply_to"), set()),
         "sender": _read_sender,
-        "subject": lambda value, _: header_line(value, "subject"),
-        "body": lambda value, _: None if value is None else body_text(value, "body"),
-        "html": lambda value, _: None if value is None else body_text(value, "html"),
+        "subject": lambda value, _: subject_line(value),
+        "body": lambda value, _: None if value is None else check_body(value, "body"),
+        "html": lambda value, _: None if value is None else check_body(value, "html"),
         "in_reply_to": lambda value, _: None if value is None else message_id(value, "in_reply_to"),
-        "references": lambda value, _: message_ids(value, "references"),
-        "headers": lambda value, _: custom_headers(value),
+        "references": lambda value, _: check_message_ids(value, "references"),
+        "headers": lambda value, policy: check_headers(value, policy.allowed_headers),
         "tags": lambda value, _: tags(value),
         "priority": lambda value, _: _read_priority(value),
     }
@@ -195,7 +220,7 @@ def _check_number(number: int, most: int, what: str) -> None:
         raise InvalidArgument(f"{what}: {number:,} addresses are given; {most} is the most.", "Send several emails.")
 
 
-def _settled(content: Content, policy: Policy) -> Content:
+def _check_whole(content: Content, policy: Policy) -> Content:
     """Apply the rules that concern several fields at once."""
     if content.body is None and content.html is None:
         raise InvalidArgument("The email has neither body nor html.", "Give `body`, the text of the email.")
@@ -204,22 +229,23 @@ def _settled(content: Content, policy: Policy) -> Content:
     seen: set[str] = set()
     content = replace(
         content,
-        to=_unique(content.to, seen),
-        cc=_unique(content.cc, seen),
-        bcc=_unique(content.bcc, seen),
+        to=_remove_duplicates(content.to, seen),
+        cc=_remove_duplicates(content.cc, seen),
+        bcc=_remove_duplicates(content.bcc, seen),
         # An empty alternative would be shown instead of the one that was written.
         body=content.body or (None if content.html else ""),
         html=content.html or None,
     )
-    recipients = [mailbox for _, mailbox in content.addressed()]
+    recipients = [mailbox for _, mailbox in content.list_recipients()]
     if not recipients:
         raise InvalidArgument("The email has no recipient.", "Give at least one address in `to`, `cc` or `bcc`.")
     _check_number(len(recipients), policy.max_recipients, "to, cc and bcc")
     policy.check_recipients(recipients)
+    policy.check_answers(content.sender, content.reply_to, content.headers)
     return content
 
 
-def _unique(mailboxes: Sequence[Mailbox], seen: set[str]) -> tuple[Mailbox, ...]:
+def _remove_duplicates(mailboxes: Sequence[Mailbox], seen: set[str]) -> tuple[Mailbox, ...]:
     """Return those whose address is not in `seen`, in any case, and note them there."""
     kept = []
     for mailbox in mailboxes:

@@ -66,12 +66,12 @@ class Breaker:
             return None
         return AccountTrouble(TroubleKind(self._state.kind), self._state.message, self._state.hint)
 
-    def served(self) -> None:
+    def record_success(self) -> None:
         """Note that the server served an email: one more may go at a time."""
         self._served_at = self._clock.elapsed()
-        self.slots.widen()
+        self.slots.raise_limit()
 
-    def has_served_since(self, moment: float) -> bool:
+    def has_succeeded_since(self, moment: float) -> bool:
         """Whether an email was served after `moment` (by `Clock.elapsed`)."""
         return self._served_at > moment
 
@@ -156,7 +156,7 @@ class Breaker:
         if state.failures and not before.failures:
             self.slots.restart()
             if state.kind == TroubleKind.THROTTLED:
-                self.slots.narrow(self.slots.most // 2)
+                self.slots.lower_limit(self.slots.most // 2)
         if state.failures and (not before.failures or state.kind != before.kind):
             logger.warning("%s Sending rests, and is tried again by itself. %s", state.message, state.hint)
         elif before.failures and not state.failures:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import bisect
+import itertools
 from collections.abc import Callable
 
 _RETRY_SECONDS = 1800.0
@@ -11,7 +12,7 @@ _RETRY_SECONDS = 1800.0
 
 
 class ConcurrencyLimiter:
-    """Turns at the connections of one process, in the order in which they were asked for.
+    """Turns at the connections of one process, by their order, and of one order in which they were asked for.
 
     It starts slowly, like TCP: nobody knows how much an account bears that was in trouble a moment ago, and other
     processes begin at the same instant. Where the server said that it has no room for more, it is not asked for as
@@ -28,34 +29,48 @@ class ConcurrencyLimiter:
         self._round = 0
         self._taken = 0  # in this round; what hangs since before a trouble takes nobody's turn
         self._has_turned_away = False
-        self._waiting: deque[asyncio.Future[int | None]] = deque()
+        self._waiting: list[tuple[float, int, asyncio.Future[int | None]]] = []
+        self._count = itertools.count()
         self._is_closed = False
 
-    async def take(self) -> int | None:
-        """Wait for a turn, and return what `give_back` wants; None when there will be no more."""
+    async def take(self, order: float = 0.0) -> int | None:
+        """Wait for a turn, and return what `release` wants; None when there will be none, or others come first.
+
+        Whoever has a lower `order` goes first.
+        """
         if self._is_closed:
             return None
         turn: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        bisect.insort(self._waiting, (order, next(self._count), turn))
         self._admit()
         try:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and (taken := turn.result()) is not None:
-                self.give_back(taken)
+                self.release(taken)
             raise
 
-    def give_back(self, turn: int) -> None:
+    def send_away(self, later_than: float) -> int:
+        """Let those who wait with a higher order than `later_than` wait no more; return how many they were."""
+        first = bisect.bisect_right(self._waiting, later_than, key=lambda one: one[0])
+        leave = self._waiting[first:]
+        del self._waiting[first:]
+        for _, _, turn in leave:
+            if not turn.done():
+                turn.set_result(None)
+        return len(leave)
+
+    def release(self, turn: int) -> None:
         """End a turn."""
         if turn == self._round:
             self._taken -= 1
         self._admit()
 
-    def widen(self) -> None:
+    def raise_limit(self) -> None:
         """Let one more go at a time, after the server served an email; no more if it turned somebody away before."""
         if self._has_turned_away:
             self._has_turned_away = False
-            self.narrow(self._open)
+            self.lower_limit(self._open)
         elif self._ceiling < self._most and self._elapsed() - self._narrowed_at >= _RETRY_SECONDS:
             self._ceiling += 1
             self._narrowed_at = self._elapsed()
@@ -69,13 +84,13 @@ class ConcurrencyLimiter:
         self._taken = 0
         self._has_turned_away = False
 
-    def narrow(self, to: int) -> None:
+    def lower_limit(self, to: int) -> None:
         """Let no more than `to`, or one, go at a time: the server has no room for as many as there were."""
         self._ceiling = max(1, min(to, self._ceiling))
         self._narrowed_at = self._elapsed()
         self._open = min(self._open, self._ceiling)
 
-    def turn_away(self) -> bool:
+    def reject_one(self) -> bool:
         """Let one less go at a time, as the server turned a connection away; False when there was but the one.
 
         If it serves another now, that was one too many. If it does not, all will be turned away, down to the last.
@@ -85,6 +100,11 @@ class ConcurrencyLimiter:
         self._open -= 1
         self._has_turned_away = True
         return True
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a turn."""
+        return len(self._waiting)
 
     @property
     def most(self) -> int:
@@ -98,7 +118,7 @@ class ConcurrencyLimiter:
 
     def _admit(self) -> None:
         while self._waiting and (self._is_closed or self._taken < self._open):
-            turn = self._waiting.popleft()
+            _, _, turn = self._waiting.pop(0)
             if turn.done():
                 continue  # canceled meanwhile
             if self._is_closed:

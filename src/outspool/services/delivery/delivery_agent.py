@@ -13,15 +13,15 @@ from outspool.domain.delivery import Delivery, Outcome, Verdict
 from outspool.domain.email import Email, Problem
 from outspool.domain.fault import Fault, attribute_fault, find_silent_drop, is_connection_limit, is_message_triggered
 from outspool.domain.policy import Policy
-from outspool.domain.policy_check import naming, permitted
+from outspool.domain.policy_check import apply_policy, explain_refusal
 from outspool.domain.settlement import (
-    account_resting,
-    after_delivery,
-    attachments_away,
-    out_of_time,
-    quota_full,
-    refused_for_itself,
-    unsendable,
+    defer_for_account,
+    defer_for_attachments,
+    defer_for_quota,
+    defer_on_refusal,
+    expire,
+    fail_unsendable,
+    settle_delivery,
 )
 from outspool.domain.status import RecipientStatus
 from outspool.domain.transition import Transition
@@ -110,13 +110,13 @@ class DeliveryAgent:
         used up, so the email waits for that. When canceled midway the email is handed back, or becomes ``unknown`` if
         it was marked.
         """
-        email, refusal = permitted(self._policy, email)
+        email, refusal = apply_policy(self._policy, email)
         mark = Mark(self._queue, email, lease, clock=self._clock, timings=self._timings)
         try:
             change = await self._attempt(email, mark, expiry=expiry, refusal=refusal, probe=probe, full=full)
-            change = change if refusal is None else naming(refusal, change)
+            change = change if refusal is None else explain_refusal(refusal, change)
         except asyncio.CancelledError:
-            await self._recorder.record_last(email, self._interrupted(email, mark), lease)
+            await self._recorder.record_last(email, self._plan_interruption(email, mark), lease)
             raise
         await self._recorder.record(email, change, lease)
         if probe is not None:
@@ -145,13 +145,13 @@ class DeliveryAgent:
         try:
             delivery = await self._deliver(email, mark)
         except (Refusal, AttachmentLost) as never:
-            return unsendable(email, now=self._clock.now(), code=never.code, why=never.message, hint=never.hint)
+            return fail_unsendable(email, now=self._clock.now(), code=never.code, why=never.message, hint=never.hint)
         except BlobsUnavailable as away:
-            return attachments_away(email, away, now=self._clock.now(), may_expire=not is_spared)
+            return defer_for_attachments(email, away, now=self._clock.now(), may_expire=not is_spared)
         except AccountTrouble as found:
             return await self._in_trouble(email, found, probe, began)
         except QuotaReached as reached:
-            return quota_full(email, reached, now=self._clock.now())
+            return defer_for_quota(email, reached, now=self._clock.now())
         except (LeaseLost, StoreUnavailable) as error:
             return self._nothing_sent(email, error.code, error.message)
         return self._after(email, delivery, probe)
@@ -164,13 +164,13 @@ class DeliveryAgent:
         if email.expires_at <= now and not is_spared:
             if self._watch.expiry() is Expiry.HELD:
                 return self._nothing_sent(email, "clock_jumped", "The clock jumped after it was claimed.")
-            return out_of_time(email, now=now)
+            return expire(email, now=now)
         if refusal is not None and not email.owed:
-            return unsendable(email, now=now, code=refusal.code, why=refusal.message, hint=refusal.hint)
+            return fail_unsendable(email, now=now, code=refusal.code, why=refusal.message, hint=refusal.hint)
         trouble = self._breaker.trouble()
         if trouble is not None and not is_probe:
-            return account_resting(email, trouble, now=now)
-        return None if full is None else quota_full(email, full, now=now)
+            return defer_for_account(email, trouble, now=now)
+        return None if full is None else defer_for_quota(email, full, now=now)
 
     async def _deliver(self, email: Email, mark: Mark) -> Delivery:
         """Return what the server said; raise what ails the email, the account, the database or the lease."""
@@ -193,10 +193,10 @@ class DeliveryAgent:
 
     def _after(self, email: Email, delivery: Delivery, probe: Probe | None) -> Transition:
         if any(outcome.reply is not None for outcome in delivery.outcomes.values()):
-            self._breaker.served()
+            self._breaker.record_success()
             if probe is not None:
                 probe.passes()
-        return after_delivery(
+        return settle_delivery(
             email,
             delivery,
             now=self._clock.now(),
@@ -207,15 +207,15 @@ class DeliveryAgent:
     async def _in_trouble(self, email: Email, found: AccountTrouble, probe: Probe | None, began: float) -> Transition:
         """Return what becomes of an email that met trouble in an attempt which began then, and draw the conclusion."""
         breaker = self._breaker
-        one_too_many = probe is None and is_connection_limit(found) and breaker.slots.turn_away()
-        others_pass = probe is None and (one_too_many or breaker.has_served_since(began))
+        one_too_many = probe is None and is_connection_limit(found) and breaker.slots.reject_one()
+        others_pass = probe is None and (one_too_many or breaker.has_succeeded_since(began))
         match attribute_fault(found, email, others_pass=others_pass, account_is_well=not breaker.state.failures):
             case Fault.EMAIL:
                 delay = self._next_delay(email.attempts + 1)
-                return refused_for_itself(email, found, now=self._clock.now(), delay=delay)
+                return defer_on_refusal(email, found, now=self._clock.now(), delay=delay)
             case Fault.CROWD:
                 now = self._clock.now()
-                return account_resting(email, found, now=now, due_at=now + _ASIDE)
+                return defer_for_account(email, found, now=now, due_at=now + _ASIDE)
             case Fault.ACCOUNT:
                 if probe is not None:
                     probe.fails(found)
@@ -223,12 +223,12 @@ class DeliveryAgent:
                     await breaker.trip(found)
                 now = self._clock.now()
                 resumes = max(now, breaker.state.paused_until or now) + _BEHIND
-                return account_resting(email, found, now=now, due_at=resumes if is_message_triggered(found) else now)
+                return defer_for_account(email, found, now=now, due_at=resumes if is_message_triggered(found) else now)
 
     def _nothing_sent(self, email: Email, code: str, why: str) -> Transition:
         return Transition.handed_back(at=self._clock.now(), code=code, detail=why, recipients=email.recipients)
 
-    def _interrupted(self, email: Email, mark: Mark) -> Transition:
+    def _plan_interruption(self, email: Email, mark: Mark) -> Transition:
         if not mark.is_made:
             return self._nothing_sent(email, "handed_back", "outspool was stopped.")
         recipients = tuple(replace(r, status=RecipientStatus.UNKNOWN) if r.is_owed else r for r in email.recipients)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from outspool.domain.email import Email
 from outspool.errors import OutspoolError, QuotaReached
@@ -27,6 +28,10 @@ _READ_AHEAD = 3
 """So many emails a connection are claimed: one on the wire, and enough that no connection waits for the next claim.
 
 What is claimed nobody else can send, nor can it be canceled, so it is no more than that."""
+
+
+_LOOK_FOR_URGENT_SECONDS = 1.0
+"""A busy dispatcher is woken by each email that is accepted; it need not ask each time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,7 @@ class Dispatcher:
         self._more_is_due = False
         self._is_stopping = False
         self._outage = ""
+        self._looked_for_urgent_at = -math.inf
         self.keeper = LeaseKeeper(
             queue,
             name=name,
@@ -135,8 +141,10 @@ class Dispatcher:
     async def _dispatch_due(self) -> datetime | None:
         """Claim and begin what is due and fits; return when to look again."""
         room = self._most - len(self._tasks)
-        if room <= 0 or self._is_stopping:
+        if self._is_stopping:
             return None
+        if room <= 0:
+            return await self._make_way()
         state = await self._breaker.refresh()
         now = self._clock.now()
         quota = await self._queue.room(now=now)
@@ -154,6 +162,23 @@ class Dispatcher:
         resumes = state.paused_until if is_paused else None
         has_room = quota.reached.until if quota.reached is not None else None
         return min((at for at in (upcoming, resumes, has_room) if at), default=None)
+
+    async def _make_way(self) -> datetime | None:
+        """Have what is claimed and not begun give way to what comes before it; return when to look again.
+
+        On a slow server it would otherwise keep an urgent email waiting for as long as all of it takes.
+        """
+        if not self._breaker.slots.waiting:
+            return None
+        elapsed = self._clock.elapsed()
+        now = self._clock.now()
+        if elapsed - self._looked_for_urgent_at < _LOOK_FOR_URGENT_SECONDS:
+            return now + timedelta(seconds=_LOOK_FOR_URGENT_SECONDS)
+        self._looked_for_urgent_at = elapsed
+        first = await self._queue.first_turn(now=now)
+        if first is not None and self._breaker.slots.send_away(later_than=first.timestamp()):
+            self._more_is_due = True  # whichever is handed back first has us claim again
+        return None
 
     async def _try_account(self, now: datetime) -> datetime | None:
         """Offer one due email to an account whose pause is over, unless another process does already."""
@@ -189,7 +214,7 @@ class Dispatcher:
             carrying = self._deliver_one(email, lease, expiry=expiry, probe=probe, full=full)
             task = asyncio.create_task(carrying, name=f"email-{email.id}")
             self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._finish)
 
     async def _deliver_one(
         self, email: Email, lease: Lease, *, expiry: Expiry, probe: Probe | None, full: QuotaReached | None
@@ -199,17 +224,20 @@ class Dispatcher:
         turn = None
         try:
             if probe is None:
-                turn = await slots.take()
-            if self._is_stopping or (turn is None and probe is None):
+                turn = await slots.take((email.due_at + email.content.priority.delay).timestamp())
+            if self._is_stopping:
                 await self._agent.hand_back(email, lease, "outspool was stopped.")
+            elif turn is None and probe is None:
+                await self._agent.hand_back(email, lease, "It gave way to what is more urgent.")
+                self.wake()
             else:
                 await self._agent.deliver_one(email, lease, expiry=expiry, probe=probe, full=full)
         finally:
             if turn is not None:
-                slots.give_back(turn)
+                slots.release(turn)
             self.keeper.let_go(lease)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _finish(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a delivery ended unexpectedly", exc_info=error)

@@ -78,7 +78,7 @@ class Occurrences:
         """
         seen: set[UUID] = set()
         while True:
-            upcoming = await self._series.upcoming(self._scope, limit=_TOGETHER)
+            upcoming = await self._series.list_upcoming(self._scope, limit=_TOGETHER)
             due = [series_id for series_id, at in upcoming if at <= now and series_id not in seen]
             for series_id in due:
                 seen.add(series_id)
@@ -96,7 +96,7 @@ class Occurrences:
 
     async def recalculate(self, *, now: datetime) -> None:
         """Bring forward every series that waits for longer than its rule says: a wrong clock had moved it on."""
-        for series_id, at in await self._series.upcoming(self._scope, limit=_MOST):
+        for series_id, at in await self._series.list_upcoming(self._scope, limit=_MOST):
             if at > now + _OFF:
                 await self._bring_forward(series_id, now)
         self._looked_at = None
@@ -106,7 +106,7 @@ class Occurrences:
         if not isinstance(series, Series) or series.status is not EmailStatus.RECURRING:
             return
         # What was made a moment ago, by a clock that was set back since, is no reason to make it again.
-        soonest, due_at = series.recurrence.following(now + _OFF), series.recurrence.following(now)
+        soonest, due_at = series.recurrence.next_after(now + _OFF), series.recurrence.next_after(now)
         if soonest is None or due_at is None or soonest >= series.due_at:
             return
         waited = f"It waited for {series.due_at:%Y-%m-%dT%H:%M:%SZ}, by a clock that was wrong."
@@ -130,8 +130,8 @@ class Occurrences:
 
     async def _advance(self, series: Series, now: datetime) -> None:
         self._policy.check_sender(series.content.sender)
-        self._policy.check_recipients([mailbox for _, mailbox in series.content.addressed()])
-        at = series.recurrence.latest(series.due_at, now=now)
+        self._policy.check_recipients([mailbox for _, mailbox in series.content.list_recipients()])
+        at = series.recurrence.latest_until(series.due_at, now=now)
         email = make_occurrence(series, at, now=now, email_id=self._new_id(now), expire_after=self._expire_after)
         after = advance_series(series, at, now=now)
         await self._series.advance(after, email, occurrence_event(series, at, now=now))

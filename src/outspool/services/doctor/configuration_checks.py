@@ -82,8 +82,8 @@ def _recipients(setup: Setup) -> Finding:
         nobody = f"{Setting.ALLOWED_RECIPIENTS.at_start} allows nobody."
         return warn("recipients", nobody, "Name addresses or @domains, or unset it.")
     else:
-        allowed = f"Only {_listed(setup.allowed)} may be written to"
-    return ok("recipients", f"{allowed}, except {_listed(setup.denied)}." if setup.denied else f"{allowed}.")
+        allowed = f"Only {_list_some(setup.allowed)} may be written to"
+    return ok("recipients", f"{allowed}, except {_list_some(setup.denied)}." if setup.denied else f"{allowed}.")
 
 
 def _misspelt(name: str, known: Sequence[str]) -> Finding:
@@ -92,6 +92,6 @@ def _misspelt(name: str, known: Sequence[str]) -> Finding:
     return warn("settings", f"{name} is no setting of outspool, so it does nothing.", cure)
 
 
-def _listed(patterns: Sequence[str]) -> str:
+def _list_some(patterns: Sequence[str]) -> str:
     rest = f" and {len(patterns) - _SHOWN} more" if len(patterns) > _SHOWN else ""
     return ", ".join(patterns[:_SHOWN]) + rest

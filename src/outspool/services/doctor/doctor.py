@@ -8,7 +8,7 @@ from datetime import datetime
 
 from outspool.domain.schedule import describe_wait
 from outspool.domain.setting import Setting
-from outspool.domain.summary import utc
+from outspool.domain.summary import format_utc
 from outspool.errors import AccountTrouble, BlobsUnavailable, StoreMisconfigured, StoreUnavailable, TroubleKind
 from outspool.ports.account import Account, AccountState
 from outspool.ports.clock import Clock
@@ -117,7 +117,7 @@ class Doctor:
         state = await self._account.state()
         now = self._clock.now()
         if state.is_paused(now):
-            yield await self._paused(state, now, logged_in=logged_in)
+            yield await self._check_pause(state, now, logged_in=logged_in)
         backlog = await self._probe.backlog(now=now)
         workers = await self._queue.workers(since=now - self._timings.lease)
         yield check_dispatching(workers, backlog, now=now)
@@ -128,10 +128,10 @@ class Doctor:
         for finding in check_readable(await self._probe.unreadable()):
             yield finding
 
-    async def _paused(self, state: AccountState, now: datetime, *, logged_in: bool) -> Finding:
+    async def _check_pause(self, state: AccountState, now: datetime, *, logged_in: bool) -> Finding:
         """Say that the account rests. A login that works ends the pause, but not that of a server's limit."""
         until = state.paused_until or now
-        why = f"until {utc(until.replace(microsecond=0))}, {describe_wait(now, until)}: {state.message}"
+        why = f"until {format_utc(until.replace(microsecond=0))}, {describe_wait(now, until)}: {state.message}"
         if not logged_in or state.kind == TroubleKind.THROTTLED:
             cure = state.hint or "Sending resumes by itself."
             return warn("pause", f"Sending rests {why}", cure)

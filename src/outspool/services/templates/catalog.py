@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from outspool.errors import InvalidArgument, TemplateError, brief
 from outspool.ports.files import TemplateSource
 from outspool.services.templates.files import TemplateFiles, TemplateShelf
-from outspool.services.templates.style_inlining import STACK_BYTES, inlined
+from outspool.services.templates.style_inlining import STACK_BYTES, inline_styles
 
 T = TypeVar("T")
 
@@ -94,12 +94,12 @@ class Templates:
         from outspool.services.templates.rendering import Rendering
 
         files = self._shelf.template(name)
-        rendering = Rendering(self._shelf.body, _checked(variables, self._read_card(files)))
+        rendering = Rendering(self._shelf.body, _complete_variables(variables, self._read_card(files)))
         subject = subject or rendering.subject(files.front.subject)
         if not subject:
             raise TemplateError(f"The template {brief(name)} has no subject.", "Give `subject`.")
         text = None if files.text is None else rendering.file(files.text, is_html=False)
-        html = None if files.html is None else inlined(rendering.file(files.html, is_html=True), name)
+        html = None if files.html is None else inline_styles(rendering.file(files.html, is_html=True), name)
         return TemplateTexts(subject=subject, text=text, html=html)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -124,7 +124,7 @@ def check_variables(given: Mapping[str, Any]) -> None:
         raise InvalidArgument(f"variables are {size:,} bytes long; {MAX_VARIABLES:,} are the most.", "Give less.")
 
 
-def _checked(given: Mapping[str, Any], card: TemplateCard) -> dict[str, Any]:
+def _complete_variables(given: Mapping[str, Any], card: TemplateCard) -> dict[str, Any]:
     """Return the variables to fill in: `given` ones, and defaults for the others. Raises `TemplateError`.
 
     None counts as not given.

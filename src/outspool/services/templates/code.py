@@ -10,7 +10,7 @@ import jinja2
 from jinja2 import meta, nodes
 from jinja2.visitor import NodeTransformer
 
-from outspool.services.templates.limits import CONCATENATION, TURNS, Meter
+from outspool.services.templates.limits import CONCATENATION, TURNS, Budget
 from outspool.services.templates.sandbox import GLOBALS, Sandbox
 
 _KEPT = 64
@@ -20,7 +20,7 @@ _ASKING = frozenset({"d", "default", "defined", "undefined"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class TemplateUse:
     """The names in one source: what it uses, what it asks after or falls back from, what it sets, what it includes."""
 
     used: frozenset[str]
@@ -30,13 +30,13 @@ class Reading:
 
 
 @lru_cache(_KEPT)
-def names_in(source: str, name: str) -> Reading:
+def find_names(source: str, name: str) -> TemplateUse:
     """Return the names in `source`. Raises `jinja2.TemplateError`."""
-    tree = Sandbox(Meter(), autoescape=True).parse(source, name)
+    tree = Sandbox(Budget(), autoescape=True).parse(source, name)
     asking = (node for node in tree.find_all((nodes.Filter, nodes.Test)) if node.name in _ASKING)
     stored = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
     macros = {node.name for node in tree.find_all(nodes.Macro)}
-    return Reading(
+    return TemplateUse(
         used=frozenset(meta.find_undeclared_variables(tree)),
         asked_after=frozenset(node.node.name for node in asking if isinstance(node.node, nodes.Name)),
         known=frozenset(stored | macros | GLOBALS.keys()),
@@ -45,9 +45,9 @@ def names_in(source: str, name: str) -> Reading:
 
 
 @lru_cache(_KEPT)
-def code_of(source: str, name: str, *, is_html: bool) -> CodeType:
+def compile_source(source: str, name: str, *, is_html: bool) -> CodeType:
     """Return `source` compiled, to be run in a `Sandbox` that escapes if `is_html`. Raises `jinja2.TemplateError`."""
-    environment = Sandbox(Meter(), autoescape=is_html)
+    environment = Sandbox(Budget(), autoescape=is_html)
     tree = environment.parse(source, name)
     if unescaped := tree.find(nodes.EvalContextModifier):
         raise jinja2.TemplateSyntaxError("Escaping cannot be turned off.", unescaped.lineno, name)

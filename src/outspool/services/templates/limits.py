@@ -29,9 +29,10 @@ TURNS, CONCATENATION = "_turns", "_concatenation"
 _LONGEST_REPEAT = 10_000
 _LARGEST_NUMBER_BITS = 4096
 _MOST_DIGITS = 20
-_WIDE = re.compile(r"%(?:\([^)]*\))?[-+ #0]*(?:\*|\d{3,}|\d{0,2}\.(?:\*|\d{3,}))")
-"""A conversion that pads to a width of three digits or more, or to one that is a variable."""
+_FLAGS_AND_WIDTH = re.compile(r"[-+ #0]*+(?P<wide>\*|\d{3,}+|\d{0,2}\.(?:\*|\d{3,}+))?")
+"""What follows the ``%`` or the key of a conversion; it is wide with three digits or more, or with a variable."""
 _BLANK_LINES = re.compile(r"\n\s*\n")
+_PARENTHESIS = re.compile(r"[()]")
 _LINKS = ("https://", "http://", "mailto:", "tel:")
 
 _HARMLESS = (
@@ -46,7 +47,7 @@ _HARMLESS = (
 """
 
 
-class Meter:
+class Budget:
     """What one filling-in may still use."""
 
     def __init__(self) -> None:
@@ -93,16 +94,44 @@ class Meter:
 
     def formatting(self, text: str, values: Iterable[object]) -> None:
         """Count ``text % values``. Raises `TemplateError` for wide padding."""
-        if _WIDE.search(text):
+        if pads_widely(text):
             raise TemplateError("A format pads to more than 99 characters.", "Give widths of one or two digits.")
         self.make(len(text) + text.count("%") * sum(len(str(value)) for value in values))
 
 
-def filters(meter: Meter) -> dict[str, Callable[..., Any]]:
+def pads_widely(text: str) -> bool:
+    """Whether a conversion of ``text % …`` pads to 100 characters or more, or to a width that is a variable.
+
+    Conversions are read as Python reads them: a key may hold parentheses, and one that does not end is an error there.
+    """
+    place = text.find("%")
+    while place >= 0:
+        place = _end_of_key(text, place + 1)
+        found = _FLAGS_AND_WIDTH.match(text, place)
+        if found is not None and found["wide"] is not None:
+            return True
+        # What stands here is the kind of the conversion, which may itself be a "%".
+        place = text.find("%", (found.end() if found is not None else place) + 1)
+    return False
+
+
+def _end_of_key(text: str, place: int) -> int:
+    """Return where the key that begins at `place`, if one does, ends; the end of the text when it does not end."""
+    if not text.startswith("(", place):
+        return place
+    depth = 0
+    for parenthesis in _PARENTHESIS.finditer(text, place):
+        depth += 1 if parenthesis[0] == "(" else -1
+        if not depth:
+            return parenthesis.end()
+    return len(text)
+
+
+def filters(meter: Budget) -> dict[str, Callable[..., Any]]:
     """Return the filters that a template has: harmless ones of Jinja, some that `meter` counts, and our own."""
     return {
         **{name: FILTERS[name] for name in _HARMLESS},
-        **_counted(meter),
+        **_count(meter),
         "round": _round,
         "sum": _sum,
         "link": _link,
@@ -110,7 +139,7 @@ def filters(meter: Meter) -> dict[str, Callable[..., Any]]:
     }
 
 
-def _counted(meter: Meter) -> dict[str, Callable[..., Any]]:
+def _count(meter: Budget) -> dict[str, Callable[..., Any]]:
     def format_(value: str, *args: Any, **kwargs: Any) -> str:
         meter.formatting(value, (*args, *kwargs.values()))
         return do_format(value, *args, **kwargs)

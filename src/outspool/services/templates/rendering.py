@@ -12,8 +12,8 @@ import jinja2
 from jinja2 import BaseLoader, Environment, Template
 
 from outspool.errors import TemplateError, brief
-from outspool.services.templates.code import Reading, code_of, names_in
-from outspool.services.templates.limits import Meter
+from outspool.services.templates.code import TemplateUse, compile_source, find_names
+from outspool.services.templates.limits import Budget
 from outspool.services.templates.sandbox import Sandbox
 
 _SUBJECT = "subject"
@@ -36,10 +36,10 @@ def variables_of(subject: str, files: Iterable[str], read: Read) -> Names:
 
     A name that is set anywhere among them is none of the caller's.
     """
-    with _explained(_SUBJECT):
-        readings = [names_in(subject, _SUBJECT)]
+    with _explain(_SUBJECT):
+        readings = [find_names(subject, _SUBJECT)]
     for file in files:
-        with _explained(file):
+        with _explain(file):
             readings += _readings(file, read, set())
     used = frozenset[str]().union(*(reading.used for reading in readings))
     asked_after = frozenset[str]().union(*(reading.asked_after for reading in readings))
@@ -54,27 +54,27 @@ class Rendering:
         """`read` finds what a template includes or extends."""
         self._read = read
         self._variables = variables
-        self._meter = Meter()
+        self._meter = Budget()
 
     def file(self, name: str, *, is_html: bool) -> str:
         """Return the file filled in. Raises `TemplateError`."""
-        with _explained(name):
-            return self._filled(self._environment(is_html=is_html).get_template(name))
+        with _explain(name):
+            return self._fill(self._environment(is_html=is_html).get_template(name))
 
     def subject(self, subject: str) -> str:
         """Return the subject filled in. Raises `TemplateError`."""
         environment = self._environment(is_html=False)
-        with _explained(_SUBJECT):
-            code = code_of(subject, _SUBJECT, is_html=False)
+        with _explain(_SUBJECT):
+            code = compile_source(subject, _SUBJECT, is_html=False)
             template = environment.template_class.from_code(environment, code, environment.make_globals(None))
-            return self._filled(template).strip()
+            return self._fill(template).strip()
 
     def _environment(self, *, is_html: bool) -> Environment:
         environment = Sandbox(self._meter, autoescape=is_html)
         environment.loader = _Loader(self._read, is_html=is_html)
         return environment
 
-    def _filled(self, template: Template) -> str:
+    def _fill(self, template: Template) -> str:
         parts: list[str] = []
         for part in template.generate(self._variables):
             self._meter.make(len(part))
@@ -95,7 +95,7 @@ class _Loader(BaseLoader):
         name: str,
         globals: MutableMapping[str, Any] | None = None,  # noqa: A002 - Jinja's name
     ) -> Template:
-        code = code_of(_source(name, self._read), name, is_html=self._is_html)
+        code = compile_source(_source(name, self._read), name, is_html=self._is_html)
         return environment.template_class.from_code(environment, code, globals if globals is not None else {})
 
 
@@ -106,10 +106,10 @@ def _source(file: str, read: Read) -> str:
     return source
 
 
-def _readings(file: str, read: Read, seen: set[str]) -> list[Reading]:
+def _readings(file: str, read: Read, seen: set[str]) -> list[TemplateUse]:
     """Return the names in a file and in whatever it includes that is not `seen` yet."""
     seen.add(file)
-    reading = names_in(_source(file, read), file)
+    reading = find_names(_source(file, read), file)
     readings = [reading]
     for other in reading.included:
         if other not in seen:
@@ -118,7 +118,7 @@ def _readings(file: str, read: Read, seen: set[str]) -> list[Reading]:
 
 
 @contextmanager
-def _explained(file: str) -> Iterator[None]:
+def _explain(file: str) -> Iterator[None]:
     """Turn whatever goes wrong with a file into one `TemplateError` that says where."""
     try:
         yield

@@ -14,7 +14,7 @@ from jinja2.runtime import BlockReference, Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 
 from outspool.errors import TemplateError, brief
-from outspool.services.templates.limits import Meter, filters, values_of
+from outspool.services.templates.limits import Budget, filters, values_of
 
 GLOBALS: Mapping[str, Any] = {"range": safe_range, "dict": dict}
 
@@ -39,12 +39,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, meter: Meter, *, autoescape: bool) -> None:
+    def __init__(self, meter: Budget, *, autoescape: bool) -> None:
         """Know the few functions, filters and methods that templates of mail need."""
         super().__init__(
             autoescape=autoescape,
             undefined=StrictUndefined,
-            finalize=self._written,
+            finalize=self._finalize,
             trim_blocks=True,
             lstrip_blocks=True,
             keep_trailing_newline=True,
@@ -55,7 +55,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters = filters(meter)
         del self.tests[_UNCOUNTED_TEST]
 
-    def _written(self, value: Any) -> Any:
+    def _finalize(self, value: Any) -> Any:
         """Return what is written for `value`: of None nothing."""
         if value is None:
             return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from outspool.domain.text import body_text
+from outspool.domain.text import check_body
 from outspool.errors import TemplateError, brief
 
 MAX_ELEMENTS = 50_000
@@ -23,7 +23,7 @@ _MAY_STAY_OPEN = (
 )
 
 
-def inlined(html: str, name: str) -> str:
+def inline_styles(html: str, name: str) -> str:
     """Return the `html` of a template with its styles in the elements they are for; run it with `STACK_BYTES`.
 
     ``@media`` and its like stay in the head. Nothing is loaded: what is linked to is dropped. Raises `TemplateError`
@@ -31,7 +31,7 @@ def inlined(html: str, name: str) -> str:
     """
     import css_inline
 
-    body_text(html, "html")
+    check_body(html, "html")
     _check_elements(html, name)
     inliner = css_inline.CSSInliner(keep_at_rules=True, load_remote_stylesheets=False)
     try:

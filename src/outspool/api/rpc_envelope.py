@@ -1,0 +1,80 @@
+"""Answers a JSON-RPC message that is not parsed, because it is too much or no JSON.
+
+The caller waits for an answer with its id, so that is looked for at both ends of the message, where every client writes
+it; what stands in between is not read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import cast
+
+from outspool.errors import InvalidArgument, OutspoolError
+
+_PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
+REFUSED = "outspool/refused"
+"""The argument of a `harmless_call`: no tool has one of this name."""
+_ANY_TOOL = "list_templates"
+
+EDGE_BYTES = 2_000
+"""Of a message, at either end, in which its id is looked for."""
+
+_ID = rb'"id"\s*+:\s*+("(?:[^"\\]++|\\.){0,200}+"|-?[0-9]{1,18}+)'
+_METHOD = rb'"method"\s*+:\s*+"([^"\\]{1,100}+)"'
+_OTHER = rb'"(?:jsonrpc|method|id)"\s*+:\s*+(?:"[^"\\]{0,200}+"|-?[0-9]{1,18}+)'
+_BEFORE = rb"\A\s*+\{\s*+(?:" + _OTHER + rb"\s*+,\s*+){0,2}?"
+_AFTER = rb"\s*+(?:,\s*+" + _OTHER + rb"\s*+){0,2}+\}\s*+\Z"
+
+
+def answer_to(message: bytes, error: OutspoolError) -> bytes | None:
+    """Return the JSON-RPC response that tells the sender of `message` of `error`; None when it expects none.
+
+    A tool call gets a result that is an error, as from the tool itself; anything else gets an error of the protocol.
+    """
+    method, request_id = _member(_METHOD, message), _request_id(message)
+    if method is not None and method.startswith(b"notifications/"):
+        return None
+    answer: dict[str, object] = {"jsonrpc": "2.0", "id": request_id}
+    if is_tool_call(message):
+        content = [{"type": "text", "text": str(error)}]
+        answer["result"] = {"content": content, "isError": True, "resultType": "complete"}
+    else:
+        code = _PARSE_ERROR if isinstance(error, InvalidArgument) else _INVALID_REQUEST
+        answer["error"] = {"code": code, "message": str(error)}
+    return json.dumps(answer).encode()
+
+
+def is_tool_call(message: bytes) -> bool:
+    """Whether `message` is one, with an id to answer to."""
+    return _member(_METHOD, message) == b"tools/call" and _request_id(message) is not None
+
+
+def harmless_call(message: bytes) -> bytes:
+    """Return a small call with the id of `message`, which every tool refuses as too much.
+
+    For a transport whose answers nobody but the SDK can give.
+    """
+    params = {"name": _ANY_TOOL, "arguments": {REFUSED: True}}
+    call = {"jsonrpc": "2.0", "id": _request_id(message), "method": "tools/call", "params": params}
+    return json.dumps({name: value for name, value in call.items() if value is not None}).encode()
+
+
+def no_json() -> InvalidArgument:
+    """Return the error for a message that cannot be parsed."""
+    return InvalidArgument("The message is not JSON that can be read.", "Send one JSON-RPC 2.0 object, in UTF-8.")
+
+
+def _request_id(message: bytes) -> str | int | None:
+    written = _member(_ID, message)
+    try:
+        return None if written is None else cast("str | int", json.loads(written))
+    except ValueError:
+        return None
+
+
+def _member(pattern: bytes, message: bytes) -> bytes | None:
+    """Return what `pattern` finds among the first or the last members of the outermost object."""
+    head, tail = message[:EDGE_BYTES], message[-EDGE_BYTES:]
+    found = re.search(_BEFORE + pattern, head) or re.search(pattern + _AFTER, tail)
+    return found[1] if found else None

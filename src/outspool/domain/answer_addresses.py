@@ -1,0 +1,62 @@
+"""Whom the header fields of a caller name: who gets receipts, and where unsubscribing leads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from outspool.domain.address import parse_mailbox
+from outspool.domain.email import Mailbox
+from outspool.domain.provider_headers import ADDRESSES
+from outspool.errors import InvalidArgument, brief
+
+_UNSUBSCRIBE = "list-unsubscribe"
+_URI = re.compile(r"<([^<>]*)>")
+_MORE_RECIPIENTS = frozenset({"to", "cc", "bcc", "reply-to"})
+"""Fields of a ``mailto`` (RFC 6068 §2) that name somebody."""
+
+
+def named_addresses(headers: Mapping[str, str]) -> list[Mailbox]:
+    """Return each address that a field of `headers` names; raise `InvalidAddress` for what is none."""
+    return [
+        parse_mailbox(written, f"headers: {name}")
+        for name, value in headers.items()
+        for written in _written_in(name.lower(), value)
+    ]
+
+
+def unsubscribe_hosts(headers: Mapping[str, str]) -> list[str]:
+    """Return the host, in lower case, of each web address of ``List-Unsubscribe``."""
+    uris = (uri for name, value in headers.items() if name.lower() == _UNSUBSCRIBE for uri in _URI.findall(value))
+    return [_host(uri) for uri in uris if not uri.lower().startswith("mailto:")]
+
+
+def _written_in(name: str, value: str) -> Iterator[str]:
+    if name in ADDRESSES:
+        yield from value.split(",")
+    elif name == _UNSUBSCRIBE:
+        for uri in _URI.findall(value):
+            if uri.lower().startswith("mailto:"):
+                yield from _mailto(uri)
+
+
+def _mailto(uri: str) -> Iterator[str]:
+    path, _, query = uri[len("mailto:") :].partition("?")
+    for part in path.split(","):
+        if part:
+            yield unquote(part)
+    for field, value in parse_qsl(query.replace("+", "%2B"), separator="&", keep_blank_values=True):
+        if field.strip().lower() in _MORE_RECIPIENTS:
+            yield from (one for one in value.split(",") if one)
+
+
+def _host(uri: str) -> str:
+    try:
+        host = urlsplit(uri).hostname
+    except ValueError:
+        host = None
+    # Browsers read a backslash as a slash, and what stands before an "@" as a name: neither is wanted here.
+    if not host or "\\" in uri or "@" in urlsplit(uri).netloc:
+        raise InvalidArgument(f"headers: List-Unsubscribe {brief(uri)} is no plain web address.", "Write it without @.")
+    return host.rstrip(".").lower()

@@ -1,0 +1,86 @@
+"""Measures each MCP message before the SDK parses it; what is too much is answered, and never parsed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from outspool.api.rpc_envelope import answer_to, harmless_call, is_tool_call
+from outspool.domain.json_limits import MAX_REQUEST_BYTES, check_json, too_long
+from outspool.errors import OutspoolError
+
+log = logging.getLogger(__name__)
+
+_LARGE = 256 * 1024
+"""Bytes of a message that is measured in a thread, so that others are served meanwhile."""
+
+
+class MessageGuard:
+    """Stands before the routes that take messages.
+
+    Who posts to an SSE session gets the answer through its stream, so there the SDK is given, in place of a message
+    that is too much, a call that any tool refuses in the same words.
+    """
+
+    def __init__(self, app: ASGIApp, *, is_message: Callable[[str], bool], is_sse: Callable[[str], bool]) -> None:
+        """`is_message` tells from a path whether messages are posted there, `is_sse` whether to an SSE session."""
+        self._app = app
+        self._is_message = is_message
+        self._is_sse = is_sse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it."""
+        if scope["type"] != "http" or scope["method"] != "POST" or not self._is_message(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        try:
+            body, refusal = await _read(Request(scope, receive))
+        except ClientDisconnect:
+            return
+        if refusal is not None:
+            log.warning("A message was refused: %s", refusal)
+            if not self._is_sse(scope["path"]):
+                await _refuse(body, refusal)(scope, receive, send)
+                return
+            body = harmless_call(body)
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        del body  # from here on the SDK decides how long it is kept
+
+        async def replay() -> Message:
+            return messages.pop() if messages else await receive()
+
+        await self._app(_with_length(scope, len(messages[0]["body"])), replay, send)
+
+
+async def _read(request: Request) -> tuple[bytes, OutspoolError | None]:
+    """Return the body, or of one that is too long its beginning; and what is wrong with it."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_REQUEST_BYTES:
+            return bytes(body), too_long()
+    whole = bytes(body)
+    del body
+    try:
+        await asyncio.to_thread(check_json, whole) if len(whole) > _LARGE else check_json(whole)
+    except OutspoolError as refusal:
+        return whole, refusal
+    return whole, None
+
+
+def _refuse(body: bytes, refusal: OutspoolError) -> Response:
+    """Return the answer: a client shows its model that of a call, but not one with a status of failure."""
+    answer = answer_to(body, refusal)
+    status = HTTPStatus.OK if is_tool_call(body) else HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return Response(answer or b"", status_code=status, media_type="application/json")
+
+
+def _with_length(scope: Scope, length: int) -> Scope:
+    headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
+    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
