@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -20,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from support import variables
 from support.smtp_sink import SmtpSink
 from support.stage import OUTSPOOL, serving
 
@@ -217,13 +217,5 @@ def _reset_peak(pid: int) -> float:
 
 def environment(folder: Path, sink: SmtpSink) -> dict[str, str]:
     """Return what an outspool gets that keeps its data in `folder`."""
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "OUTSPOOL_DATA_DIR": str(folder / "data"),
-        "SMTP_HOST": sink.host,
-        "SMTP_PORT": str(sink.port),
-        "SMTP_SECURITY": "none",
-        "EMAIL_FROM": "Outspool Test <me@example.com>",
-        "EMAIL_RATE_LIMIT_PER_HOUR": "1000000",
-    }
+    sender = "Outspool Test <me@example.com>"
+    return variables.environment(folder / "data", sink, HOME=folder, EMAIL_FROM=sender)
