@@ -49,6 +49,7 @@ def read_smtp_account(settings: Settings) -> SmtpAccount | None:
             security=Security.STARTTLS,
             username=settings.gmail_email,
             password=settings.gmail_app_password.get_secret_value(),
+            helo_name=_read_helo_name(settings, settings.gmail_email),
         )
     return None
 
@@ -64,9 +65,22 @@ def _other_account(settings: Settings, host: str) -> SmtpAccount:
             security=Security(security),
             username=settings.smtp_username,
             password=password.get_secret_value() if password else None,
+            helo_name=_read_helo_name(settings, settings.smtp_username or ""),
         )
     except ValueError as error:
         raise MisconfiguredError(str(error), "Look at SMTP_HOST and its kin.") from None
+
+
+def _read_helo_name(settings: Settings, username: str) -> str:
+    """Return what to call ourselves with EHLO: as set, else the sender's domain, else an address.
+
+    A machine's bare name is no domain, and Postfix refuses it by default when the first recipient is named.
+    """
+    if settings.smtp_helo_name:
+        return settings.smtp_helo_name
+    address = (settings.email_from or username).rpartition("<")[2].rstrip("> ")
+    domain = address.rpartition("@")[2] if "@" in address else ""
+    return domain if domain.isascii() and "." in domain else "[127.0.0.1]"
 
 
 def find_obstacle(settings: Settings, account: SmtpAccount | None) -> Problem | None:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from outspool.adapters.files.disk_check import disk_state, folders_open_to_others
-from outspool.adapters.smtp.transport import SmtpTransport, Timeouts
+from outspool.adapters.smtp.transport import SmtpAccount, SmtpTransport, Timeouts
 from outspool.adapters.sql.probe import SqlProbe
 from outspool.app import configuration
 from outspool.app.runtime import Outspool
@@ -36,7 +36,7 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
         queue=outspool.queue,
         account=outspool.account,
         breaker=outspool.breaker,
-        log_in=None if offline or account is None else SmtpTransport(account, timeouts=_IMPATIENT).check,
+        log_in=None if offline or account is None else partial(_log_in, account, outspool.identity.address),
         look_at_templates=partial(_templates, outspool),
         clock=outspool.clock,
         machine_clock=outspool.machine_clock,
@@ -46,6 +46,10 @@ def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
 
 def _own_folders(settings: Settings) -> tuple[Path, ...]:
     return settings.data_dir, settings.blobs_dir, settings.sandbox_dir
+
+
+async def _log_in(account: SmtpAccount, sender: str) -> None:
+    await SmtpTransport(account, timeouts=_IMPATIENT).check(sender=sender if "@" in sender else "")
 
 
 async def _templates(outspool: Outspool) -> Finding:

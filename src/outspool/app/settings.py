@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     smtp_username: str | None = Field(None, alias="SMTP_USERNAME")
     smtp_password: SecretStr | None = Field(None, alias="SMTP_PASSWORD")
     smtp_security: SmtpSecurity | None = Field(None, alias="SMTP_SECURITY")
+    smtp_helo_name: str | None = Field(None, alias="SMTP_HELO_NAME")
     smtp_connections: int = Field(4, alias="SMTP_CONNECTIONS", ge=1, le=100)
 
     email_from: str | None = Field(None, alias="EMAIL_FROM")

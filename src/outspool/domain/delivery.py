@@ -39,12 +39,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A verdict with the reply behind it; `reply` is None when the line went silent, `why` and `phase` say where."""
+    """A verdict with the reply behind it; `reply` is None when the line went silent, `why` and `phase` say where.
+
+    `is_session_limit`: the server had had enough of the connection, not of the email (`is_session_limit`).
+    """
 
     verdict: Verdict
     reply: Reply | None = None
     why: str = ""
     phase: Phase | None = None
+    is_session_limit: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +87,42 @@ def classify(phase: Phase, reply: Reply) -> Verdict | TroubleKind:
     return Verdict.IN_DOUBT if phase is Phase.MESSAGE else Verdict.RETRY
 
 
+def is_session_limit(phase: Phase, reply: Reply) -> bool:
+    """Whether a refusal, on a connection that has carried mail before, may mean the connection alone.
+
+    Servers end long sessions with 421, but also with 450 to 452 at MAIL or DATA, or with a 554 that says so in words.
+    The email then deserves one try over a new connection before the refusal counts.
+    """
+    if reply.enhanced_code == "4.4.5" or _TOO_MANY_IN_SESSION.search(reply.text):
+        return reply.code >= _FIRST_NEGATIVE
+    return phase in (Phase.MAIL, Phase.DATA) and reply.code in _FOR_NOW
+
+
+def is_recipient_limit(reply: Reply) -> bool:
+    """Whether a refusal at RCPT, after others were accepted, means that they are too many for one message.
+
+    RFC 5321 §4.5.3.1.10 says 452, older servers 552, and the enhanced code is X.5.3 where it is given.
+    """
+    if reply.enhanced_code is not None:
+        return reply.enhanced_code.endswith(".5.3")
+    return reply.code in _TOO_MANY_RECIPIENTS
+
+
+def is_about_our_name(reply: Reply) -> bool:
+    """Whether a refusal is of the name that we gave with EHLO, whichever command it answers."""
+    return reply.code >= _FIRST_NEGATIVE and _OUR_NAME.search(reply.text) is not None
+
+
+_FIRST_NEGATIVE = 400
+_FOR_NOW = (450, 451, 452)
+_TOO_MANY_RECIPIENTS = (452, 552)
+_TOO_MANY_IN_SESSION = re.compile(
+    r"(messages?|mails?|emails?|transactions?)\b.{0,40}\b(per|in|this|one|during)\b.{0,20}\b(session|connection)",
+    re.IGNORECASE,
+)
+_OUR_NAME = re.compile(
+    r"\b(helo|ehlo)\b.{0,80}\b(reject|denied|invalid|need|require|must|bad|not|unknown|fqdn|fully)", re.IGNORECASE
+)
 _LONGEST = 300
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?=\s|$)")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from outspool.domain.delivery import Delivery, Outcome, Verdict
+from outspool.domain.delivery import Delivery, Outcome, Verdict, is_recipient_limit
 from outspool.domain.email import Email, Problem, Recipient
 from outspool.domain.fault import SUSPECTED, is_message_triggered, is_suspected
 from outspool.domain.status import EmailStatus, RecipientStatus
@@ -43,6 +43,8 @@ def settle_delivery(
     if RecipientStatus.UNKNOWN in statuses:
         problem = Problem(code="in_doubt", message=why, hint=_DOUBT_HINT)
         return Transition.unknown(at=now, recipients=recipients, attempts=attempts, problem=problem)
+    if _met_session_limit(outcomes):
+        return Transition.handed_back(at=now, code="session_limit", detail=why)
     if _had_no_room(outcomes):
         problem = Problem(code="deferred", message=why, hint="The rest follows at once.")
         return Transition.deferred(at=now, recipients=recipients, attempts=email.attempts, due_at=now, problem=problem)
@@ -133,7 +135,13 @@ def _had_no_room(outcomes: Mapping[str, Outcome]) -> bool:
     """Whether the server took some and wants the others in another message (RFC 5321 §4.5.3.1.10)."""
     retries = [outcome.reply for outcome in outcomes.values() if outcome.verdict is Verdict.RETRY]
     some_taken = any(outcome.verdict is Verdict.TAKEN for outcome in outcomes.values())
-    return some_taken and bool(retries) and all(r and (r.enhanced_code or "").endswith(".5.3") for r in retries)
+    return some_taken and bool(retries) and all(r is not None and is_recipient_limit(r) for r in retries)
+
+
+def _met_session_limit(outcomes: Mapping[str, Outcome]) -> bool:
+    """Whether whoever is still owed was refused over a connection that had carried mail before, and may be why."""
+    owed = [outcome for outcome in outcomes.values() if outcome.verdict is Verdict.RETRY]
+    return bool(owed) and all(outcome.is_session_limit for outcome in owed)
 
 
 def _finish(recipients: tuple[Recipient, ...], *, now: datetime, attempts: int, problem: Problem) -> Transition:

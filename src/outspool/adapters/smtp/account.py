@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 _LAST_PORT = 65535
+_HELO_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9-]{1,63})*\.?|\[[0-9A-Za-z.:]{2,60}\]")
 
 
 class Security(StrEnum):
@@ -21,6 +23,8 @@ class Security(StrEnum):
 class SmtpAccount:
     """A submission server (RFC 6409) and the login it wants; None for both username and password: no login.
 
+    `helo_name` is what we call ourselves: a domain, or an address in brackets (RFC 5321 §4.1.4).
+
     Raises `ValueError` for a host or port that cannot be one, for half a login, and for a login that would cross a
     network unencrypted (``Security.NONE`` off loopback).
     """
@@ -30,6 +34,7 @@ class SmtpAccount:
     security: Security
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    helo_name: str = "[127.0.0.1]"
 
     def __post_init__(self) -> None:
         """Refuse what can only fail later, or leak."""
@@ -39,6 +44,8 @@ class SmtpAccount:
             raise ValueError("The SMTP port must lie between 1 and 65535.")
         if (self.username is None) != (self.password is None):
             raise ValueError("An SMTP login needs both a username and a password.")
+        if not _HELO_NAME.fullmatch(self.helo_name):
+            raise ValueError("The HELO name must be a domain, or an address in brackets.")
         if self.username is not None and self.security is Security.NONE and not self.is_loopback:
             raise ValueError("Without encryption outspool logs in on loopback only: use starttls or tls.")
 

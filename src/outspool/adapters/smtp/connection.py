@@ -10,8 +10,8 @@ This module loads aiosmtplib, so it is imported when the first connection is ope
 from __future__ import annotations
 
 import asyncio
-import re
-import socket
+import base64
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import aiosmtplib
@@ -22,13 +22,15 @@ from outspool.adapters.smtp.errors import (
     explain_missing_login,
     explain_missing_starttls,
     explain_refusal,
+    explain_refused_name,
     explain_unreachable,
 )
 from outspool.adapters.smtp.stream import send_stream
-from outspool.domain.delivery import Phase, parse_reply
+from outspool.domain.delivery import Phase, is_about_our_name, parse_reply
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Awaitable, Callable
 
     from aiosmtplib.response import SMTPResponse
 
@@ -37,11 +39,13 @@ if TYPE_CHECKING:
     from outspool.errors import AccountTrouble
     from outspool.ports.transport import Stream
 
-_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9-]{1,63})*")
 _SLOWEST_LINE = 16 * 1024
 """Bytes per second a large message is given time for, beside the wait for its reply."""
 _QUIT_PATIENCE = 2.0
-_NO_SUCH_MECHANISM = 504
+_UNKNOWN_COMMAND = (500, 502)
+_UNKNOWN_MECHANISM = (500, 501, 502, 504)
+"""Replies that mean the mechanism, or the form it came in; only 535 and its kin mean the password."""
+_CONTINUE, _LOGGED_IN = 334, 235
 _CLOSING = 421
 _CODES = range(200, 600)
 _NEGATIVE_CODES = range(400, 600)
@@ -188,13 +192,13 @@ async def open_connection(account: SmtpAccount, timeouts: Timeouts, tls: ssl.SSL
         use_tls=account.security is Security.TLS,
         start_tls=False,
         tls_context=tls,
-        local_hostname=_own_name(),
+        local_hostname=account.helo_name,
         timeout=timeouts.command,
     )
     phase = Phase.CONNECT
     try:
         await smtp.connect(timeout=timeouts.connect)
-        await smtp.ehlo()
+        await _greet(smtp, account)
         if account.security is Security.STARTTLS:
             phase = Phase.TLS
             await _start_tls(smtp, account, timeouts)
@@ -212,8 +216,32 @@ async def open_connection(account: SmtpAccount, timeouts: Timeouts, tls: ssl.SSL
 
 def _trouble(account: SmtpAccount, phase: Phase, failure: Exception) -> AccountTrouble:
     if isinstance(failure, aiosmtplib.SMTPResponseException) and failure.code in _CODES:
-        return explain_refusal(account, phase, parse_reply(failure.code, failure.message))
+        reply = parse_reply(failure.code, failure.message)
+        if phase is Phase.CONNECT and is_about_our_name(reply):
+            return explain_refused_name(account, phase, reply)
+        return explain_refusal(account, phase, reply)
     return explain_unreachable(account, phase, failure)
+
+
+async def _greet(smtp: aiosmtplib.SMTP, account: SmtpAccount) -> None:
+    """Say EHLO; a server that knows only HELO will do where neither TLS nor a login is wanted (RFC 5321 §3.2)."""
+    try:
+        await smtp.ehlo()
+    except aiosmtplib.SMTPHeloError as failure:
+        if failure.code not in _UNKNOWN_COMMAND or account.security is not Security.NONE or account.username:
+            raise
+        await smtp.helo()
+
+
+async def _log_in_by_prompts(smtp: aiosmtplib.SMTP, username: str, password: str) -> None:
+    """Log in by AUTH LOGIN, one answer for each prompt: not every server takes the username with the command."""
+    code, text = await smtp.execute_command(b"AUTH", b"LOGIN")
+    for answer in (username, password):
+        if code != _CONTINUE:
+            raise aiosmtplib.SMTPAuthenticationError(code, text)
+        code, text = await smtp.execute_command(base64.b64encode(answer.encode()))
+    if code != _LOGGED_IN:
+        raise aiosmtplib.SMTPAuthenticationError(code, text)
 
 
 async def _start_tls(smtp: aiosmtplib.SMTP, account: SmtpAccount, timeouts: Timeouts) -> None:
@@ -228,7 +256,11 @@ async def _log_in(smtp: aiosmtplib.SMTP, account: SmtpAccount, username: str, pa
 
     aiosmtplib's `login` tries them all: a wrong password would count three times towards a lock-out.
     """
-    ways = {"plain": smtp.auth_plain, "login": smtp.auth_login, "cram-md5": smtp.auth_crammd5}
+    ways: dict[str, Callable[[str, str], Awaitable[object]]] = {
+        "plain": smtp.auth_plain,
+        "login": partial(_log_in_by_prompts, smtp),
+        "cram-md5": smtp.auth_crammd5,
+    }
     offered = [name for name in ways if name in smtp.server_auth_methods]
     if not offered:
         raise explain_missing_login(account, smtp.server_auth_methods)
@@ -236,13 +268,7 @@ async def _log_in(smtp: aiosmtplib.SMTP, account: SmtpAccount, username: str, pa
         try:
             await ways[name](username, password)
         except aiosmtplib.SMTPAuthenticationError as failure:
-            if failure.code != _NO_SUCH_MECHANISM or name == offered[-1]:
+            if failure.code not in _UNKNOWN_MECHANISM or name == offered[-1]:
                 raise
         else:
             return
-
-
-def _own_name() -> str:
-    """Return the name for EHLO: this machine's own, without asking the DNS, which can take seconds."""
-    name = socket.gethostname()
-    return name if _HOST_NAME.fullmatch(name) else "localhost"

@@ -56,6 +56,18 @@ def explain_refusal(account: SmtpAccount, phase: Phase, reply: Reply) -> Account
     return AccountTrouble(kind, message, hint, phase=phase, reply_code=reply.code)
 
 
+def explain_refused_name(account: SmtpAccount, phase: Phase, reply: Reply) -> AccountTrouble:
+    """Return the trouble of a server that does not accept the name we give with EHLO (RFC 5321 §4.1.1.1)."""
+    said = quote_server(_scrub(str(reply), account))
+    return AccountTrouble(
+        TroubleKind.NETWORK,
+        f'{account} does not accept "{account.helo_name}" as the name of this machine; {said}.',
+        "Set SMTP_HELO_NAME to a name that the server accepts: this machine's own in the DNS, with its domain.",
+        phase=phase,
+        reply_code=reply.code,
+    )
+
+
 def _in_words(kind: TroubleKind, account: SmtpAccount, phase: Phase, reply: Reply) -> tuple[str, str]:
     said = quote_server(_scrub(str(reply), account))
     match kind:

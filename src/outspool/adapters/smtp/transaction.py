@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from outspool.adapters.smtp.errors import Silence, explain_refusal
-from outspool.domain.delivery import Delivery, Outcome, Phase, Verdict, classify
+from outspool.adapters.smtp.errors import Silence, explain_refusal, explain_refused_name
+from outspool.domain.delivery import Delivery, Outcome, Phase, Verdict, classify, is_about_our_name, is_session_limit
 from outspool.errors import TroubleKind, brief
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Transaction:
         self._account = account
         self._parcel = parcel
         self._outcomes: dict[str, Outcome] = {}
+        self._is_reused = connection.messages > 0
 
     async def run(self, before_data: Callable[[], Awaitable[None]]) -> Delivery:
         """Go through all phases; the connection is then closed, or fit for another transaction.
@@ -120,7 +121,7 @@ class Transaction:
 
     async def _told(self, phase: Phase, *words: bytes, only: str = "") -> bool:
         """Send a command; return whether it was accepted, else settle `only` that recipient, or all that are open."""
-        is_reused = phase is Phase.MAIL and self._connection.messages > 0
+        is_reused = phase is Phase.MAIL and self._is_reused
         self._connection.messages += phase is Phase.MAIL
         try:
             reply = await self._connection.command(*words)
@@ -129,11 +130,17 @@ class Transaction:
                 raise StaleConnection from silence
             self._settle(Outcome(verdict=Verdict.RETRY, why=f"At {phase.upper()}: {silence}.", phase=phase))
             return False
-        if is_reused and reply.code == _CLOSING:
+        if is_reused and (reply.code == _CLOSING or is_session_limit(phase, reply)):
             raise StaleConnection
         return self._read(phase, reply, only)
 
     def _read(self, phase: Phase, reply: Reply, only: str = "") -> bool:
+        if is_about_our_name(reply):
+            raise explain_refused_name(self._account, phase, reply)
+        if self._is_reused and is_session_limit(phase, reply):
+            self._connection.drop()
+            self._settle(Outcome(verdict=Verdict.RETRY, reply=reply, is_session_limit=True))
+            return False
         means = classify(phase, reply)
         if isinstance(means, TroubleKind):
             raise explain_refusal(self._account, phase, reply)

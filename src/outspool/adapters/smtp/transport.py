@@ -11,7 +11,9 @@ import ssl
 from typing import TYPE_CHECKING
 
 from outspool.adapters.smtp.account import Security, SmtpAccount, Timeouts
+from outspool.adapters.smtp.errors import Silence, explain_refused_name
 from outspool.adapters.smtp.transaction import StaleConnection, Transaction, pack
+from outspool.domain.delivery import Phase, is_about_our_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -79,11 +81,22 @@ class SmtpTransport:
                     pass
             return await self._run(await self._open(), parcel, before_data)
 
-    async def check(self) -> None:
-        """Connect, encrypt, log in and leave again, over a connection of its own. Raises `AccountTrouble`."""
+    async def check(self, *, sender: str = "") -> None:
+        """Connect, encrypt, log in and leave again, over a connection of its own. Raises `AccountTrouble`.
+
+        With a `sender`, also name it as sender and as recipient, and send nothing: many servers judge our own name
+        only then.
+        """
         connection = await self._open()
         try:
+            if sender:
+                for words in ((b"MAIL", f"FROM:<{sender}>".encode()), (b"RCPT", f"TO:<{sender}>".encode())):
+                    reply = await connection.command(*words)
+                    if is_about_our_name(reply):
+                        raise explain_refused_name(self._account, Phase.RCPT, reply)
             await connection.quit()
+        except Silence:
+            pass  # it has let us in; what it does with mail is seen when there is some
         finally:
             connection.drop()
 
