@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from outspool.adapters.sql import meter as sql_meter
 from outspool.adapters.sql.attachments import add_attachments
-from outspool.adapters.sql.backend import T
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.events import add_events
 from outspool.adapters.sql.rows import email_values, recipient_values
@@ -40,19 +39,11 @@ class Admission:
         self._database = database
         self._rate = rate
 
-    async def obey(self, transaction: Awaitable[T], *, identity: str, now: datetime) -> T:
-        """Return what `transaction`, which admits emails, returns. Raises `RateLimited` when they are too many."""
-        try:
-            return await transaction
-        except sql_meter.CapReached as reached:
-            await sql_meter.mend(self._database, _meter_name(identity), reached, now=now)
-            raise rate_limit_error(self._rate, now=now, again_at=reached.at) from None
-
     def admit(self, connection: sa.Connection, asked: Sequence[tuple[Email, Event]]) -> list[bool]:
         """Store new emails, each with its first event, and say which were new: neither they nor their twins are there.
 
         A twin has the same idempotency key, or is of the same series for the same time. Raises `InvalidArgument` when
-        so many can never be accepted at once.
+        so many can never be accepted at once, and `CapReached`: roll back, then call `refuse`.
         """
         add = _ADD[connection.dialect.name]
         stored = [False] * len(asked)
@@ -67,6 +58,11 @@ class Admission:
             add_parts(connection, [email for email, _ in new])
             add_events(connection, [(email.id, event) for email, event in new])
         return stored
+
+    async def refuse(self, reached: sql_meter.CapReached, *, identity: str, now: datetime) -> NoReturn:
+        """Raise `RateLimited`, after `admit` found that there were too many emails of `identity`."""
+        await sql_meter.mend(self._database, _meter_name(identity), reached, now=now)
+        raise rate_limit_error(self._rate, now=now, again_at=reached.at) from None
 
     def _count(self, connection: sa.Connection, identity: str, number: int, *, now: datetime) -> None:
         if number > self._rate.most:
