@@ -43,7 +43,7 @@ from outspool.services.delivery.blob_collector import SWEEP_SECONDS, BlobCollect
 from outspool.services.delivery.breaker import Breaker
 from outspool.services.delivery.clock_watch import ClockWatch
 from outspool.services.delivery.delivery_agent import DeliveryAgent
-from outspool.services.delivery.dispatcher import Dispatcher, Limits
+from outspool.services.delivery.dispatcher import Dispatcher
 from outspool.services.delivery.occurrences import Occurrences
 from outspool.services.delivery.recorder import Recorder
 from outspool.services.delivery.timings import Timings
@@ -249,7 +249,6 @@ class Outspool:
             clock=self.clock,
             timings=self.timings,
         )
-        limits = Limits(batch=settings.batch_size, connections=settings.smtp_connections)
         name = f"{socket.gethostname()}:{os.getpid()}"
         return Dispatcher(
             self.queue,
@@ -257,7 +256,7 @@ class Outspool:
             breaker,
             self.occurrences,
             name=name,
-            limits=limits,
+            batch=settings.batch_size,
             resend_doubtful=resend,
             watch=watch,
             clock=self.clock,
@@ -269,4 +268,4 @@ class Outspool:
         if account is None:
             port = await stack.enter_async_context(sandbox_server(self.settings.sandbox_dir))
             account = SmtpAccount(host=SANDBOX_HOST, port=port, security=Security.NONE, username=None, password=None)
-        return SmtpTransport(account, connections=self.settings.smtp_connections)
+        return SmtpTransport(account)

@@ -25,7 +25,7 @@ class Breaker:
     the trouble ends none. Whoever tries the account after a pause writes down beforehand that it failed, and alone
     may take that back (`Probe`): a process that dies while it tries has tried.
 
-    After a trouble each process begins with one connection again (`slots`), so that the backlog does not fall upon
+    After a trouble each process begins with one connection again (`limiter`), so that the backlog does not fall upon
     the server at once; when the server asked for patience, with half as many at most.
     """
 
@@ -45,7 +45,7 @@ class Breaker:
         self._pause = pause
         self._credential = credential
         self._timings = timings
-        self.slots = ConcurrencyLimiter(connections, elapsed=clock.elapsed)
+        self.limiter = ConcurrencyLimiter(connections, elapsed=clock.elapsed)
         self._state = AccountState()
         self._served_at = -1.0
         self._tripping = asyncio.Lock()
@@ -69,7 +69,7 @@ class Breaker:
     def record_success(self) -> None:
         """Note that the server served an email: one more may go at a time."""
         self._served_at = self._clock.elapsed()
-        self.slots.raise_limit()
+        self.limiter.raise_limit()
 
     def has_succeeded_since(self, moment: float) -> bool:
         """Whether an email was served after `moment` (by `Clock.elapsed`)."""
@@ -154,9 +154,9 @@ class Breaker:
         """Remember a state; log that a trouble begins, changes or ends, whoever found it, but no trial in between."""
         before, self._state = self._state, state
         if state.failures and not before.failures:
-            self.slots.restart()
+            self.limiter.restart()
             if state.kind == TroubleKind.THROTTLED:
-                self.slots.lower_limit(self.slots.most // 2)
+                self.limiter.lower_limit(self.limiter.limit // 2)
         if state.failures and (not before.failures or state.kind != before.kind):
             logger.warning("%s Sending rests, and is tried again by itself. %s", state.message, state.hint)
         elif before.failures and not state.failures:

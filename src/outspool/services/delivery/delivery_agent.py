@@ -207,7 +207,7 @@ class DeliveryAgent:
     async def _in_trouble(self, email: Email, found: AccountTrouble, probe: Probe | None, began: float) -> Transition:
         """Return what becomes of an email that met trouble in an attempt which began then, and draw the conclusion."""
         breaker = self._breaker
-        one_too_many = probe is None and is_connection_limit(found) and breaker.slots.reject_one()
+        one_too_many = probe is None and is_connection_limit(found) and breaker.limiter.reject_one()
         others_pass = probe is None and (one_too_many or breaker.has_succeeded_since(began))
         match attribute_fault(found, email, others_pass=others_pass, account_is_well=not breaker.state.failures):
             case Fault.EMAIL:
