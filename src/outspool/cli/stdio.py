@@ -79,15 +79,14 @@ async def serve_stdio(settings: Settings, *, worker: bool) -> None:
         pending.is_needed.set()
 
     serving.add_done_callback(end)
-    failure: BaseException | None = None
     try:
         await _run(settings, pending, stop, worker=worker)
     except OutspoolError as error:
-        failure = error
+        if not serving.done():
+            _exit(printable(str(error)))
+        raise
     if not serving.done():
-        _exit(failure)
-    if failure is not None:
-        raise failure
+        _exit()
     await serving
 
 
@@ -112,14 +111,14 @@ def _import_app() -> Any:
     return Outspool
 
 
-def _exit(failure: BaseException | None) -> NoReturn:
-    """End the process although stdin is still open.
+def _exit(failure: str = "") -> NoReturn:
+    """End the process although stdin is still open, and say why if it is for a `failure`.
 
     The SDK reads stdin in a thread that nothing can interrupt, and both the event loop and the interpreter would wait
     for it. All that must not be lost is committed and closed by now.
     """
-    if failure is not None:
-        sys.stderr.write(f"error: {printable(str(failure))}\n")
+    if failure:
+        sys.stderr.write(f"error: {failure}\n")
     logging.shutdown()
     sys.stderr.flush()
-    os._exit(0 if failure is None else 1)
+    os._exit(1 if failure else 0)

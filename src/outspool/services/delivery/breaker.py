@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from outspool.errors import AccountTrouble, StoreUnavailable, TroubleKind
+from outspool.domain.fault import Trouble
+from outspool.errors import StoreUnavailable, TroubleKind
 from outspool.ports.account import Account, AccountState
 from outspool.ports.clock import Clock
 from outspool.services.delivery.concurrency import ConcurrencyLimiter
@@ -60,11 +61,11 @@ class Breaker:
         self._learn(await self._account.state())
         return self._state
 
-    def trouble(self) -> AccountTrouble | None:
+    def trouble(self) -> Trouble | None:
         """Return why nothing but a trial should be tried now, None when the account is well."""
         if not self._state.failures:
             return None
-        return AccountTrouble(TroubleKind(self._state.kind), self._state.message, self._state.hint)
+        return Trouble(TroubleKind(self._state.kind), self._state.message, self._state.hint)
 
     def record_success(self) -> None:
         """Note that the server served an email: one more may go at a time."""
@@ -75,7 +76,7 @@ class Breaker:
         """Whether an email was served after `moment` (by `Clock.elapsed`)."""
         return self._served_at > moment
 
-    async def trip(self, trouble: AccountTrouble) -> None:
+    async def trip(self, trouble: Trouble) -> None:
         """Rest the account; of several deliveries that fail at once, in whatever process, only the first counts.
 
         While the database is away this process alone rests it.
@@ -99,7 +100,7 @@ class Breaker:
         self._learn(hold)
         return Probe(self, before=before, hold=hold)
 
-    async def end_trial(self, before: AccountState, hold: AccountState, found: AccountTrouble | None) -> None:
+    async def end_trial(self, before: AccountState, hold: AccountState, found: Trouble | None) -> None:
         """Put what a trial `found` in place of its `hold`, unless it took so long that another process tries by now."""
         state = AccountState() if found is None else self._after(found, failures=before.failures)
         await self._change(hold, state)
@@ -133,7 +134,7 @@ class Breaker:
         except StoreUnavailable:
             self._learn(state)  # better than to try again at once; the shared state is read before the next claim
 
-    def _after(self, trouble: AccountTrouble, *, failures: int) -> AccountState:
+    def _after(self, trouble: Trouble, *, failures: int) -> AccountState:
         # Another kind of trouble is a new one: a limit met after a day without network need not cost an hour.
         failures = failures + 1 if trouble.kind.value == self._state.kind else 1
         return AccountState(
@@ -172,13 +173,13 @@ class Probe:
         self._before = before
         self._hold = hold
         self._has_passed = False
-        self._found: AccountTrouble | None = None
+        self._found: Trouble | None = None
 
     def passes(self) -> None:
         """Note that the server served the email."""
         self._has_passed = True
 
-    def fails(self, trouble: AccountTrouble) -> None:
+    def fails(self, trouble: Trouble) -> None:
         """Note that the account still is in trouble, perhaps another."""
         self._found = trouble
 

@@ -8,8 +8,9 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from outspool.domain.cap import FullQuota
 from outspool.domain.email import Email
-from outspool.errors import OutspoolError, QuotaReached
+from outspool.errors import OutspoolError
 from outspool.ports.clock import Alarm, Clock
 from outspool.ports.queue import Expiry, Lease, Queue
 from outspool.services.delivery.breaker import Breaker, Probe
@@ -139,18 +140,18 @@ class Dispatcher:
         now = self._clock.now()
         quota = await self._queue.room(now=now)
         is_paused = state.is_paused(now)
-        if state.failures and not is_paused and quota.reached is None:
+        if state.failures and not is_paused and quota.full is None:
             return await self._try_account(now)
-        resting = is_paused or quota.reached is not None
+        resting = is_paused or quota.full is not None
         limit = min(room, quota.recipients or room)
         emails, expiry, lease = await self._claim(limit, now, deferred_too=not resting)
-        self._begin(emails, lease, expiry=expiry, full=quota.reached)
+        self._begin(emails, lease, expiry=expiry, full=quota.full)
         self._more_is_due = len(emails) == limit
         if self._more_is_due:
             return None  # whichever ends next has us look again
         upcoming = await self._queue.next_due(after=now, deferred_too=not resting)
         resumes = state.paused_until if is_paused else None
-        has_room = quota.reached.until if quota.reached is not None else None
+        has_room = quota.full.until if quota.full is not None else None
         return min((at for at in (upcoming, resumes, has_room) if at), default=None)
 
     def _claim_limit(self) -> int:
@@ -209,7 +210,7 @@ class Dispatcher:
         *,
         expiry: Expiry,
         probe: Probe | None = None,
-        full: QuotaReached | None = None,
+        full: FullQuota | None = None,
     ) -> None:
         for email in emails:
             self.keeper.hold(lease)
@@ -219,7 +220,7 @@ class Dispatcher:
             task.add_done_callback(self._finish)
 
     async def _deliver_one(
-        self, email: Email, lease: Lease, *, expiry: Expiry, probe: Probe | None, full: QuotaReached | None
+        self, email: Email, lease: Lease, *, expiry: Expiry, probe: Probe | None, full: FullQuota | None
     ) -> None:
         """Have one email delivered when its turn comes, or hand it back when we stop first. A trial waits for none."""
         limiter = self._breaker.limiter
