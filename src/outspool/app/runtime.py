@@ -45,7 +45,7 @@ from outspool.services.delivery.clock_watch import ClockWatch
 from outspool.services.delivery.delivery_agent import DeliveryAgent
 from outspool.services.delivery.dispatcher import Dispatcher
 from outspool.services.delivery.occurrences import Occurrences
-from outspool.services.delivery.recorder import Recorder
+from outspool.services.delivery.recording import Recorder
 from outspool.services.delivery.timings import Timings
 from outspool.services.message_stream import open_message
 from outspool.services.templates.catalog import Templates

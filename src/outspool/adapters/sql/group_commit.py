@@ -62,7 +62,7 @@ class GroupCommit:
             kinds.setdefault(job.work, []).append(job)
         has_begun = False
 
-        def work_off(connection: sa.Connection) -> list[tuple[_Job, Any]]:
+        def run_kinds(connection: sa.Connection) -> list[tuple[_Job, Any]]:
             nonlocal has_begun
             has_begun = True
             return [
@@ -72,7 +72,7 @@ class GroupCommit:
             ]
 
         try:
-            answers = await self._transact(work_off)
+            answers = await self._transact(run_kinds)
         except StoreUnavailable as error:
             # Without a database each of them would wait as long for the same answer, and a doubt is never repeated.
             if error.in_doubt or not has_begun or len(kinds) == 1:

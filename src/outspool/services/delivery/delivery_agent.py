@@ -48,8 +48,7 @@ from outspool.ports.queue import Expiry, Lease, Queue
 from outspool.ports.transport import Stream, Transport
 from outspool.services.delivery.breaker import Breaker, Probe
 from outspool.services.delivery.clock_watch import ClockWatch
-from outspool.services.delivery.mark import Mark
-from outspool.services.delivery.recorder import Recorder
+from outspool.services.delivery.recording import Mark, Recorder
 from outspool.services.delivery.timings import Timings
 
 logger = logging.getLogger(__name__)
