@@ -93,8 +93,8 @@ async def test_a_mark_beyond_the_daily_quota_is_not_made_and_says_when_there_is_
         assert await box.queue.mark(emails[1].id, lease, at=NOW + MINUTE / 10, recipients=1)
         room = await box.queue.room(now=NOW + MINUTE)
         assert room.recipients == 0
-        assert room.reached is not None
-        assert room.reached.until == NOW + DAY
+        assert room.full is not None
+        assert room.full.until == NOW + DAY
         assert (await box.queue.room(now=NOW + DAY)).recipients == 2
 
 
@@ -105,7 +105,7 @@ async def test_the_quota_survives_a_restart_and_is_shared(database_url: str) -> 
         await box.claim(lease=lease)
         await box.queue.mark(email.id, lease, at=NOW, recipients=3)
     async with outlet(database_url, quota=THREE_A_DAY) as again:
-        assert (await again.queue.room(now=NOW + MINUTE)).reached is not None
+        assert (await again.queue.room(now=NOW + MINUTE)).full is not None
 
 
 steps = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 4)), max_size=120)

@@ -12,10 +12,11 @@ from support.outbox_samples import EVERYTHING, NOW, Outlet, a_lease, an_email, a
 from support.postgres import PostgresServer
 
 from outspool.domain.email import Priority
+from outspool.domain.fault import Trouble
 from outspool.domain.settlement import defer_for_account
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
-from outspool.errors import AccountTrouble, TroubleKind
+from outspool.errors import TroubleKind
 
 S = EmailStatus
 SOON = NOW + timedelta(seconds=10)
@@ -174,7 +175,7 @@ async def test_a_resting_account_keeps_the_deferred_and_not_the_new(box: Outlet)
     lease = a_lease()
     old = await box.accept(an_email())
     (claimed,) = await box.claim(lease=lease)
-    resting = defer_for_account(claimed, AccountTrouble(TroubleKind.NETWORK, "refused"), now=NOW)
+    resting = defer_for_account(claimed, Trouble(TroubleKind.NETWORK, "refused"), now=NOW)
     await box.record(old.id, resting, lease=lease.token)
     new = await box.accept(an_email())
     while_resting = await box.queue.claim_due(a_lease(), now=SOON, limit=10, deferred_too=False)
@@ -186,7 +187,7 @@ async def test_a_resting_account_does_not_keep_what_is_out_of_time(box: Outlet) 
     lease = a_lease()
     email = await box.accept(an_email(expires_at=NOW + timedelta(minutes=1)))
     (claimed,) = await box.claim(lease=lease)
-    resting = defer_for_account(claimed, AccountTrouble(TroubleKind.NETWORK, "refused"), now=NOW)
+    resting = defer_for_account(claimed, Trouble(TroubleKind.NETWORK, "refused"), now=NOW)
     await box.record(email.id, resting, lease=lease.token)
     late = await box.queue.claim_due(a_lease(), now=NOW + timedelta(minutes=2), limit=10, deferred_too=False)
     assert [found.id for found in late] == [email.id]

@@ -12,15 +12,16 @@ import pytest
 from support.outbox_samples import outlet
 from support.set_clock import SetClock
 
+from outspool.domain.fault import Trouble
 from outspool.domain.retry import compute_account_pause
-from outspool.errors import AccountTrouble, TroubleKind
+from outspool.errors import TroubleKind
 from outspool.ports.account import AccountState
 from outspool.services.delivery.breaker import Breaker
 from outspool.services.delivery.timings import Timings
 
-DOWN = AccountTrouble(TroubleKind.NETWORK, "The server is down.", "Wait.")
-WRONG_PASSWORD = AccountTrouble(TroubleKind.LOGIN, "The password is wrong.", "Mend it.")
-TOO_FAST = AccountTrouble(TroubleKind.THROTTLED, "Too fast.")
+DOWN = Trouble(TroubleKind.NETWORK, "The server is down.", "Wait.")
+WRONG_PASSWORD = Trouble(TroubleKind.LOGIN, "The password is wrong.", "Mend it.")
+TOO_FAST = Trouble(TroubleKind.THROTTLED, "Too fast.")
 PACE = Timings()
 
 
@@ -152,7 +153,7 @@ async def test_a_trial_that_never_reached_the_server_leaves_the_next_at_once(dat
     [(DOWN, "old", True), (WRONG_PASSWORD, "old", False), (WRONG_PASSWORD, "new", True), (TOO_FAST, "new", False)],
 )
 async def test_a_start_ends_a_pause_that_it_may_have_mended(
-    database_url: str, trouble: AccountTrouble, credential: str, ends: bool
+    database_url: str, trouble: Trouble, credential: str, ends: bool
 ) -> None:
     clock = SetClock()
     async with breakers(database_url, clock, "old", credential) as (one, starting):
@@ -198,14 +199,16 @@ async def test_after_trouble_each_process_begins_with_one_connection(database_ur
         for process in processes:
             for _ in range(4):
                 process.record_success()
-            assert [await process.slots.take() for _ in range(4)] == [0] * 4
+            assert [await process.limiter.acquire() for _ in range(4)] == [0] * 4
         await processes[0].trip(TOO_FAST)
         for process in processes:
             await process.refresh()
-            assert await process.slots.take() == 1
-            waiting = asyncio.ensure_future(process.slots.take())
+            process.limiter.release(0)  # of the time before; the other three still hang
+            assert await process.limiter.acquire() == 1
+            process.limiter.release(0)
+            waiting = asyncio.ensure_future(process.limiter.acquire())
             await asyncio.sleep(0)
             assert not waiting.done()
-            assert process.slots.most == 2  # the server asked for patience: half as many, for a while
-            process.slots.close()
+            assert process.limiter.limit == 2  # the server asked for patience: half as many, for a while
+            process.limiter.close()
             await waiting

@@ -248,7 +248,7 @@ async def test_a_line_cut_within_the_message_leaves_doubt(sink: SmtpSink) -> Non
 @pytest.mark.parametrize("step", ["greeting", "ehlo", "mail", "rcpt", "data", "message"])
 async def test_cancelled_in_the_middle_it_closes_the_connection(sink: SmtpSink, step: str) -> None:
     async with TcpProxy(sink.port) as proxy, asyncio.timeout(10):
-        transport = SmtpTransport(account(sink, port=proxy.port), connections=1)
+        transport = SmtpTransport(account(sink, port=proxy.port))
         sink.fail(**{step: "stall"})
         delivering = asyncio.create_task(deliver(transport, "a@x.com"))
         while not proxy.connections:
@@ -263,28 +263,6 @@ async def test_cancelled_in_the_middle_it_closes_the_connection(sink: SmtpSink, 
         assert verdicts(await deliver(transport, "b@x.com")) == {"b@x.com": Verdict.TAKEN}
         assert [mail.recipients for mail in sink.messages()] == [("b@x.com",)]
         await transport.close()
-
-
-async def test_cancelled_while_waiting_for_a_turn_it_gives_up_its_turn(sink: SmtpSink) -> None:
-    transport = SmtpTransport(account(sink), connections=1)
-    first_is_in, go_on = asyncio.Event(), asyncio.Event()
-
-    async def before_data() -> None:
-        first_is_in.set()
-        await go_on.wait()
-
-    first = asyncio.create_task(
-        transport.deliver(MESSAGE, sender="me@x.com", recipients=["a@x.com"], before_data=before_data)
-    )
-    await first_is_in.wait()
-    second = asyncio.create_task(deliver(transport, "b@x.com"))
-    await asyncio.sleep(0)
-    second.cancel()
-    go_on.set()
-    await first
-    await deliver(transport, "c@x.com")
-    assert [mail.recipients for mail in sink.messages()] == [("a@x.com",), ("c@x.com",)]
-    await transport.close()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -308,9 +308,3 @@ def test_the_password_is_in_no_repr() -> None:
 def test_an_account_that_cannot_work_is_refused(host: str, port: int, login: tuple[str | None, str | None]) -> None:
     with pytest.raises(ValueError, match="SMTP"):
         SmtpAccount(host=host, port=port, security=Security.TLS, username=login[0], password=login[1])
-
-
-def test_a_transport_without_connections_is_refused() -> None:
-    account = SmtpAccount(host="localhost", port=25, security=Security.NONE)
-    with pytest.raises(ValueError, match="at least one"):
-        SmtpTransport(account, connections=0)

@@ -12,12 +12,13 @@ from outspool.domain.email import Email, Problem, Reply
 from outspool.domain.fault import (
     SUSPECTED,
     Fault,
+    Trouble,
     attribute_fault,
     find_silent_drop,
     is_connection_limit,
     is_message_triggered,
 )
-from outspool.errors import AccountTrouble, TroubleKind
+from outspool.errors import TroubleKind
 
 FRESH = an_email()
 SUSPECT = an_email(problem=Problem(code=SUSPECTED, message="421"))
@@ -25,8 +26,8 @@ RESTING = an_email(problem=Problem(code="account_trouble", message="421"))
 K, B = TroubleKind, Fault
 
 
-def trouble(kind: TroubleKind, phase: Phase, code: int | None) -> AccountTrouble:
-    return AccountTrouble(kind, "no", phase=phase, reply_code=code)
+def trouble(kind: TroubleKind, phase: Phase, code: int | None) -> Trouble:
+    return Trouble(kind, "no", phase=phase, reply_code=code)
 
 
 NOT_NOW = trouble(K.THROTTLED, Phase.DATA, 421)
@@ -71,9 +72,7 @@ DAYS_LIMIT = trouble(K.THROTTLED, Phase.DATA, 550)
         (NO_TLS, FRESH, True, True, B.ACCOUNT),
     ],
 )
-def test_whose_fault_it_is(
-    met: AccountTrouble, email: Email, others_pass: bool, account_is_well: bool, whose: Fault
-) -> None:
+def test_whose_fault_it_is(met: Trouble, email: Email, others_pass: bool, account_is_well: bool, whose: Fault) -> None:
     assert attribute_fault(met, email, others_pass=others_pass, account_is_well=account_is_well) is whose
 
 
@@ -86,8 +85,8 @@ def test_only_a_refusal_for_now_while_it_is_on_offer_can_be_an_emails_doing(phas
 
 
 def test_a_trouble_that_nobody_met_is_nobodys() -> None:
-    assert not is_message_triggered(AccountTrouble(K.NETWORK, "no"))
-    assert not is_connection_limit(AccountTrouble(K.NETWORK, "no"))
+    assert not is_message_triggered(Trouble(K.NETWORK, "no"))
+    assert not is_connection_limit(Trouble(K.NETWORK, "no"))
 
 
 SILENT = Outcome(verdict=Verdict.RETRY, why="At RCPT: the connection was lost.", phase=Phase.RCPT)

@@ -98,5 +98,5 @@ def test_a_flood_is_cut_says_so_and_is_heard_again_after_a_minute(line: Backend)
 
 def test_what_is_known_of_each_email_is_never_cut(line: Backend) -> None:
     for number in range(200):
-        line.log("outspool.services.delivery.recorder", "email %d was sent, and could not be recorded", number)
+        line.log("outspool.services.delivery.recording", "email %d was sent, and could not be recorded", number)
     assert len(line.lines) == 200

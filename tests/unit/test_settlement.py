@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from support.outbox_samples import NOW, OK, an_email
 
 from outspool.domain.delivery import Delivery, Outcome, Verdict
-from outspool.domain.email import Email, Reply
+from outspool.domain.email import Email, Problem, Reply
+from outspool.domain.fault import Trouble
 from outspool.domain.settlement import defer_for_account, fail_unsendable, settle_delivery
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
-from outspool.errors import AccountTrouble, TroubleKind
+from outspool.errors import TroubleKind
 
 S, R = EmailStatus, RecipientStatus
 DELAY = timedelta(minutes=1)
@@ -71,7 +72,7 @@ def test_recipients_a_server_had_no_room_for_follow_at_once_and_cost_no_attempt(
 
 def test_the_email_that_found_the_trouble_goes_to_the_end_of_the_line() -> None:
     email = an_email(at=NOW - timedelta(hours=1))
-    change = defer_for_account(email, AccountTrouble(TroubleKind.THROTTLED, "421"), now=NOW, due_at=NOW)
+    change = defer_for_account(email, Trouble(TroubleKind.THROTTLED, "421"), now=NOW, due_at=NOW)
     assert (change.due_at, change.attempts) == (NOW, 0)
 
 
@@ -103,14 +104,14 @@ def test_the_reason_for_partial_is_the_refusal_of_an_earlier_attempt() -> None:
 
 def test_trouble_of_the_account_burns_no_attempt_and_keeps_the_turn() -> None:
     email = an_email(attempts=2, at=NOW - timedelta(hours=1))
-    change = defer_for_account(email, AccountTrouble(TroubleKind.LOGIN, "wrong password", "mend it"), now=NOW)
+    change = defer_for_account(email, Trouble(TroubleKind.LOGIN, "wrong password", "mend it"), now=NOW)
     assert (change.target, change.attempts, change.due_at) == (S.DEFERRED, 2, email.due_at)
     assert change.problem is not None
     assert change.problem.code == "account_trouble"
 
 
 def test_what_cannot_be_composed_is_failed() -> None:
-    change = fail_unsendable(an_email(), now=NOW, code="invalid_argument", why="no")
+    change = fail_unsendable(an_email(), Problem(code="invalid_argument", message="no"), now=NOW)
     assert change.target is S.FAILED
 
 

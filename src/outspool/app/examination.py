@@ -13,10 +13,9 @@ from outspool.adapters.sql.probe import SqlProbe
 from outspool.app import configuration
 from outspool.app.runtime import Outspool
 from outspool.app.settings import Settings, env_files, unknown_names
-from outspool.services.doctor.configuration_checks import Setup
+from outspool.services.doctor.configuration_checks import Setup, check_templates
 from outspool.services.doctor.doctor import Doctor
 from outspool.services.doctor.findings import Finding
-from outspool.services.doctor.template_checks import check_templates
 
 _IMPATIENT = Timeouts(connect=10, command=20)
 """For a person who watches."""

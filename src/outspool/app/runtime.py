@@ -43,9 +43,9 @@ from outspool.services.delivery.blob_collector import SWEEP_SECONDS, BlobCollect
 from outspool.services.delivery.breaker import Breaker
 from outspool.services.delivery.clock_watch import ClockWatch
 from outspool.services.delivery.delivery_agent import DeliveryAgent
-from outspool.services.delivery.dispatcher import Dispatcher, Limits
+from outspool.services.delivery.dispatcher import Dispatcher
 from outspool.services.delivery.occurrences import Occurrences
-from outspool.services.delivery.recorder import Recorder
+from outspool.services.delivery.recording import Recorder
 from outspool.services.delivery.timings import Timings
 from outspool.services.message_stream import open_message
 from outspool.services.templates.catalog import Templates
@@ -246,7 +246,6 @@ class Outspool:
             clock=self.clock,
             timings=self.timings,
         )
-        limits = Limits(batch=settings.batch_size, connections=settings.smtp_connections)
         name = f"{socket.gethostname()}:{os.getpid()}"
         return Dispatcher(
             self.queue,
@@ -254,7 +253,7 @@ class Outspool:
             self.breaker,
             self.occurrences,
             name=name,
-            limits=limits,
+            batch=settings.batch_size,
             resend_doubtful=resend,
             watch=watch,
             clock=self.clock,
@@ -266,4 +265,4 @@ class Outspool:
         if account is None:
             port = await stack.enter_async_context(sandbox_server(self.settings.sandbox_dir))
             account = SmtpAccount(host=SANDBOX_HOST, port=port, security=Security.NONE, username=None, password=None)
-        return SmtpTransport(account, connections=self.settings.smtp_connections)
+        return SmtpTransport(account)

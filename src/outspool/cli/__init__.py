@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from outspool.cli import files, mail, sending, serving, upkeep
+from outspool.cli import mail, sending, serving, upkeep
 from outspool.cli.logs import printable
 from outspool.cli.runs import NoWorker, Sandbox, configure_logging, load_settings, run, warn_of_unknown_names
 from outspool.errors import OutspoolError
@@ -35,7 +35,6 @@ serving.register(cli)
 upkeep.register(cli)
 sending.register(cli)
 mail.register(cli)
-files.register(cli)
 
 
 def main() -> None:

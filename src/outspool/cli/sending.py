@@ -1,4 +1,4 @@
-"""``send``: an email from a terminal or a script, and what comes of it."""
+"""``send`` an email from a terminal or a script, and ``attach``: store a file for emails to come."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ _NOT_SERVED = 3
 
 
 def register(cli: typer.Typer) -> None:
-    """Add the command to `cli`."""
+    """Add the commands to `cli`."""
     cli.command()(send)
+    cli.command()(attach)
 
 
 def send(
@@ -105,6 +106,22 @@ async def _send(draft: EmailRequest, when: When | None, key: str | None, *, wait
             typer.echo(f"Accepted, and not canceled: see `outspool show {email.id}`.", err=True)
             raise
         return email_result(email, now=outspool.outbox.now(), pause=await outspool.outbox.pause(), for_operator=True)
+
+
+def attach(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that you may read, not a hidden one.")],
+) -> None:
+    """Store FILE and print its handle, which is what the argument `blob` of an attachment takes.
+
+    It is kept for 30 days, and for as long as any email has it.
+    """
+    configure_logging(working=False)
+    typer.echo(run(_attach(file)))
+
+
+async def _attach(file: Path) -> str:
+    async with open_outspool() as outspool:
+        return await outspool.attach(file)
 
 
 def _object(text: str | None) -> dict[str, Any]:

@@ -27,20 +27,20 @@ async def serve_stdio(settings: Settings, *, worker: bool) -> None:
         await face.serve()
     except OutspoolError as error:
         if face.is_reading:
-            _exit(error)
+            _exit(describe(error))
         raise
     if face.is_reading:
-        _exit(None)
+        _exit()
 
 
-def _exit(failure: OutspoolError | None) -> NoReturn:
-    """End the process although stdin is still open.
+def _exit(failure: str = "") -> NoReturn:
+    """End the process although stdin is still open, and say why if it is for a `failure`.
 
     The SDK reads stdin in a thread that nothing can interrupt, and both the event loop and the interpreter would wait
     for it. All that must not be lost is committed and closed by now.
     """
-    if failure is not None:
-        sys.stderr.write(f"error: {printable(describe(failure))}\n")
+    if failure:
+        sys.stderr.write(f"error: {printable(failure)}\n")
     logging.shutdown()
     sys.stderr.flush()
-    os._exit(0 if failure is None else 1)
+    os._exit(1 if failure else 0)

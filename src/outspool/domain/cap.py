@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from outspool.domain.email import Problem
 from outspool.domain.setting import Setting
 from outspool.domain.summary import format_utc
 from outspool.errors import QuotaReached, RateLimited
@@ -22,6 +23,14 @@ class Cap:
     window: timedelta
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullQuota:
+    """An account's daily quota that has no room `until` then (UTC), and in words why."""
+
+    until: datetime
+    problem: Problem
+
+
 def rate_limit_error(cap: Cap, *, now: datetime, again_at: datetime) -> RateLimited:
     """Return the refusal of an email that would be one too many."""
     seconds = max(1, math.ceil((again_at - now).total_seconds()))
@@ -34,14 +43,20 @@ def rate_limit_error(cap: Cap, *, now: datetime, again_at: datetime) -> RateLimi
     )
 
 
-def quota_error(cap: Cap, *, until: datetime) -> QuotaReached:
-    """Return why an email waits although its account works."""
-    return QuotaReached(
-        f"The account's daily quota is used up: {cap.most} recipients in {_describe_window(cap.window)} "
+def describe_full_quota(cap: Cap, *, until: datetime) -> FullQuota:
+    """Say why an email waits although its account works, and that there is room again `until` then."""
+    problem = Problem(
+        code=QuotaReached.code,
+        message=f"The account's daily quota is used up: {cap.most} recipients in {_describe_window(cap.window)} "
         f"({Setting.DAILY_QUOTA}).",
-        "It goes out by itself as soon as there is room.",
-        until=until,
+        hint="It goes out by itself as soon as there is room.",
     )
+    return FullQuota(until=until, problem=problem)
+
+
+def quota_error(full: FullQuota) -> QuotaReached:
+    """Return the same as an error to be raised."""
+    return QuotaReached(full.problem.message, full.problem.hint, until=full.until)
 
 
 def _describe_window(window: timedelta) -> str:

@@ -12,6 +12,7 @@ from uuid import UUID
 from outspool.domain.attachment import Attachment
 from outspool.domain.principal import LOCAL_USER, Actor
 from outspool.domain.status import EmailStatus, RecipientStatus
+from outspool.errors import OutspoolError
 
 
 class RecipientKind(StrEnum):
@@ -108,6 +109,11 @@ class Problem:
     code: str
     message: str
     hint: str = ""
+
+    @classmethod
+    def of(cls, error: OutspoolError) -> Problem:
+        """Return what `error` says: a problem is kept, an error is only raised."""
+        return cls(code=error.code, message=error.message, hint=error.hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ apart is whether others are served meanwhile.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from outspool.domain.delivery import Delivery, Phase, Verdict
@@ -23,6 +24,22 @@ _OPENING = frozenset({Phase.CONNECT, Phase.LOGIN})
 _TRANSIENT = range(400, 500)
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What ails an SMTP account: the fields of an `AccountTrouble`, to be kept."""
+
+    kind: TroubleKind
+    message: str
+    hint: str = ""
+    phase: str = ""
+    reply_code: int | None = None
+
+    @classmethod
+    def of(cls, error: AccountTrouble) -> Trouble:
+        """Return what `error` says."""
+        return cls(error.kind, error.message, error.hint, error.phase, error.reply_code)
+
+
 class Fault(Enum):
     """Whose fault it is."""
 
@@ -34,7 +51,7 @@ class Fault(Enum):
     """Met again by this email after others had passed, or halfway through: its own, like any reply that defers it."""
 
 
-def attribute_fault(trouble: AccountTrouble, email: Email, *, others_pass: bool, account_is_well: bool) -> Fault:
+def attribute_fault(trouble: Trouble, email: Email, *, others_pass: bool, account_is_well: bool) -> Fault:
     """Return whose fault `trouble` is, met by an attempt at `email`.
 
     `others_pass`: another email was served since this attempt began, or is on the wire. `account_is_well`: but for
@@ -48,12 +65,12 @@ def attribute_fault(trouble: AccountTrouble, email: Email, *, others_pass: bool,
     return Fault.ACCOUNT
 
 
-def is_message_triggered(trouble: AccountTrouble) -> bool:
+def is_message_triggered(trouble: Trouble) -> bool:
     """Whether the server said "not now", or hung up, over this email's own envelope or content."""
     return trouble.phase in _OFFERING and (trouble.reply_code is None or trouble.reply_code in _TRANSIENT)
 
 
-def _dropped_halfway(trouble: AccountTrouble) -> bool:
+def _dropped_halfway(trouble: Trouble) -> bool:
     """Whether the server took login and sender, and hung up without a word over a recipient or the content.
 
     Twice over the same email that is no outage: else the last one left would keep its account resting for days.
@@ -66,17 +83,15 @@ def is_suspected(email: Email) -> bool:
     return email.problem is not None and email.problem.code == SUSPECTED
 
 
-def is_connection_limit(trouble: AccountTrouble) -> bool:
+def is_connection_limit(trouble: Trouble) -> bool:
     """Whether the server turned away one more connection, in words."""
     return trouble.phase in _OPENING and trouble.reply_code in _TRANSIENT
 
 
-def find_silent_drop(delivery: Delivery) -> AccountTrouble | None:
+def find_silent_drop(delivery: Delivery) -> Trouble | None:
     """Return the trouble of a line that fell silent before any recipient's fate was decided and the message left."""
     outcomes = delivery.outcomes.values()
     if any(outcome.verdict is not Verdict.RETRY or outcome.reply is not None for outcome in outcomes):
         return None
     silent = next(iter(outcomes))
-    return AccountTrouble(
-        TroubleKind.NETWORK, silent.why, "Sending resumes by itself.", phase=silent.phase or Phase.MAIL
-    )
+    return Trouble(TroubleKind.NETWORK, silent.why, "Sending resumes by itself.", phase=silent.phase or Phase.MAIL)

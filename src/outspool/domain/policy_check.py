@@ -12,12 +12,12 @@ from outspool.domain.email import Email, Problem, Recipient
 from outspool.domain.policy import Policy
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
-from outspool.errors import RecipientRefused, Refusal, SenderRefused
+from outspool.errors import RecipientRefused, SenderRefused
 
 _OVERRIDE = "Only the operator can: `outspool retry --override-policy` sends this email all the same."
 
 
-def apply_policy(policy: Policy, email: Email) -> tuple[Email, Refusal | None]:
+def apply_policy(policy: Policy, email: Email) -> tuple[Email, Problem | None]:
     """Return the email owed to those alone to whom it may go, and why not to the others, None when it may go to all.
 
     The reason names those too whom an earlier attempt left out. A sender who is refused leaves nobody.
@@ -27,13 +27,13 @@ def apply_policy(policy: Policy, email: Email) -> tuple[Email, Refusal | None]:
     try:
         policy.check_sender(email.content.sender)
     except SenderRefused as refusal:
-        return _without(email, frozenset(r.address for r in email.recipients)), refusal
+        return _without(email, frozenset(r.address for r in email.recipients)), Problem.of(refusal)
     refused = [r for r in email.recipients if _is_left_out(r) and policy.refuses(r.mailbox)]
     try:
         policy.check_recipients([r.mailbox for r in refused])
     except RecipientRefused as why:
         fewer = _without(email, frozenset(r.address for r in refused))
-        return fewer, RecipientRefused(why.message, f"{why.hint} {_OVERRIDE}")
+        return fewer, replace(Problem.of(why), hint=f"{why.hint} {_OVERRIDE}")
     return email, None
 
 
@@ -41,7 +41,8 @@ def check_policy(policy: Policy, email: Email) -> None:
     """Raise `SenderRefused`, or `RecipientRefused` when the email is owed to nobody to whom it may go."""
     fewer, refusal = apply_policy(policy, email)
     if refusal is not None and not fewer.owed:
-        raise refusal
+        kind = SenderRefused if refusal.code == SenderRefused.code else RecipientRefused
+        raise kind(refusal.message, refusal.hint)
 
 
 def _without(email: Email, refused: Collection[str]) -> Email:
@@ -54,7 +55,7 @@ def _without(email: Email, refused: Collection[str]) -> Email:
     )
 
 
-def explain_refusal(refusal: Refusal, change: Transition) -> Transition:
+def explain_refusal(refusal: Problem, change: Transition) -> Transition:
     """Return the end of an email that went to some, saying who else was left out and who can change that."""
     if change.target not in (EmailStatus.PARTIAL, EmailStatus.FAILED) or change.code == refusal.code:
         return change

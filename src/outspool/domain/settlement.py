@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from outspool.domain.cap import FullQuota
 from outspool.domain.delivery import Delivery, Outcome, Verdict, is_recipient_limit
 from outspool.domain.email import Email, Problem, Recipient
-from outspool.domain.fault import SUSPECTED, is_message_triggered, is_suspected
+from outspool.domain.fault import SUSPECTED, Trouble, is_message_triggered, is_suspected
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
-from outspool.errors import AccountTrouble, BlobsUnavailable, QuotaReached
+from outspool.errors import AccountTrouble
 
 _STATUS_OF = {
     Verdict.TAKEN: RecipientStatus.SENT,
@@ -77,22 +78,20 @@ def expire(email: Email, *, now: datetime) -> Transition:
     return _finish(email.recipients, now=now, attempts=email.attempts, problem=problem)
 
 
-def defer_for_account(
-    email: Email, trouble: AccountTrouble, *, now: datetime, due_at: datetime | None = None
-) -> Transition:
+def defer_for_account(email: Email, trouble: Trouble, *, now: datetime, due_at: datetime | None = None) -> Transition:
     """Return the deferral of an email whose account is in trouble: no attempt is burnt, its turn is kept.
 
     Whoever found it comes again at `due_at`, behind the others: should it be the cause, they get past it. If it may
     be, that is kept on record (`outspool.domain.fault`).
     """
     suspected = is_suspected(email) or (due_at is not None and is_message_triggered(trouble))
-    problem = Problem(code=SUSPECTED if suspected else trouble.code, message=trouble.message, hint=trouble.hint)
+    problem = Problem(code=SUSPECTED if suspected else AccountTrouble.code, message=trouble.message, hint=trouble.hint)
     return Transition.deferred(
         at=now, recipients=email.recipients, attempts=email.attempts, due_at=due_at or email.due_at, problem=problem
     )
 
 
-def defer_on_refusal(email: Email, trouble: AccountTrouble, *, now: datetime, delay: timedelta | None) -> Transition:
+def defer_on_refusal(email: Email, trouble: Trouble, *, now: datetime, delay: timedelta | None) -> Transition:
     """Return what becomes of an email that the server, which serves others, refuses to serve: an attempt is burnt."""
     outcome = Outcome(verdict=Verdict.RETRY, why=trouble.message)
     delivery = Delivery(outcomes=dict.fromkeys((r.address for r in email.owed), outcome))
@@ -102,32 +101,28 @@ def defer_on_refusal(email: Email, trouble: AccountTrouble, *, now: datetime, de
     return replace(change, problem=replace(change.problem, code=SUSPECTED))
 
 
-def defer_for_quota(email: Email, reached: QuotaReached, *, now: datetime) -> Transition:
+def defer_for_quota(email: Email, full: FullQuota, *, now: datetime) -> Transition:
     """Return the deferral of an email for which the account's day has no room: no attempt is burnt."""
-    problem = Problem(code=reached.code, message=reached.message, hint=reached.hint)
-    due_at = max(email.due_at, reached.until)
+    due_at = max(email.due_at, full.until)
     return Transition.deferred(
-        at=now, recipients=email.recipients, attempts=email.attempts, due_at=due_at, problem=problem
+        at=now, recipients=email.recipients, attempts=email.attempts, due_at=due_at, problem=full.problem
     )
 
 
-def defer_for_attachments(
-    email: Email, away: BlobsUnavailable, *, now: datetime, may_expire: bool = True
-) -> Transition:
+def defer_for_attachments(email: Email, away: Problem, *, now: datetime, may_expire: bool = True) -> Transition:
     """Return the deferral of an email whose files cannot be had now: it is nobody's fault and burns no attempt."""
     due_at = now + _ATTACHMENTS_AGAIN
     if due_at >= email.expires_at and may_expire:
         problem = _last_heard("expired", _OUT_OF_TIME, away.message)
         return _finish(email.recipients, now=now, attempts=email.attempts, problem=problem)
-    problem = Problem(code="attachments_away", message=away.message, hint=away.hint)
+    problem = replace(away, code="attachments_away")
     return Transition.deferred(
         at=now, recipients=email.recipients, attempts=email.attempts, due_at=due_at, problem=problem
     )
 
 
-def fail_unsendable(email: Email, *, now: datetime, code: str, why: str, hint: str = "") -> Transition:
-    """Return the end of an email that cannot even be composed."""
-    problem = Problem(code=code, message=why, hint=hint)
+def fail_unsendable(email: Email, problem: Problem, *, now: datetime) -> Transition:
+    """Return the end of an email that cannot even be composed, or that nobody may have."""
     return _finish(email.recipients, now=now, attempts=email.attempts, problem=problem)
 
 

@@ -177,14 +177,16 @@ def _validate_item(place: int, written: dict[str, Any]) -> MessageArguments:
         item = MessageArguments.model_validate(written)
     except ValidationError as error:
         wrong = explain_validation_error(error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
+        raise _at(place, wrong.message, wrong.hint) from None
     except InvalidArgument as error:
-        wrong = error
-    else:
-        if not item.preview:
-            return item
-        wrong = InvalidArgument("preview is of one email alone.", "Use send_email with preview. " + _NOTHING_SENT)
-    wrong.message = f"emails[{place}]: {wrong.message}"
-    raise wrong
+        raise _at(place, error.message, error.hint) from None
+    if item.preview:
+        raise _at(place, "preview is of one email alone.", f"Use send_email with preview. {_NOTHING_SENT}")
+    return item
+
+
+def _at(place: int, message: str, hint: str) -> InvalidArgument:
+    return InvalidArgument(f"emails[{place}]: {message}", hint)
 
 
 def _count_rest(lines: Sequence[str]) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ class EmailStore(Protocol):
         """
         ...
 
-    async def add_all(self, asked: Sequence[tuple[Email, Event]]) -> Sequence[Email]:
+    async def add_all(self, requests: Sequence[tuple[Email, Event]]) -> Sequence[Email]:
         """Commit new emails at once, or none of them, like `add`; return what stands for each.
 
         Raises `IdempotencyConflict`, which says whose key it is, when one of them cannot be stored; `RateLimited` when

@@ -9,8 +9,8 @@ from enum import Enum
 from typing import Protocol
 from uuid import UUID
 
+from outspool.domain.cap import FullQuota
 from outspool.domain.email import Email
-from outspool.errors import QuotaReached
 
 
 class Expiry(Enum):
@@ -37,10 +37,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """How many `recipients` the daily quota still lets pass (None: there is no quota); `reached` if none."""
+    """How many `recipients` the daily quota still lets pass (None: there is no quota); `full` if none."""
 
     recipients: int | None = None
-    reached: QuotaReached | None = None
+    full: FullQuota | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,20 +26,20 @@ def check_digest(digest: str) -> str:
 
 
 async def verify_chunks(
-    chunks: AsyncIterable[bytes], digest: str, size: int, otherwise: OutspoolError
+    chunks: AsyncIterable[bytes], digest: str, size: int, mismatch_error: Callable[[], OutspoolError]
 ) -> AsyncIterator[bytes]:
-    """Yield `chunks`; raise `otherwise` instead of the last of them when they are not `size` bytes of this `digest`."""
+    """Yield `chunks`; when they are not `size` bytes of this `digest`, raise a `mismatch_error` instead of the last."""
     found, left, held = hashlib.sha256(), size, b""
     async for chunk in chunks:
         left -= len(chunk)
         if left < 0:
-            raise otherwise
+            raise mismatch_error()
         found.update(chunk)
         if held:
             yield held
         held = chunk
     if left or found.hexdigest() != digest:
-        raise otherwise
+        raise mismatch_error()
     if held:
         yield held
 

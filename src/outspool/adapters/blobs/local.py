@@ -61,7 +61,7 @@ class LocalBlobs:
         descriptor, draft = await self._in_thread(self._draft)
         try:
             try:
-                async for chunk in verify_chunks(chunks, digest, size, changed_error()):
+                async for chunk in verify_chunks(chunks, digest, size, changed_error):
                     await self._in_thread(_write, descriptor, chunk)
                 await self._in_thread(os.fsync, descriptor)
             finally:
@@ -83,7 +83,7 @@ class LocalBlobs:
         try:
             if os.fstat(descriptor).st_size != size:
                 raise damaged_error()
-            yield verify_chunks(self._chunks(descriptor), digest, size, damaged_error())
+            yield verify_chunks(self._chunks(descriptor), digest, size, damaged_error)
         finally:
             os.close(descriptor)
 

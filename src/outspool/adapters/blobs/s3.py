@@ -89,7 +89,7 @@ class S3Blobs:
                 client = await self._connected()
                 if await self._is_there(client, key, size):
                     return
-                parts = _parts(verify_chunks(chunks, digest, size, changed_error()))
+                parts = _parts(verify_chunks(chunks, digest, size, changed_error))
                 if size <= _PART:
                     body = b"".join([part async for part in parts])
                     await client.put_object(Bucket=self._place.bucket, Key=key, **_body(body))
@@ -106,7 +106,7 @@ class S3Blobs:
             async with self._slots:
                 with as_unavailable(self._place.bucket):
                     body = self._download(await self._connected(), key, size)
-                    async for chunk in verify_chunks(body, digest, size, damaged_error()):
+                    async for chunk in verify_chunks(body, digest, size, damaged_error):
                         await run_in_thread(spool.write, chunk)
                     await run_in_thread(spool.seek, 0)
             yield _read(spool)

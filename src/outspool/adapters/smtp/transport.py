@@ -30,27 +30,23 @@ _MOST_MESSAGES = 100
 
 
 class SmtpTransport:
-    """`outspool.ports.transport.Transport` over SMTP: at most `connections` at once, each reused while it is warm.
+    """`outspool.ports.transport.Transport` over SMTP, with a connection for each delivery at a time, kept while warm.
 
-    Belongs to one event loop. Certificates are always verified, against `tls_context` or the system's authorities
-    (SSL_CERT_FILE names others).
+    How many that are is the caller's to limit. Belongs to one event loop. Certificates are always verified, against
+    `tls_context` or the system's authorities (SSL_CERT_FILE names others).
     """
 
     def __init__(
         self,
         account: SmtpAccount,
         *,
-        connections: int = 4,
         tls_context: ssl.SSLContext | None = None,
         timeouts: Timeouts | None = None,
     ) -> None:
-        """Open nothing yet. Raises `ValueError` when `connections` is below 1."""
-        if connections < 1:
-            raise ValueError("SMTP needs at least one connection.")
+        """Open nothing yet."""
         self._account = account
         self._tls_context = tls_context
         self._timeouts = timeouts or Timeouts()
-        self._slots = asyncio.Semaphore(connections)
         self._idle: dict[Connection, asyncio.TimerHandle] = {}
         self._is_closed = False
 
@@ -72,14 +68,13 @@ class SmtpTransport:
         Cancelled before the first byte of the message, nothing is sent; after it, the server may have the message.
         """
         parcel = pack(message, sender, recipients)
-        async with self._slots:
-            connection = self._take()
-            if connection is not None:
-                try:
-                    return await self._run(connection, parcel, before_data)
-                except StaleConnection:
-                    pass
-            return await self._run(await self._open(), parcel, before_data)
+        connection = self._take()
+        if connection is not None:
+            try:
+                return await self._run(connection, parcel, before_data)
+            except StaleConnection:
+                pass
+        return await self._run(await self._open(), parcel, before_data)
 
     async def check(self, *, sender: str = "") -> None:
         """Connect, encrypt, log in and leave again, over a connection of its own. Raises `AccountTrouble`.

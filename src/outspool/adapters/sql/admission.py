@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from outspool.adapters.sql import meter as sql_meter
 from outspool.adapters.sql.attachments import add_attachments
-from outspool.adapters.sql.backend import T
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.events import add_events
 from outspool.adapters.sql.rows import email_values, recipient_values
@@ -41,26 +40,18 @@ class Admission:
         self._database = database
         self._rate = rate
 
-    async def obey(self, transaction: Awaitable[T], *, identity: str, now: datetime) -> T:
-        """Return what `transaction`, which admits emails, returns. Raises `RateLimited` when they are too many."""
-        try:
-            return await transaction
-        except sql_meter.CapReached as reached:
-            await sql_meter.mend(self._database, _meter_name(identity), reached, now=now)
-            raise rate_limit_error(self._rate, now=now, again_at=reached.at) from None
-
-    def admit(self, connection: sa.Connection, asked: Sequence[tuple[Email, Event]]) -> list[bool]:
+    def admit(self, connection: sa.Connection, requests: Sequence[tuple[Email, Event]]) -> list[bool]:
         """Store new emails, each with its first event, and say which were new: neither they nor their twins are there.
 
         A twin has the same idempotency key, or is of the same series for the same time. Raises `InvalidArgument` when
-        so many can never be accepted at once.
+        so many can never be accepted at once, and `CapReached`: roll back, then call `refuse`.
         """
         add = _ADD[connection.dialect.name]
-        stored = [False] * len(asked)
+        stored = [False] * len(requests)
         # Everybody takes the keys in one order, so that no two transactions wait for each other.
-        for place in sorted(range(len(asked)), key=lambda n: asked[n][0].idempotency_key or ""):
-            stored[place] = connection.scalar(add, email_values(asked[place][0])) is not None
-        new = [one for one, is_stored in zip(asked, stored, strict=True) if is_stored]
+        for place in sorted(range(len(requests)), key=lambda n: requests[n][0].idempotency_key or ""):
+            stored[place] = connection.scalar(add, email_values(requests[place][0])) is not None
+        new = [one for one, is_stored in zip(requests, stored, strict=True) if is_stored]
         if new:
             by_identity = Counter(email.identity for email, _ in new)
             for identity, number in sorted(by_identity.items()):
@@ -68,6 +59,11 @@ class Admission:
             add_parts(connection, [email for email, _ in new])
             add_events(connection, [(email.id, event) for email, event in new])
         return stored
+
+    async def refuse(self, reached: sql_meter.CapReached, *, identity: str, now: datetime) -> NoReturn:
+        """Raise `RateLimited`, after `admit` found that there were too many emails of `identity`."""
+        await sql_meter.mend(self._database, _meter_name(identity), reached, now=now)
+        raise rate_limit_error(self._rate, now=now, again_at=reached.at) from None
 
     def _count(self, connection: sa.Connection, identity: str, number: int, *, now: datetime) -> None:
         if number > self._rate.most:
@@ -78,14 +74,12 @@ class Admission:
         sql_meter.take(connection, _meter_name(identity), number, self._rate, now=now)
 
 
-def add_parts(connection: sa.Connection, asked: Sequence[Email]) -> None:
+def add_parts(connection: sa.Connection, new: Sequence[Email]) -> None:
     """Store what emails have any number of."""
-    connection.execute(
-        _ADD_RECIPIENTS, [row for email in asked for row in recipient_values(email.id, email.recipients)]
-    )
-    if labels := [{"tag": tag, "email_id": email.id} for email in asked for tag in email.content.tags]:
+    connection.execute(_ADD_RECIPIENTS, [row for email in new for row in recipient_values(email.id, email.recipients)])
+    if labels := [{"tag": tag, "email_id": email.id} for email in new for tag in email.content.tags]:
         connection.execute(_ADD_TAGS, labels)
-    add_attachments(connection, asked)
+    add_attachments(connection, new)
 
 
 def _meter_name(identity: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,9 +14,14 @@ from outspool.domain.setting import Setting
 from outspool.errors import MisconfiguredError
 
 T = TypeVar("T")
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
 
 Work: TypeAlias = Callable[[sa.Connection], T]
 """One transaction, as a function of its connection. After a rollback it may be called again: it does nothing else."""
+
+BatchWork: TypeAlias = Callable[[sa.Connection, Sequence[Request]], Sequence[Answer]]
+"""The same for many requests at once, with an answer to each in their order."""
 
 _POSTGRES_PORT, _PORTS = 5432, 65536
 
@@ -40,7 +45,10 @@ class Backend(Protocol):
         ...
 
     async def write(self, work: Work[T]) -> T:
-        """Do `work` and commit it, or nothing of it. Raises `CommitInDoubt` when nobody can tell which."""
+        """Do `work` in one transaction and commit it, or nothing of it.
+
+        Raises `CommitInDoubt` when nobody can tell which.
+        """
         ...
 
     async def migrate(self, work: Work[T], *, lock: int) -> T:
@@ -51,7 +59,7 @@ class Backend(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; wait for what is still at work, as long as a statement may take."""
         ...
 
 

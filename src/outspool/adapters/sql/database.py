@@ -15,13 +15,17 @@ from outspool.adapters.sql.ailments import describe, is_about_a_value
 from outspool.adapters.sql.backend import (
     FAILURES,
     STATEMENT_SECONDS,
+    Answer,
     Backend,
+    BatchWork,
     CommitInDoubt,
+    Request,
     T,
     Work,
     check_address,
 )
 from outspool.adapters.sql.clock import DatabaseClock
+from outspool.adapters.sql.group_commit import GroupCommit
 from outspool.adapters.sql.pooler import UnfitDatabase
 from outspool.adapters.sql.postgres import PostgresBackend
 from outspool.adapters.sql.sqlite import SqliteBackend
@@ -40,12 +44,13 @@ class Database:
         check_address(url)
         self.url = url
         self.is_postgres = url.startswith(("postgresql://", "postgres://"))
-        self.line: Backend = (
+        self.backend: Backend = (
             PostgresBackend(url, statement_seconds=statement_seconds, clock=clock)
             if self.is_postgres
             else SqliteBackend(self.sqlite_path)
         )
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._groups: dict[BatchWork[Any, Any] | None, GroupCommit] = {}
 
     @property
     def sqlite_path(self) -> Path:
@@ -68,7 +73,7 @@ class Database:
         """
         if not self.is_postgres:
             return
-        looking = asyncio.create_task(Database.read(self, lambda _connection: None))
+        looking = asyncio.create_task(self._finish(self.backend.read(lambda _connection: None)))
         looking.add_done_callback(lambda task: task.cancelled() or task.exception())
         await asyncio.wait({looking}, timeout=within)
         if looking.done() and isinstance(error := looking.exception(), UnfitDatabase):
@@ -76,18 +81,34 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Do `work`, which changes nothing; each statement of it sees a snapshot of its own."""
-        return await self._whole(self.line.read(work))
+        await self._make_ready()
+        return await self._finish(self.backend.read(work))
 
     async def write(self, work: Work[T]) -> T:
-        """Do `work` in one transaction and commit it; roll back if it raises.
+        """Do `work` in one transaction and commit it, or, if it raises, nothing of it.
 
         A failed commit raises `StoreUnavailable` with `in_doubt` true: the change may have been made.
         """
-        return await self._whole(self.line.write(work))
+        if self.is_postgres:
+            await self._make_ready()
+            return await self._finish(self.backend.write(work))
+        return await self.write_batched(lambda connection, _requests: [work(connection)], None)
+
+    async def write_batched(self, work: BatchWork[Request, Answer], request: Request) -> Answer:
+        """Return the answer of `work` to `request`, committed with whatever else waits meanwhile. Raises as `write`.
+
+        SQLite has one writer, so everything that waits for it shares a commit. On Postgres what waits for the same
+        `work` does, which no statement of another kind can hold up.
+        """
+        await self._make_ready()
+        kind = work if self.is_postgres else None
+        if kind not in self._groups:
+            self._groups[kind] = GroupCommit(lambda together: _in_words(self.backend.write(together)))
+        return await self._groups[kind].run(work, request)
 
     async def migrate(self, work: Work[T], *, lock: int) -> T:
         """See `Backend.migrate`. Raises as `write` does."""
-        return await self._whole(self.line.migrate(work, lock=lock))
+        return await self._finish(self.backend.migrate(work, lock=lock))
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Self]:
@@ -99,11 +120,15 @@ class Database:
 
     async def close(self) -> None:
         """Let what is under way end, then close every connection."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=STATEMENT_SECONDS)
-        await self.line.close()
+        under_way = self._under_way | {group.task for group in self._groups.values() if group.task is not None}
+        if under_way:
+            await asyncio.wait(under_way, timeout=STATEMENT_SECONDS)
+        await self.backend.close()
 
-    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _make_ready(self) -> None:
+        """Do what must come before the first transaction; here nothing."""
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` to its end, also when the caller is canceled meanwhile.
 
         A statement that is canceled halfway leaves its connection, and the locks on it, to the garbage collector.

@@ -34,7 +34,7 @@ from outspool.adapters.sql.tables import UtcDateTime, emails, workers
 from outspool.adapters.sql.unreadable import Damage, is_unreadable, set_aside
 from outspool.adapters.sql.watch import ChangeWatch
 from outspool.adapters.uuid7 import time_of
-from outspool.domain.cap import quota_error
+from outspool.domain.cap import describe_full_quota, quota_error
 from outspool.domain.email import Email, Event, Priority
 from outspool.domain.status import EmailStatus
 from outspool.ports.queue import Expiry, Lease, Room, WorkerHeartbeat
@@ -122,7 +122,7 @@ class SqlQueue:
         except sql_meter.CapReached as reached:
             await sql_meter.mend(self.database, writer.meter, reached, now=at)
             assert writer.quota is not None
-            raise quota_error(writer.quota, until=reached.at) from None
+            raise quota_error(describe_full_quota(writer.quota, until=reached.at)) from None
 
     async def room(self, *, now: datetime) -> Room:
         """See `Queue.room`."""
@@ -132,7 +132,7 @@ class SqlQueue:
         free, until = await self.database.read(
             lambda connection: sql_meter.count_room(connection, meter, quota, now=now)
         )
-        return Room(recipients=free, reached=None if until is None else quota_error(quota, until=until))
+        return Room(recipients=free, full=None if until is None else describe_full_quota(quota, until=until))
 
     async def heartbeat(
         self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime

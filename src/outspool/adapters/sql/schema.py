@@ -8,7 +8,6 @@ from pathlib import Path
 import sqlalchemy as sa
 
 import outspool
-from outspool.adapters.sql.backend import T, Work
 from outspool.adapters.sql.clock import DatabaseClock
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.tables import SCHEMA_VERSION
@@ -49,17 +48,7 @@ class MigratedDatabase(Database):
         self._migrating = asyncio.Lock()
         self._is_ready = False
 
-    async def read(self, work: Work[T]) -> T:
-        """See `Database.read`."""
-        await self._ready()
-        return await super().read(work)
-
-    async def write(self, work: Work[T]) -> T:
-        """See `Database.write`."""
-        await self._ready()
-        return await super().write(work)
-
-    async def _ready(self) -> None:
+    async def _make_ready(self) -> None:
         if self._is_ready:
             return
         async with self._migrating:

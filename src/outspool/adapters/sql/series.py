@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from outspool.adapters.sql.admission import Admission
 from outspool.adapters.sql.aside import read_despite, set_one_aside
 from outspool.adapters.sql.events import add_events
+from outspool.adapters.sql.meter import CapReached
 from outspool.adapters.sql.rows import problem_values, recurrence_value
 from outspool.adapters.sql.schema import MigratedDatabase
 from outspool.adapters.sql.scope import is_visible
@@ -77,7 +78,10 @@ class SqlSeries:
             self._changes.notify(connection)
             return True
 
-        is_made = await self._admission.obey(self.database.write(step), identity=email.identity, now=email.created_at)
+        try:
+            is_made = await self.database.write(step)
+        except CapReached as reached:
+            await self._admission.refuse(reached, identity=email.identity, now=email.created_at)
         if is_made:
             self._changes.announce(due=False)
         return is_made

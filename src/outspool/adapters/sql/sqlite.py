@@ -1,4 +1,4 @@
-"""The line to an SQLite file: one thread writes, others read, and who writes at the same time shares one fsync.
+"""An SQLite file: one thread writes, others read.
 
 A transaction runs whole in its thread. Through an asynchronous driver each of its statements would go to a thread and
 back, which costs more than the statements.
@@ -7,20 +7,17 @@ back, which costs more than the statements.
 from __future__ import annotations
 
 import asyncio
-import functools
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from outspool.adapters.files.private_files import create_database_file
-from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
+from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, STATEMENT_SECONDS, CommitInDoubt, T, Work
 from outspool.adapters.sql.file_identity import FileIdentity, newest_event
 
 _BUSY_SECONDS = 10
@@ -29,21 +26,7 @@ _BUSY_SECONDS = 10
 _READERS = 2
 """A long search does not hold up a short look."""
 
-_MOST_TOGETHER = 64
-
 _BEGIN = "outspool_begin"
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    work: Work[Any]
-    done: asyncio.Future[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    result: Any = None
-    failure: BaseException | None = None
 
 
 class SqliteBackend:
@@ -53,91 +36,60 @@ class SqliteBackend:
         """Open nothing yet."""
         self.engine = _engine(path)
         self._file = FileIdentity(path)
+        self._at_work: set[Future[Any]] = set()
         self._open_threads()
-        self._waiting: list[_Job] = []
-        self._writing: asyncio.Task[None] | None = None
 
     async def read(self, work: Work[T]) -> T:
         """See `Backend.read`."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        return await self._run(self._readers, self._read, work)
 
     async def write(self, work: Work[T]) -> T:
-        """See `Backend.write`. What is asked for while a commit is under way is committed together, after it."""
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Job(work, done))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write_waiting(), name="outspool-writer")
-        return await done
+        """See `Backend.write`. One transaction at a time: SQLite has one writer."""
+        return await self._run(self._writer, self._write, work)
 
     async def migrate(self, work: Work[T], *, lock: int) -> T:
         """See `Backend.migrate`. The file's own write lock keeps other processes away."""
         return await self.write(work)
 
     async def close(self) -> None:
-        """See `Backend.close`."""
-        self._writer.shutdown(wait=False, cancel_futures=True)
-        self._readers.shutdown(wait=False, cancel_futures=True)
+        """See `Backend.close`. Work that no thread has begun is canceled.
+
+        The threads end first: SQLite crashes the process when a thread uses what another closes.
+        """
+        threads, at_work = (self._writer, self._readers), tuple(self._at_work)
+        self._open_threads()
+        for pool in threads:
+            pool.shutdown(wait=False, cancel_futures=True)
+        if at_work:
+            ends = asyncio.gather(*map(asyncio.wrap_future, at_work), return_exceptions=True)
+            await asyncio.wait({ends}, timeout=STATEMENT_SECONDS)
+        if all(future.done() for future in at_work):
+            for pool in threads:
+                pool.shutdown(wait=True)
         self.engine.dispose()
         self._file.forget()
-        self._open_threads()
 
     def _open_threads(self) -> None:
         """Have threads, which start with the first work for them: also after `close`, if somebody comes late."""
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="outspool-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="outspool-reader")
 
+    async def _run(self, threads: ThreadPoolExecutor, do: Callable[[Work[T]], T], work: Work[T]) -> T:
+        future = threads.submit(do, work)
+        self._at_work.add(future)
+        future.add_done_callback(self._at_work.discard)
+        return await asyncio.wrap_future(future)
+
     def _read(self, work: Work[T]) -> T:
         with self.engine.connect() as connection:
             self._file.check()
             return work(connection)
 
-    async def _write_waiting(self) -> None:
-        try:
-            while self._waiting:
-                jobs, self._waiting = self._waiting[:_MOST_TOGETHER], self._waiting[_MOST_TOGETHER:]
-                for job, outcome in zip(jobs, await self._outcomes(jobs), strict=True):
-                    _settle(job.done, outcome)
-        finally:
-            self._writing = None
-
-    async def _outcomes(self, jobs: Sequence[_Job]) -> list[_Outcome]:
-        together = functools.partial(self._commit_together, [job.work for job in jobs])
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._writer, together)
-        except Exception as error:  # noqa: BLE001 - every caller waits for an answer
-            return [_Outcome(failure=error)] * len(jobs)
-
-    def _commit_together(self, works: Sequence[Work[Any]]) -> list[_Outcome]:
-        """Commit all at once; if one of them fails, each alone, so that none suffers for another."""
-        if len(works) > 1:
-            begun = False
-            try:
-                with self._transaction() as connection:
-                    begun = True
-                    results = [work(connection) for work in works]
-            except CommitInDoubt as error:
-                return [_Outcome(failure=error)] * len(works)
-            except Exception as error:  # noqa: BLE001 - it is found again, and told to whom it concerns
-                if not begun:
-                    return [_Outcome(failure=error)] * len(works)
-            else:
-                return [_Outcome(result=result) for result in results]
-        return [self._commit(work) for work in works]
-
-    def _commit(self, work: Work[Any]) -> _Outcome:
-        try:
-            with self._transaction() as connection:
-                result = work(connection)
-        except Exception as error:  # noqa: BLE001 - it is raised where the work was asked for
-            return _Outcome(failure=error)
-        return _Outcome(result=result)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
+    def _write(self, work: Work[T]) -> T:
         with self.engine.connect().execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}) as connection:
             transaction = connection.begin()
             self._file.check()
-            yield connection
+            result = work(connection)
             newest = newest_event(connection.connection.driver_connection)
             try:
                 transaction.commit()
@@ -147,6 +99,7 @@ class SqliteBackend:
                     raise
                 raise CommitInDoubt from error
             self._file.note(newest)
+            return result
 
 
 def _is_undone(error: BaseException) -> bool:
@@ -156,15 +109,6 @@ def _is_undone(error: BaseException) -> bool:
     """
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
     return code is not None and code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY)
-
-
-def _settle(done: asyncio.Future[Any], outcome: _Outcome) -> None:
-    if done.done():
-        return  # its loop is closing
-    if outcome.failure is not None:
-        done.set_exception(outcome.failure)
-    else:
-        done.set_result(outcome.result)
 
 
 def _engine(path: Path) -> sa.Engine:

@@ -16,7 +16,6 @@ import sqlalchemy as sa
 from outspool.adapters.sql import meter as sql_meter
 from outspool.adapters.sql.claims import MARK
 from outspool.adapters.sql.database import Database
-from outspool.adapters.sql.group_commit import GroupCommit
 from outspool.adapters.sql.recording import Recording, record_all
 from outspool.adapters.sql.watch import ChangeWatch
 from outspool.domain.cap import Cap
@@ -43,28 +42,23 @@ class StatusWriter:
         self.meter = meter
         self.quota = quota
         self._changes = changes
-        self._write_down = GroupCommit(self._write_all)
 
     async def mark(self, marking: Marking) -> bool:
         """Return whether the email is marked; raises `CapReached` when the quota has no room, `StoreUnavailable`."""
-        return await self._write_down(marking)
+        return await self.database.write_batched(self._write_all, marking)
 
     async def record(self, recording: Recording) -> bool:
         """Return whether the guards allowed it; raises `StoreUnavailable`."""
-        return await self._write_down(recording)
+        return await self.database.write_batched(self._write_all, recording)
 
-    async def _write_all(self, asked: Sequence[Marking | Recording]) -> list[bool]:
-        markings = [one for one in asked if isinstance(one, Marking)]
-        recordings = [one for one in asked if isinstance(one, Recording)]
-
-        def write(connection: sa.Connection) -> list[bool]:
-            recorded = iter(record_all(connection, recordings))
-            if any(one.change.target is EmailStatus.QUEUED for one in recordings):
-                self._changes.notify(connection)
-            marked = iter(self._mark_all(connection, markings))
-            return [next(marked if isinstance(one, Marking) else recorded) for one in asked]
-
-        return await self.database.write(write)
+    def _write_all(self, connection: sa.Connection, requests: Sequence[Marking | Recording]) -> list[bool]:
+        markings = [one for one in requests if isinstance(one, Marking)]
+        recordings = [one for one in requests if isinstance(one, Recording)]
+        recorded = iter(record_all(connection, recordings))
+        if any(one.change.target is EmailStatus.QUEUED for one in recordings):
+            self._changes.notify(connection)
+        marked = iter(self._mark_all(connection, markings))
+        return [next(marked if isinstance(one, Marking) else recorded) for one in requests]
 
     def _mark_all(self, connection: sa.Connection, asked: Sequence[Marking]) -> list[bool]:
         if not asked:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -15,8 +17,8 @@ import sqlalchemy as sa
 from outspool.adapters.sql import search as sql_search
 from outspool.adapters.sql.admission import Admission, add_parts
 from outspool.adapters.sql.events import add_events
-from outspool.adapters.sql.group_commit import GroupCommit
 from outspool.adapters.sql.loading import emails_of, load
+from outspool.adapters.sql.meter import CapReached
 from outspool.adapters.sql.recording import Recording
 from outspool.adapters.sql.rows import revised_values
 from outspool.adapters.sql.schema import MigratedDatabase
@@ -34,6 +36,8 @@ from outspool.ports.emails import Page, Search
 
 logger = logging.getLogger(__name__)
 
+Stored = TypeVar("Stored")
+
 
 class SqlEmailStore:
     """The emails of one database."""
@@ -49,44 +53,41 @@ class SqlEmailStore:
         self._changes = changes
         self._status_writer = status_writer
         self._admission = Admission(database, rate=rate)
-        self._add_together = GroupCommit(self._add_all)
 
     async def add(self, email: Email, event: Event) -> Email:
-        """See `EmailStore.add`. Who adds at the same time shares a commit."""
-        [stored] = await self._added(lambda: self._alone((email, event)), email)
-        return stored
+        """See `EmailStore.add`. Callers who add at the same time share a commit."""
+        return await self._insert(lambda: self.database.write_batched(self._store_all, (email, event)), email)
 
-    async def add_all(self, asked: Sequence[tuple[Email, Event]]) -> Sequence[Email]:
+    async def add_all(self, requests: Sequence[tuple[Email, Event]]) -> Sequence[Email]:
         """See `EmailStore.add_all`."""
-        return await self._added(lambda: self._add_all(asked), asked[0][0])
+        [(first, _), *_] = requests
+        return await self._insert(lambda: self.database.write(partial(self._store_all, requests=requests)), first)
 
-    async def _added(self, add: Callable[[], Awaitable[Sequence[Email]]], first: Email) -> Sequence[Email]:
-        """Add; to add the same ids again is harmless, so a doubtful commit is simply repeated."""
+    async def _insert(self, write: Callable[[], Awaitable[Stored]], first: Email) -> Stored:
+        """Return what `write` returns; a doubtful commit is repeated, as to add the same ids again is harmless."""
         try:
-            stored = await self._admission.obey(add(), identity=first.identity, now=first.created_at)
-        except StoreUnavailable as doubt:
-            if not doubt.in_doubt:
-                raise
             try:
-                stored = await self._admission.obey(add(), identity=first.identity, now=first.created_at)
-            except StoreUnavailable:
-                raise doubt from None  # the first try may have been committed, whatever became of the second
+                stored = await write()
+            except StoreUnavailable as doubt:
+                if not doubt.in_doubt:
+                    raise
+                try:
+                    stored = await write()
+                except StoreUnavailable:
+                    raise doubt from None  # the first try may have been committed, whatever became of the second
+        except CapReached as reached:
+            await self._admission.refuse(reached, identity=first.identity, now=first.created_at)
         self._changes.announce(due=True)
         return stored
 
-    async def _alone(self, one: tuple[Email, Event]) -> Sequence[Email]:
-        return [await self._add_together(one)]
-
-    async def _add_all(self, asked: Sequence[tuple[Email, Event]]) -> list[Email]:
-        def store_all(connection: sa.Connection) -> list[Email]:
-            stored = self._admission.admit(connection, asked)
-            self._changes.notify(connection)
-            return [
-                email if is_new else self._same(connection, email, place if len(asked) > 1 else None)
-                for place, ((email, _), is_new) in enumerate(zip(asked, stored, strict=True))
-            ]
-
-        return await self.database.write(store_all)
+    def _store_all(self, connection: sa.Connection, requests: Sequence[tuple[Email, Event]]) -> list[Email]:
+        """Store what is new, and return what stands for each; raises as `Admission.admit` and `_same` do."""
+        is_new = self._admission.admit(connection, requests)
+        self._changes.notify(connection)
+        return [
+            email if is_new[place] else self._same(connection, email, place if len(requests) > 1 else None)
+            for place, (email, _) in enumerate(requests)
+        ]
 
     def _same(self, connection: sa.Connection, email: Email, place: int | None) -> Email:
         """Return what stands where `email` would: itself, stored before, or its twin under the same key.

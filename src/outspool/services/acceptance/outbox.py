@@ -22,11 +22,8 @@ from outspool.errors import InvalidArgument, NotFound, StoreUnavailable, WrongSt
 from outspool.ports.account import Account, AccountState
 from outspool.ports.clock import Clock
 from outspool.ports.emails import Changes, EmailStore
-from outspool.services.acceptance.account_news import AccountNews
 from outspool.services.acceptance.attachments import Attachments
-from outspool.services.acceptance.email_news import next_version
 from outspool.services.acceptance.listing import Filters, Listing, read_email_id, read_search, write_cursor
-from outspool.services.acceptance.outcome_waiter import OutcomeWaiter
 from outspool.services.acceptance.preparation import (
     AcceptanceRules,
     Preparer,
@@ -36,6 +33,7 @@ from outspool.services.acceptance.preparation import (
 )
 from outspool.services.acceptance.revision import describe_changes, plan_cancellation, plan_retry, revise_email
 from outspool.services.acceptance.validation import EmailRequest
+from outspool.services.acceptance.waiting import OutcomeWaiter, PauseReader, wait_for_change
 from outspool.services.templates.catalog import TemplateCard, Templates
 
 _LAST_LOOK_SECONDS = 1.0
@@ -73,8 +71,8 @@ class Outbox:
         self._preparer = Preparer(
             store, attachments=attachments, templates=templates, rules=rules, new_id=new_id, clock=clock
         )
-        self._account_news = AccountNews(account, clock=clock)
-        self._outcome_waiter = OutcomeWaiter(store, changes)
+        self._pauses = PauseReader(account, clock=clock)
+        self._outcomes = OutcomeWaiter(store, changes)
 
     def acting_for(self, principal: Principal) -> Self:
         """Return this outbox as another caller may use it."""
@@ -91,8 +89,8 @@ class Outbox:
         return await self._account.state()
 
     async def pause(self, email: Email | None = None) -> Pause | None:
-        """Return why and until when the account rests; see `AccountNews.pause`."""
-        return await self._account_news.pause(email)
+        """Return why and until when the account rests; see `PauseReader.read`."""
+        return await self._pauses.read(email)
 
     async def accept(
         self, request: EmailRequest, *, when: When | None = None, idempotency_key: str | None = None
@@ -148,7 +146,7 @@ class Outbox:
 
     async def next_version(self, email_id: str, *, after: int) -> int:
         """Wait, for as long as it takes, until the email is of another version than `after`; return that."""
-        return await next_version(
+        return await wait_for_change(
             self._store, self._changes, read_email_id(email_id), self._principal.scope, after=after
         )
 
@@ -232,7 +230,7 @@ class Outbox:
         """Wait up to `within` seconds until something has come of the email; return it as it then is."""
         if email.status not in UNSETTLED or within <= 0:
             return email
-        await self._outcome_waiter.find_settled(email.id, within=within)
+        await self._outcomes.wait(email.id, within=within)
         # It is accepted: a database in trouble must not turn the answer into an error, nor make it late.
         with contextlib.suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_LAST_LOOK_SECONDS):
@@ -248,7 +246,7 @@ class Outbox:
             return emails
         done = len(emails) - len(waiting)
         await settled(done)
-        outcomes = [asyncio.create_task(self._outcome_waiter.find_settled(one, within=within)) for one in waiting]
+        outcomes = [asyncio.create_task(self._outcomes.wait(one, within=within)) for one in waiting]
         try:
             for outcome in asyncio.as_completed(outcomes):
                 if await outcome:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from outspool.errors import AccountTrouble, StoreUnavailable, TroubleKind
+from outspool.domain.fault import Trouble
+from outspool.errors import StoreUnavailable, TroubleKind
 from outspool.ports.account import Account, AccountState
 from outspool.ports.clock import Clock
 from outspool.services.delivery.concurrency import ConcurrencyLimiter
@@ -25,7 +26,7 @@ class Breaker:
     the trouble ends none. Whoever tries the account after a pause writes down beforehand that it failed, and alone
     may take that back (`Probe`): a process that dies while it tries has tried.
 
-    After a trouble each process begins with one connection again (`slots`), so that the backlog does not fall upon
+    After a trouble each process begins with one connection again (`limiter`), so that the backlog does not fall upon
     the server at once; when the server asked for patience, with half as many at most.
     """
 
@@ -45,7 +46,7 @@ class Breaker:
         self._pause = pause
         self._credential = credential
         self._timings = timings
-        self.slots = ConcurrencyLimiter(connections, elapsed=clock.elapsed)
+        self.limiter = ConcurrencyLimiter(connections, elapsed=clock.elapsed)
         self._state = AccountState()
         self._served_at = -1.0
         self._tripping = asyncio.Lock()
@@ -60,22 +61,22 @@ class Breaker:
         self._learn(await self._account.state())
         return self._state
 
-    def trouble(self) -> AccountTrouble | None:
+    def trouble(self) -> Trouble | None:
         """Return why nothing but a trial should be tried now, None when the account is well."""
         if not self._state.failures:
             return None
-        return AccountTrouble(TroubleKind(self._state.kind), self._state.message, self._state.hint)
+        return Trouble(TroubleKind(self._state.kind), self._state.message, self._state.hint)
 
     def record_success(self) -> None:
         """Note that the server served an email: one more may go at a time."""
         self._served_at = self._clock.elapsed()
-        self.slots.raise_limit()
+        self.limiter.raise_limit()
 
     def has_succeeded_since(self, moment: float) -> bool:
         """Whether an email was served after `moment` (by `Clock.elapsed`)."""
         return self._served_at > moment
 
-    async def trip(self, trouble: AccountTrouble) -> None:
+    async def trip(self, trouble: Trouble) -> None:
         """Rest the account; of several deliveries that fail at once, in whatever process, only the first counts.
 
         While the database is away this process alone rests it.
@@ -99,7 +100,7 @@ class Breaker:
         self._learn(hold)
         return Probe(self, before=before, hold=hold)
 
-    async def end_trial(self, before: AccountState, hold: AccountState, found: AccountTrouble | None) -> None:
+    async def end_trial(self, before: AccountState, hold: AccountState, found: Trouble | None) -> None:
         """Put what a trial `found` in place of its `hold`, unless it took so long that another process tries by now."""
         state = AccountState() if found is None else self._after(found, failures=before.failures)
         await self._change(hold, state)
@@ -133,7 +134,7 @@ class Breaker:
         except StoreUnavailable:
             self._learn(state)  # better than to try again at once; the shared state is read before the next claim
 
-    def _after(self, trouble: AccountTrouble, *, failures: int) -> AccountState:
+    def _after(self, trouble: Trouble, *, failures: int) -> AccountState:
         # Another kind of trouble is a new one: a limit met after a day without network need not cost an hour.
         failures = failures + 1 if trouble.kind.value == self._state.kind else 1
         return AccountState(
@@ -154,9 +155,9 @@ class Breaker:
         """Remember a state; log that a trouble begins, changes or ends, whoever found it, but no trial in between."""
         before, self._state = self._state, state
         if state.failures and not before.failures:
-            self.slots.restart()
+            self.limiter.restart()
             if state.kind == TroubleKind.THROTTLED:
-                self.slots.lower_limit(self.slots.most // 2)
+                self.limiter.lower_limit(self.limiter.limit // 2)
         if state.failures and (not before.failures or state.kind != before.kind):
             logger.warning("%s Sending rests, and is tried again by itself. %s", state.message, state.hint)
         elif before.failures and not state.failures:
@@ -172,13 +173,13 @@ class Probe:
         self._before = before
         self._hold = hold
         self._has_passed = False
-        self._found: AccountTrouble | None = None
+        self._found: Trouble | None = None
 
     def passes(self) -> None:
         """Note that the server served the email."""
         self._has_passed = True
 
-    def fails(self, trouble: AccountTrouble) -> None:
+    def fails(self, trouble: Trouble) -> None:
         """Note that the account still is in trouble, perhaps another."""
         self._found = trouble
 

@@ -1,4 +1,4 @@
-"""How many emails may be on the wire at a time: one at first, one more with each that the server serves."""
+"""Limits how many emails are on the wire at a time: one at first, one more with each that the server serves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Callable
 _RETRY_SECONDS = 1800.0
 """After this one more connection is tried than the server last had room for."""
 
+_OF_NO_ROUND = -1
+
 
 class ConcurrencyLimiter:
     """Turns at the connections of one process, by their order, and of one order in which they were asked for.
@@ -17,23 +19,31 @@ class ConcurrencyLimiter:
     It starts slowly, like TCP: nobody knows how much an account bears that was in trouble a moment ago, and other
     processes begin at the same instant. Where the server said that it has no room for more, it is not asked for as
     many again for half an hour.
+
+    It is the only limit: a transport opens a connection for each delivery that has none to reuse.
     """
 
-    def __init__(self, most: int, *, elapsed: Callable[[], float]) -> None:
-        """Let at most so many go at a time; `elapsed` is the clock's."""
-        self._most = most
+    def __init__(self, connections: int, *, elapsed: Callable[[], float]) -> None:
+        """Let at most so many go at a time, probes and what hangs included; `elapsed` is the clock's.
+
+        Raises `ValueError` when `connections` is below 1.
+        """
+        if connections < 1:
+            raise ValueError("Deliveries need at least one connection.")
+        self._connections = connections
         self._elapsed = elapsed
-        self._ceiling = most
+        self._ceiling = connections
         self._narrowed_at = 0.0
         self._open = 1
         self._round = 0
-        self._taken = 0  # in this round; what hangs since before a trouble takes nobody's turn
+        self._taken = 0  # in this round; what hangs since before a trouble takes nobody's turn, but its connection
+        self._at_work = 0  # of every round, and probes
         self._has_turned_away = False
         self._waiting: list[tuple[float, int, asyncio.Future[int | None]]] = []
         self._count = itertools.count()
         self._is_closed = False
 
-    async def take(self, order: float = 0.0) -> int | None:
+    async def acquire(self, order: float = 0.0) -> int | None:
         """Wait for a turn, and return what `release` wants; None when there will be none, or others come first.
 
         Whoever has a lower `order` goes first.
@@ -50,6 +60,13 @@ class ConcurrencyLimiter:
                 self.release(taken)
             raise
 
+    def acquire_for_probe(self) -> int | None:
+        """Take a turn at once, whatever the limit and whoever waits; None while every connection is in use."""
+        if self._is_closed or self.is_full:
+            return None
+        self._at_work += 1
+        return _OF_NO_ROUND
+
     def send_away(self, later_than: float) -> int:
         """Let those who wait with a higher order than `later_than` wait no more; return how many they were."""
         first = bisect.bisect_right(self._waiting, later_than, key=lambda one: one[0])
@@ -62,6 +79,7 @@ class ConcurrencyLimiter:
 
     def release(self, turn: int) -> None:
         """End a turn."""
+        self._at_work -= 1
         if turn == self._round:
             self._taken -= 1
         self._admit()
@@ -71,7 +89,7 @@ class ConcurrencyLimiter:
         if self._has_turned_away:
             self._has_turned_away = False
             self.lower_limit(self._open)
-        elif self._ceiling < self._most and self._elapsed() - self._narrowed_at >= _RETRY_SECONDS:
+        elif self._ceiling < self._connections and self._elapsed() - self._narrowed_at >= _RETRY_SECONDS:
             self._ceiling += 1
             self._narrowed_at = self._elapsed()
         self._open = min(self._open + 1, self._ceiling)
@@ -102,12 +120,17 @@ class ConcurrencyLimiter:
         return True
 
     @property
+    def is_full(self) -> bool:
+        """Whether every connection is in use, also by what hangs since before a trouble."""
+        return self._at_work >= self._connections
+
+    @property
     def waiting(self) -> int:
         """How many wait for a turn."""
         return len(self._waiting)
 
     @property
-    def most(self) -> int:
+    def limit(self) -> int:
         """How many may go at a time at best, as things stand."""
         return self._ceiling
 
@@ -117,7 +140,7 @@ class ConcurrencyLimiter:
         self._admit()
 
     def _admit(self) -> None:
-        while self._waiting and (self._is_closed or self._taken < self._open):
+        while self._waiting and (self._is_closed or (self._taken < self._open and not self.is_full)):
             _, _, turn = self._waiting.pop(0)
             if turn.done():
                 continue  # canceled meanwhile
@@ -125,4 +148,5 @@ class ConcurrencyLimiter:
                 turn.set_result(None)
             else:
                 self._taken += 1
+                self._at_work += 1
                 turn.set_result(self._round)

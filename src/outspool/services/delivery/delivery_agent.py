@@ -9,9 +9,17 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
 
+from outspool.domain.cap import FullQuota
 from outspool.domain.delivery import Delivery, Outcome, Verdict
 from outspool.domain.email import Email, Problem
-from outspool.domain.fault import Fault, attribute_fault, find_silent_drop, is_connection_limit, is_message_triggered
+from outspool.domain.fault import (
+    Fault,
+    Trouble,
+    attribute_fault,
+    find_silent_drop,
+    is_connection_limit,
+    is_message_triggered,
+)
 from outspool.domain.policy import Policy
 from outspool.domain.policy_check import apply_policy, explain_refusal
 from outspool.domain.settlement import (
@@ -40,8 +48,7 @@ from outspool.ports.queue import Expiry, Lease, Queue
 from outspool.ports.transport import Stream, Transport
 from outspool.services.delivery.breaker import Breaker, Probe
 from outspool.services.delivery.clock_watch import ClockWatch
-from outspool.services.delivery.mark import Mark
-from outspool.services.delivery.recorder import Recorder
+from outspool.services.delivery.recording import Mark, Recorder
 from outspool.services.delivery.timings import Timings
 
 logger = logging.getLogger(__name__)
@@ -100,7 +107,7 @@ class DeliveryAgent:
         *,
         expiry: Expiry,
         probe: Probe | None = None,
-        full: QuotaReached | None = None,
+        full: FullQuota | None = None,
     ) -> None:
         """Make one attempt at `email`, held under `lease`, and record what came of it.
 
@@ -132,9 +139,9 @@ class DeliveryAgent:
         mark: Mark,
         *,
         expiry: Expiry,
-        refusal: Refusal | None,
+        refusal: Problem | None,
         probe: Probe | None,
-        full: QuotaReached | None,
+        full: FullQuota | None,
     ) -> Transition:
         """Return what becomes of the email; `refusal` is why it goes to fewer than it is for, or to nobody."""
         is_spared = expiry is Expiry.TRIED and not email.attempts
@@ -145,19 +152,22 @@ class DeliveryAgent:
         try:
             delivery = await self._deliver(email, mark)
         except (Refusal, AttachmentLost) as never:
-            return fail_unsendable(email, now=self._clock.now(), code=never.code, why=never.message, hint=never.hint)
+            return fail_unsendable(email, Problem.of(never), now=self._clock.now())
         except BlobsUnavailable as away:
-            return defer_for_attachments(email, away, now=self._clock.now(), may_expire=not is_spared)
-        except AccountTrouble as found:
-            return await self._in_trouble(email, found, probe, began)
+            return defer_for_attachments(email, Problem.of(away), now=self._clock.now(), may_expire=not is_spared)
+        except AccountTrouble as trouble:
+            return await self._in_trouble(email, Trouble.of(trouble), probe, began)
         except QuotaReached as reached:
-            return defer_for_quota(email, reached, now=self._clock.now())
+            full = FullQuota(until=reached.until, problem=Problem.of(reached))
+            return defer_for_quota(email, full, now=self._clock.now())
         except (LeaseLost, StoreUnavailable) as error:
             return self._nothing_sent(email, error.code, error.message)
+        if (silence := find_silent_drop(delivery)) is not None:
+            return await self._in_trouble(email, silence, probe, began)
         return self._after(email, delivery, probe)
 
     def _early_end(
-        self, email: Email, refusal: Refusal | None, *, is_spared: bool, is_probe: bool, full: QuotaReached | None
+        self, email: Email, refusal: Problem | None, *, is_spared: bool, is_probe: bool, full: FullQuota | None
     ) -> Transition | None:
         """Return what becomes of an email that no server is asked about now; None: one is to be asked."""
         now = self._clock.now()
@@ -166,7 +176,7 @@ class DeliveryAgent:
                 return self._nothing_sent(email, "clock_jumped", "The clock jumped after it was claimed.")
             return expire(email, now=now)
         if refusal is not None and not email.owed:
-            return fail_unsendable(email, now=now, code=refusal.code, why=refusal.message, hint=refusal.hint)
+            return fail_unsendable(email, refusal, now=now)
         trouble = self._breaker.trouble()
         if trouble is not None and not is_probe:
             return defer_for_account(email, trouble, now=now)
@@ -178,7 +188,7 @@ class DeliveryAgent:
         sender = email.content.sender.address
         try:
             async with self._open_message(email) as message:
-                delivery = await self._transport.deliver(message, sender=sender, recipients=addresses, before_data=mark)
+                return await self._transport.deliver(message, sender=sender, recipients=addresses, before_data=mark)
         except OutspoolError:
             raise
         except Exception:
@@ -187,9 +197,6 @@ class DeliveryAgent:
             verdict = Verdict.IN_DOUBT if mark.is_made else Verdict.RETRY
             outcome = Outcome(verdict=verdict, why="outspool failed unexpectedly; its log says how.")
             return Delivery(outcomes=dict.fromkeys(addresses, outcome))
-        if (silence := find_silent_drop(delivery)) is not None:
-            raise silence
-        return delivery
 
     def _after(self, email: Email, delivery: Delivery, probe: Probe | None) -> Transition:
         if any(outcome.reply is not None for outcome in delivery.outcomes.values()):
@@ -204,10 +211,10 @@ class DeliveryAgent:
             resend_doubtful=self._resend_doubtful,
         )
 
-    async def _in_trouble(self, email: Email, found: AccountTrouble, probe: Probe | None, began: float) -> Transition:
+    async def _in_trouble(self, email: Email, found: Trouble, probe: Probe | None, began: float) -> Transition:
         """Return what becomes of an email that met trouble in an attempt which began then, and draw the conclusion."""
         breaker = self._breaker
-        one_too_many = probe is None and is_connection_limit(found) and breaker.slots.reject_one()
+        one_too_many = probe is None and is_connection_limit(found) and breaker.limiter.reject_one()
         others_pass = probe is None and (one_too_many or breaker.has_succeeded_since(began))
         match attribute_fault(found, email, others_pass=others_pass, account_is_well=not breaker.state.failures):
             case Fault.EMAIL:

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from outspool.domain.cap import FullQuota
 from outspool.domain.email import Email
-from outspool.errors import OutspoolError, QuotaReached
+from outspool.errors import OutspoolError
 from outspool.ports.clock import Alarm, Clock
 from outspool.ports.queue import Expiry, Lease, Queue
 from outspool.services.delivery.breaker import Breaker, Probe
@@ -29,17 +29,8 @@ _READ_AHEAD = 3
 
 What is claimed nobody else can send, nor can it be canceled, so it is no more than that."""
 
-
 _LOOK_FOR_URGENT_SECONDS = 1.0
 """A busy dispatcher is woken by each email that is accepted; it need not ask each time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """`batch`: most emails claimed at a time; `connections`: most delivered at a time."""
-
-    batch: int = 50
-    connections: int = 4
 
 
 class Dispatcher:
@@ -53,13 +44,13 @@ class Dispatcher:
         occurrences: Occurrences,
         *,
         name: str,
-        limits: Limits,
+        batch: int,
         resend_doubtful: bool,
         watch: ClockWatch,
         clock: Clock,
         timings: Timings,
     ) -> None:
-        """`name` is what `doctor` calls this worker."""
+        """`name` is what `doctor` calls this worker; it holds at most `batch` claimed emails."""
         self._queue = queue
         self._agent = agent
         self._breaker = breaker
@@ -68,7 +59,7 @@ class Dispatcher:
         self._repair = ClockRepair(queue, occurrences, watch, clock=clock)
         self._clock = clock
         self._timings = timings
-        self._most = min(limits.batch, limits.connections * _READ_AHEAD)
+        self._batch = batch
         self._woken = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._more_is_due = False
@@ -140,7 +131,7 @@ class Dispatcher:
 
     async def _dispatch_due(self) -> datetime | None:
         """Claim and begin what is due and fits; return when to look again."""
-        room = self._most - len(self._tasks)
+        room = self._claim_limit() - len(self._tasks)
         if self._is_stopping:
             return None
         if room <= 0:
@@ -149,26 +140,33 @@ class Dispatcher:
         now = self._clock.now()
         quota = await self._queue.room(now=now)
         is_paused = state.is_paused(now)
-        if state.failures and not is_paused and quota.reached is None:
+        if state.failures and not is_paused and quota.full is None:
             return await self._try_account(now)
-        resting = is_paused or quota.reached is not None
+        resting = is_paused or quota.full is not None
         limit = min(room, quota.recipients or room)
         emails, expiry, lease = await self._claim(limit, now, deferred_too=not resting)
-        self._begin(emails, lease, expiry=expiry, full=quota.reached)
+        self._begin(emails, lease, expiry=expiry, full=quota.full)
         self._more_is_due = len(emails) == limit
         if self._more_is_due:
             return None  # whichever ends next has us look again
         upcoming = await self._queue.next_due(after=now, deferred_too=not resting)
         resumes = state.paused_until if is_paused else None
-        has_room = quota.reached.until if quota.reached is not None else None
+        has_room = quota.full.until if quota.full is not None else None
         return min((at for at in (upcoming, resumes, has_room) if at), default=None)
+
+    def _claim_limit(self) -> int:
+        """Return how many emails to hold: it follows from how many may be delivered at a time, and limits nothing else.
+
+        Of what is claimed the breaker's limiter alone decides what goes, and when.
+        """
+        return min(self._batch, self._breaker.limiter.limit * _READ_AHEAD)
 
     async def _make_way(self) -> datetime | None:
         """Have what is claimed and not begun give way to what comes before it; return when to look again.
 
         On a slow server it would otherwise keep an urgent email waiting for as long as all of it takes.
         """
-        if not self._breaker.slots.waiting:
+        if not self._breaker.limiter.waiting:
             return None
         elapsed = self._clock.elapsed()
         now = self._clock.now()
@@ -176,12 +174,17 @@ class Dispatcher:
             return now + timedelta(seconds=_LOOK_FOR_URGENT_SECONDS)
         self._looked_for_urgent_at = elapsed
         first = await self._queue.first_turn(now=now)
-        if first is not None and self._breaker.slots.send_away(later_than=first.timestamp()):
+        if first is not None and self._breaker.limiter.send_away(later_than=first.timestamp()):
             self._more_is_due = True  # whichever is handed back first has us claim again
         return None
 
     async def _try_account(self, now: datetime) -> datetime | None:
-        """Offer one due email to an account whose pause is over, unless another process does already."""
+        """Offer one due email to an account whose pause is over, unless another process does already.
+
+        While all our connections still hang since before the pause another process may; we look again by `poll`.
+        """
+        if self._breaker.limiter.is_full:
+            return None
         due = await self._queue.next_due(after=_LONG_AGO, deferred_too=True)
         if due is None or due > now:
             return due
@@ -207,7 +210,7 @@ class Dispatcher:
         *,
         expiry: Expiry,
         probe: Probe | None = None,
-        full: QuotaReached | None = None,
+        full: FullQuota | None = None,
     ) -> None:
         for email in emails:
             self.keeper.hold(lease)
@@ -217,24 +220,29 @@ class Dispatcher:
             task.add_done_callback(self._finish)
 
     async def _deliver_one(
-        self, email: Email, lease: Lease, *, expiry: Expiry, probe: Probe | None, full: QuotaReached | None
+        self, email: Email, lease: Lease, *, expiry: Expiry, probe: Probe | None, full: FullQuota | None
     ) -> None:
         """Have one email delivered when its turn comes, or hand it back when we stop first. A trial waits for none."""
-        slots = self._breaker.slots
+        limiter = self._breaker.limiter
         turn = None
         try:
             if probe is None:
-                turn = await slots.take((email.due_at + email.content.priority.delay).timestamp())
+                turn = await limiter.acquire((email.due_at + email.content.priority.delay).timestamp())
+            else:
+                turn = limiter.acquire_for_probe()
             if self._is_stopping:
                 await self._agent.hand_back(email, lease, "outspool was stopped.")
-            elif turn is None and probe is None:
+            elif turn is not None:
+                await self._agent.deliver_one(email, lease, expiry=expiry, probe=probe, full=full)
+            elif probe is not None:
+                await self._agent.hand_back(email, lease, "Every connection was still in use.")
+                await probe.conclude()
+            else:
                 await self._agent.hand_back(email, lease, "It gave way to what is more urgent.")
                 self.wake()
-            else:
-                await self._agent.deliver_one(email, lease, expiry=expiry, probe=probe, full=full)
         finally:
             if turn is not None:
-                slots.release(turn)
+                limiter.release(turn)
             self.keeper.let_go(lease)
 
     def _finish(self, task: asyncio.Task[None]) -> None:
@@ -242,13 +250,13 @@ class Dispatcher:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a delivery ended unexpectedly", exc_info=error)
         # A claim for each email that ends would cost more than the emails: refill when half are through.
-        if self._more_is_due and len(self._tasks) <= self._most // 2:
+        if self._more_is_due and len(self._tasks) <= self._claim_limit() // 2:
             self.wake()
 
     async def stop(self) -> None:
         """Claim nothing more, let what is on the wire end within the grace period, hand back the rest."""
         self._is_stopping = True
-        self._breaker.slots.close()
+        self._breaker.limiter.close()
         self.wake()
         if self._tasks:
             _, unfinished = await asyncio.wait(self._tasks, timeout=self._timings.grace_seconds)

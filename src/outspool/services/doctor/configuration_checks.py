@@ -1,4 +1,4 @@
-"""What `doctor` finds in the settings alone."""
+"""What `doctor` finds in the settings and the templates, without the database."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from outspool.domain.email import Mailbox, Problem
 from outspool.domain.setting import Setting
 from outspool.services.doctor.findings import Finding, fail, ok, warn
+from outspool.services.templates.catalog import TemplateCard
 
 _SHOWN = 3
+_SHOWN_TEMPLATES = 10
 _ALIKE = 0.75
 """How alike two names must be for one to be taken for a misspelling of the other."""
 
@@ -95,3 +97,17 @@ def _misspelt(name: str, known: Sequence[str]) -> Finding:
 def _list_some(patterns: Sequence[str]) -> str:
     rest = f" and {len(patterns) - _SHOWN} more" if len(patterns) > _SHOWN else ""
     return ", ".join(patterns[:_SHOWN]) + rest
+
+
+def check_templates(cards: Sequence[TemplateCard], *, missing_folder: str) -> Finding:
+    """Say which there are; `missing_folder` is one that is set and does not exist, empty if there is none."""
+    if missing_folder:
+        finding = f"{Setting.TEMPLATE_FOLDER.at_start} is {missing_folder}, which is no folder."
+        return warn("templates", finding, "Make it, or unset it.")
+    if broken := [card for card in cards if card.trouble]:
+        rest = f" So are {len(broken) - 1} others." if len(broken) > 1 else ""
+        finding = f"{broken[0].name} is broken: {broken[0].trouble}{rest}"
+        return warn("templates", finding, "Mend the file, or remove it.")
+    names = [card.name for card in cards]
+    more = f" and {len(names) - _SHOWN_TEMPLATES} more" if len(names) > _SHOWN_TEMPLATES else ""
+    return ok("templates", f"{', '.join(names[:_SHOWN_TEMPLATES])}{more}.")

@@ -1,0 +1,59 @@
+"""Closing a database while its threads are at work: SQLite crashes the process when one uses what another closes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from outspool.adapters.sql.sqlite import SqliteBackend
+
+TIMES = 1000
+
+
+def count_slowly(connection: sa.Connection) -> int:
+    """Read for about a millisecond, in one statement."""
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) SELECT count(*) FROM n"
+    found: int = connection.execute(sa.text(numbers)).scalar_one()
+    return found
+
+
+def threads_of_ours() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("outspool-")]
+
+
+async def test_close_waits_for_its_readers_a_thousand_times(tmp_path: Path) -> None:
+    backend = SqliteBackend(tmp_path / "outspool.db")
+    ended = 0
+    for _ in range(TIMES):
+        reads = [asyncio.create_task(backend.read(count_slowly)) for _ in range(3)]
+        await asyncio.sleep(0)  # they are with the threads: two at work, one waits
+        await backend.close()
+        assert threads_of_ours() == []
+        for result in await asyncio.gather(*reads, return_exceptions=True):
+            assert result == 2000 or isinstance(result, asyncio.CancelledError)
+            ended += result == 2000
+    assert ended > TIMES  # they were at work, not sent away
+
+
+async def test_close_waits_for_its_writer(tmp_path: Path) -> None:
+    backend = SqliteBackend(tmp_path / "outspool.db")
+    has_begun = threading.Event()
+
+    def write(connection: sa.Connection) -> None:
+        connection.execute(sa.text("CREATE TABLE notes (word TEXT)"))
+        has_begun.set()
+        time.sleep(0.2)
+        connection.execute(sa.text("INSERT INTO notes VALUES ('kept')"))
+
+    writing = asyncio.create_task(backend.write(write))
+    await asyncio.to_thread(has_begun.wait)
+    await backend.close()
+    assert threads_of_ours() == []
+    await writing
+    words = await backend.read(lambda connection: connection.execute(sa.text("SELECT word FROM notes")).scalar_one())
+    assert words == "kept"
+    await backend.close()

@@ -1,0 +1,209 @@
+"""How many emails may be on the wire at a time, and in which order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from outspool.services.delivery.concurrency import ConcurrencyLimiter
+
+
+class Crowd:
+    """So many who want a turn; `going` are those who got one, in order."""
+
+    def __init__(self, limiter: ConcurrencyLimiter, count: int) -> None:
+        self.limiter = limiter
+        self.going: list[int] = []
+        self.turns: dict[int, int | None] = {}
+        self.tasks = [asyncio.create_task(self._go(n)) for n in range(count)]
+
+    async def _go(self, n: int) -> None:
+        self.turns[n] = await self.limiter.acquire()
+        self.going.append(n)
+
+    async def wait_for_outcome(self) -> list[int]:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return list(self.going)
+
+
+class Time:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+async def ended(crowd: Crowd) -> None:
+    crowd.limiter.close()
+    await asyncio.gather(*crowd.tasks, return_exceptions=True)
+
+
+async def test_one_goes_first_and_each_that_is_served_makes_room_for_another() -> None:
+    limiter = ConcurrencyLimiter(3, elapsed=Time())
+    crowd = Crowd(limiter, 10)
+    assert await crowd.wait_for_outcome() == [0]
+    limiter.raise_limit()
+    limiter.release(0)
+    assert await crowd.wait_for_outcome() == [0, 1, 2]
+    for _ in range(5):
+        limiter.raise_limit()
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3]  # three at most
+    await ended(crowd)
+
+
+async def test_turns_come_in_the_order_in_which_they_were_asked_for_and_the_canceled_are_skipped() -> None:
+    limiter = ConcurrencyLimiter(1, elapsed=Time())
+    crowd = Crowd(limiter, 5)
+    await crowd.wait_for_outcome()
+    crowd.tasks[1].cancel()
+    limiter.release(0)
+    limiter.release(0) if await crowd.wait_for_outcome() == [0, 2] else pytest.fail("not in order")
+    assert await crowd.wait_for_outcome() == [0, 2, 3]
+    await ended(crowd)
+
+
+async def test_a_turn_granted_to_whoever_was_just_canceled_goes_to_the_next() -> None:
+    limiter = ConcurrencyLimiter(1, elapsed=Time())
+    crowd = Crowd(limiter, 3)
+    await crowd.wait_for_outcome()
+    limiter.release(0)  # to the second, who has not run yet
+    crowd.tasks[1].cancel()
+    assert await crowd.wait_for_outcome() == [0, 2]
+    await ended(crowd)
+
+
+async def test_after_trouble_one_goes_although_others_still_hang() -> None:
+    limiter = ConcurrencyLimiter(4, elapsed=Time())
+    for _ in range(3):
+        limiter.raise_limit()
+    crowd = Crowd(limiter, 8)
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3]
+    limiter.restart()
+    limiter.release(0)  # of the time before
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3, 4]
+    limiter.release(1)
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3, 4, 5]
+    await ended(crowd)
+
+
+async def test_what_the_server_has_no_room_for_is_asked_for_again_one_by_one_after_half_an_hour() -> None:
+    time = Time()
+    limiter = ConcurrencyLimiter(8, elapsed=time)
+    limiter.lower_limit(2)
+    for _ in range(20):
+        limiter.raise_limit()
+    assert limiter.limit == 2
+    time.seconds = 1800.0
+    for _ in range(20):
+        limiter.raise_limit()
+    assert limiter.limit == 3
+    limiter.lower_limit(0)
+    assert limiter.limit == 1
+
+
+async def test_one_connection_too_many_is_not_tried_again_for_a_while_once_others_are_served() -> None:
+    time = Time()
+    limiter = ConcurrencyLimiter(4, elapsed=time)
+    for _ in range(3):
+        limiter.raise_limit()
+    crowd = Crowd(limiter, 9)
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3]
+    assert limiter.reject_one()
+    assert limiter.reject_one()
+    limiter.release(0)
+    limiter.release(0)
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3]  # two are on the wire
+    limiter.raise_limit()  # one of them was served
+    limiter.raise_limit()
+    limiter.release(0)
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3, 4]
+    assert limiter.limit == 2
+    await ended(crowd)
+
+
+async def test_the_last_to_be_turned_away_means_that_all_are() -> None:
+    limiter = ConcurrencyLimiter(3, elapsed=Time())
+    for _ in range(2):
+        limiter.raise_limit()
+    crowd = Crowd(limiter, 9)
+    await crowd.wait_for_outcome()
+    assert [limiter.reject_one() for _ in range(4)] == [True, True, False, False]
+    limiter.restart()
+    limiter.raise_limit()
+    assert limiter.limit == 3
+    await ended(crowd)
+
+
+async def test_a_close_sends_everybody_home() -> None:
+    limiter = ConcurrencyLimiter(1, elapsed=Time())
+    crowd = Crowd(limiter, 4)
+    await crowd.wait_for_outcome()
+    limiter.close()
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3]
+    assert crowd.turns == {0: 0, 1: None, 2: None, 3: None}
+    assert await limiter.acquire() is None
+
+
+async def test_the_most_urgent_goes_first_and_of_one_order_the_first_to_ask() -> None:
+    limiter = ConcurrencyLimiter(1, elapsed=lambda: 0.0)
+    held = await limiter.acquire()
+    assert held is not None
+    went: list[str] = []
+
+    async def go(name: str, order: float) -> None:
+        turn = await limiter.acquire(order)
+        went.append(name if turn is not None else f"not {name}")
+        if turn is not None:
+            limiter.release(turn)
+
+    asked = (("late", 9.0), ("first", 5.0), ("second", 5.0), ("urgent", 1.0))
+    going = [asyncio.create_task(go(name, order)) for name, order in asked]
+    await asyncio.sleep(0)
+    assert limiter.waiting == 4
+    assert limiter.send_away(later_than=5.0) == 1
+    limiter.release(held)
+    await asyncio.gather(*going)
+    assert went == ["not late", "urgent", "first", "second"]
+
+
+async def test_what_hangs_since_before_a_trouble_and_a_probe_keep_their_connections() -> None:
+    limiter = ConcurrencyLimiter(3, elapsed=Time())
+    for _ in range(2):
+        limiter.raise_limit()
+    crowd = Crowd(limiter, 6)
+    assert await crowd.wait_for_outcome() == [0, 1, 2]
+    limiter.restart()
+    assert limiter.is_full
+    assert limiter.acquire_for_probe() is None
+    limiter.release(0)  # to the fourth, who is the first of this round
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3]
+    assert limiter.is_full
+    for _ in range(2):
+        limiter.raise_limit()
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3]  # two still hang
+    limiter.release(0)
+    assert await crowd.wait_for_outcome() == [0, 1, 2, 3, 4]
+    await ended(crowd)
+
+
+async def test_a_probe_goes_past_the_limit_and_those_who_wait_but_counts() -> None:
+    limiter = ConcurrencyLimiter(2, elapsed=Time())
+    crowd = Crowd(limiter, 3)
+    assert await crowd.wait_for_outcome() == [0]
+    probe = limiter.acquire_for_probe()
+    assert probe is not None
+    limiter.raise_limit()
+    assert await crowd.wait_for_outcome() == [0]
+    limiter.release(probe)
+    assert await crowd.wait_for_outcome() == [0, 1]
+    limiter.close()
+    assert limiter.acquire_for_probe() is None
+    await ended(crowd)
+
+
+def test_a_limit_below_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        ConcurrencyLimiter(0, elapsed=Time())
