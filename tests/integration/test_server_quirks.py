@@ -121,9 +121,8 @@ async def test_a_name_that_is_refused_is_the_accounts_trouble_with_its_fix(tmp_p
 @pytest.mark.parametrize("command", ["EHLO", "RCPT"])
 async def test_the_doctor_finds_a_name_that_is_refused(tmp_path: object, command: str) -> None:
     def answer(_session: Session, line: str) -> str | None:
-        return (
-            "504 5.5.2 <x>: Helo command rejected: need fully-qualified hostname" if line.startswith(command) else None
-        )
+        is_it = line.startswith(command)
+        return "504 5.5.2 <x>: Helo command rejected: need fully-qualified hostname" if is_it else None
 
     async with QuirkySmtp(answer).listen() as server:
         app = app_for(server, tmp_path)

@@ -128,7 +128,7 @@ async def test_an_unknown_argument_outranks_a_missing_one() -> None:
         ({"to": ["a@example.com"]}, "subject is required."),
         (message(to=[1]), "to[0] must be a string."),
         (message(to={}), "to must be a list of strings."),
-        (message(to=None), "to must be a list of strings."),
+        (message(to=None), "to is required."),
         ({"to": ["a@example.com"], "subject": None}, "subject is required."),
         (message(preview="soon"), "preview must be true or false."),
         (message(variables=["a"]), "variables must be an object."),

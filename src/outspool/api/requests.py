@@ -1,7 +1,8 @@
 """The arguments of every tool: what a caller may write, and nothing else.
 
-Unknown arguments are refused, because an ignored ``bcc`` or ``schedule_at`` is a disaster. Nothing is coerced, with one
-kindness: some clients write a list, an object or a number as JSON inside a string, and that is read as what it is.
+Unknown arguments are refused, because an ignored ``bcc`` or ``schedule_at`` is a disaster. Nothing is coerced, but what
+clients write by themselves is read as what it is: null is an argument that was not given, and so is "" where an empty
+text can mean nothing; a list, an object or a number may stand as JSON inside a string; 10.0 is the whole number 10.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from itertools import islice
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -62,6 +63,12 @@ def _read_flag(value: object) -> object:
     return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
 
+def _read_whole(value: object) -> object:
+    """Read 10.0 as 10: to JSON Schema it is an integer."""
+    parsed = _read_json(int, float)(value)
+    return int(parsed) if isinstance(parsed, float) and parsed.is_integer() else parsed
+
+
 def _read_list(value: object) -> object:
     """Take one string for a list of one."""
     parsed = _read_json(list)(value)
@@ -103,7 +110,7 @@ _FILES_EXPLAINED = (
 
 
 Flag = Annotated[bool, BeforeValidator(_read_flag)]
-Whole = Annotated[int, BeforeValidator(_read_json(int))]
+Whole = Annotated[int, BeforeValidator(_read_whole)]
 Seconds = Annotated[float, BeforeValidator(_read_json(int, float))]
 
 
@@ -111,6 +118,21 @@ class Arguments(BaseModel):
     """Base of all: strict types, and no unknown names."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    meaningful_when_empty: ClassVar[frozenset[str]] = frozenset({"subject", "body", "html"})
+    """Texts that may be empty on purpose; elsewhere "" is what clients fill in for an argument without a value."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_absent(cls, data: Any) -> Any:
+        """Leave out what was not given."""
+        if not isinstance(data, dict):
+            return data
+        return {
+            name: value
+            for name, value in data.items()
+            if value is not None and (value != "" or name in cls.meaningful_when_empty)
+        }
 
 
 class AttachmentArguments(Arguments):
@@ -124,9 +146,18 @@ class AttachmentArguments(Arguments):
     content_type: str | None = None
     content_id: str | None = None
 
+    meaningful_when_empty: ClassVar = frozenset({"text"})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty_text(cls, data: Any) -> Any:
+        """Take an empty text for an empty file only where nothing else is the file."""
+        is_elsewhere = isinstance(data, dict) and any(data.get(kind) for kind in ("content", "path", "blob"))
+        return {k: v for k, v in data.items() if k != "text" or v} if is_elsewhere else data
+
 
 Files = Annotated[
-    list[Annotated[AttachmentArguments, BeforeValidator(_first_names)]],
+    list[Annotated[AttachmentArguments, BeforeValidator(_first_names), BeforeValidator(_read_json(dict))]],
     _FIRST_ERROR,
     _Entries,
     BeforeValidator(_read_json(list)),
@@ -209,27 +240,24 @@ class EmailArguments(Arguments):
     email_id: str
 
 
-def _clearable() -> Any:
-    """Make an argument for which null is not the same as absence; without a default the schema keeps the null."""
-    return Field(default_factory=lambda: None)
-
-
 class NoArguments(Arguments):
     """The tools that take nothing."""
 
 
 class UpdateArguments(EmailArguments):
-    """`update_email`: what is absent stays; null or an empty list clears."""
+    """`update_email`: what is absent stays; an empty list, or "" for body, html, in_reply_to and until, clears."""
+
+    meaningful_when_empty: ClassVar = frozenset({"subject", "body", "html", "in_reply_to", "until"})
 
     to: Strings | None = None
     subject: str | None = None
-    body: str | None = _clearable()
-    html: str | None = _clearable()
+    body: str | None = None
+    html: str | None = None
     cc: Strings | None = None
     bcc: Strings | None = None
     reply_to: Strings | None = None
     from_: str | None = Field(None, alias="from")
-    in_reply_to: str | None = _clearable()
+    in_reply_to: str | None = None
     references: Strings | None = None
     attachments: Files | None = None
     headers: Headers | None = None

@@ -160,7 +160,7 @@ def _update(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
         title="Update email",
         description=(
             "Change an email that still waits (held, scheduled, queued, deferred): its content, or when it leaves; "
-            "arguments as in schedule_email. What is left out stays, null or [] clears, a list is replaced whole. "
+            'arguments as in schedule_email. What is left out or null stays, [] or "" clears; lists are replaced. '
             "Of a series (recurring, paused) it changes what is to come: put it off, or rest it with paused."
         ),
         outbox_for=outbox_for,

@@ -40,6 +40,7 @@ _RULE = frozenset({"recurrence", "until", "count"})
 _LATER = "schedule_email"
 _NOTHING_SENT = "Nothing was sent."
 _SHOWN = 20
+_CLEARED_BY_NONE = frozenset({"in_reply_to", "until", "count"})
 _NOT_CONTENT = _TIME | {"email_id", "wait", "idempotency_key", "preview"}
 
 
@@ -122,9 +123,18 @@ class Tools:
 
     async def update(self, arguments: UpdateArguments, call: Call) -> Answer:
         """Change an email that still waits."""
-        changes = provided_fields(arguments, but=_NOT_CONTENT)
-        when = None if (asked := _read_when(arguments, _TIME)) == When() else asked
-        return await self._answer(call, await call.outbox.update(arguments.email_id, changes, when=when))
+        provided = provided_fields(arguments, but=frozenset({"email_id"}))
+        cleared = [name for name, value in provided.items() if value in ("", [], {}, 0) and name != "subject"]
+        changes = {
+            name: None if name in cleared and name in _CLEARED_BY_NONE else value
+            for name, value in provided.items()
+            if name not in _NOT_CONTENT
+        }
+        when = None if (time := _read_when(arguments, _TIME)) == When() else time
+        answer = await self._answer(call, await call.outbox.update(arguments.email_id, changes, when=when))
+        changed = ", ".join("from" if name == "sender" else name for name in provided if name not in cleared)
+        parts = [f"Changed: {changed}." if changed else "", f"Cleared: {', '.join(cleared)}." if cleared else ""]
+        return Answer(text=" ".join([*filter(None, parts), answer.text]), result=answer.result)
 
     async def cancel(self, arguments: EmailArguments, call: Call) -> Answer:
         """Stop an email that still waits."""
