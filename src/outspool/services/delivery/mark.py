@@ -1,4 +1,4 @@
-"""The last gate before ``DATA``: the mark in the database, and the proof that it still means something."""
+"""Marks an email in the database before ``DATA``, and checks that the lease still holds."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from outspool.services.delivery.timings import Timings
 
 
 class Mark:
-    """Commits, when called, that a message is about to leave; from then on only a reply can say where it is.
+    """Commits that a message is about to be sent; from then on only the server's reply tells whether it was.
 
-    A process can be stopped at any instruction, by SIGSTOP, by a debugger, by the lid of a laptop, and go on an hour
-    later as if nothing had happened. Meanwhile its lease has run out: others have set what it held ``queued``, or
-    ``unknown`` where it was marked, and somebody may have had that sent again. So that it sends nothing then:
+    A process can be suspended at any instruction, by SIGSTOP, a debugger or a closed laptop, and resume an hour later.
+    By then its lease has run out, other workers have requeued its email (or set it ``unknown`` if it was marked), and
+    the email may have been sent again. Three checks keep the resumed process from sending:
 
-    1. Stopped before the mark's statement reaches the database: the statement asks for status and token. Whoever
-       freed the email changed the status, and whoever claimed it after that the token, which no two claims share.
-       `LeaseLost`; it would not matter how wrong any clock is.
-    2. The mark commits. It renews the lease as well, to a whole one from a moment before it was asked for. So until
-       that much time has passed since that moment nobody may take the marked email for a dead worker's.
-    3. Stopped after that: when the mark returns, the time since that moment is read from a clock that nobody sets and
-       that goes on while the machine sleeps (`Clock.elapsed`). Is half the lease gone, the message is not sent
-       (`LeaseLost`); the other half is for the clocks of other machines to be wrong by. Nothing has left, which this
-       worker alone knows: its record takes back mark and doubt, if nobody acted on them meanwhile (the token again).
+    1. Suspended before the mark's statement: the statement requires the claim's status and lease token. Whoever freed
+       the email changed its status, and whoever claimed it since changed the token, so nothing matches and `LeaseLost`
+       is raised. No clock is involved.
+    2. The mark commits. It also renews the lease, to its full length from a moment before the statement began. Until
+       that lease is over nobody may rescue the marked email.
+    3. Suspended after the commit: the time since that moment is measured with a monotonic clock that also runs while
+       the machine sleeps (`Clock.elapsed`). If half the lease is gone, `LeaseLost` is raised; the other half is a
+       margin for the clocks of other machines. Nothing was sent, which only this worker knows, so it then removes the
+       mark, if the token is still its own.
 
-    What remains is a stop between that look and the end of the message, microseconds and one round trip to the
-    server. No program can close that: it is the doubt of RFC 1047, the email is ``unknown``, and only a person's
-    `retry_email` sends it again.
+    What remains is a suspension between this check and the end of the message: microseconds and one round trip. No
+    program can close that gap (RFC 1047): the email becomes ``unknown``, and only a person's `retry_email` sends it
+    again.
     """
 
     def __init__(self, queue: Queue, email: Email, lease: Lease, *, clock: Clock, timings: Timings) -> None:
-        """Mark nothing yet."""
+        """Prepare the mark; calling it commits it."""
         self._queue = queue
         self._email = email
         self._lease = lease
@@ -43,9 +43,10 @@ class Mark:
         self.is_made = False
 
     async def __call__(self) -> None:
-        """Raise `LeaseLost` when the message must not be sent, `QuotaReached`, or `StoreUnavailable`: nobody can tell.
+        """Commit the mark. If it raises, nothing was sent and nothing may be sent.
 
-        It raises before anything is sent, always.
+        Raises `LeaseLost` when another worker may own the email, `QuotaReached`, and `StoreUnavailable` when the
+        database did not answer.
         """
         began, now = self._clock.elapsed(), self._clock.now()
         renewed = replace(self._lease, until=now + self._timings.lease)

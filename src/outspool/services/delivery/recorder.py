@@ -1,4 +1,4 @@
-"""Writes down what came of an email, however long the database is away: what the server said is known nowhere else."""
+"""Records the outcome of an attempt, however long the database is unavailable, because it is stored nowhere else."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 
 class Recorder:
-    """Records outcomes, each under the lease of its claim."""
+    """Records outcomes, each under its claim's lease."""
 
     def __init__(self, store: EmailStore, *, timings: Timings) -> None:
-        """Write to `store`; `timings` says how long after a stop."""
+        """Write to `store`; `timings.last_words_seconds` limits how long after a stop."""
         self._store = store
         self._timings = timings
 
     async def record(self, email: Email, change: Transition, lease: Lease) -> None:
-        """Return when `change` is recorded, or is not ours to record any more.
+        """Record `change`, retrying until it is stored or `lease` no longer holds the email.
 
-        When canceled it goes on for a last while, and then says in the log what nobody else will ever know.
+        Keep trying for `last_words_seconds` after cancellation, then log the outcome: it is recorded nowhere else.
         """
         recording = self._begin(email, change, lease)
         try:
@@ -40,7 +40,7 @@ class Recorder:
             raise
 
     async def record_last(self, email: Email, change: Transition, lease: Lease) -> None:
-        """Record within that last while: the stop has come already."""
+        """Record `change` within `last_words_seconds`, when the process is already stopping."""
         await self._end(self._begin(email, change, lease), email, change)
 
     def _begin(self, email: Email, change: Transition, lease: Lease) -> asyncio.Task[None]:
