@@ -176,8 +176,8 @@ async def test_a_full_disk_is_said_in_words_and_nothing_is_half_stored(
 
 def _limit_pages(app: Outspool, *, more: int) -> Any:
     """Let SQLite's own limit stand for a disk with no room but for so many pages; return what lifts it."""
-    assert isinstance(app.database.line, SqliteBackend)
-    engine = app.database.line.engine
+    assert isinstance(app.database.backend, SqliteBackend)
+    engine = app.database.backend.engine
     limits = {"pages": more}
 
     def limit(connection: sa.Connection) -> None:

@@ -11,7 +11,7 @@ import pytest
 from support.postgres import PostgresServer, PostgresStandby
 from support.smtp_sink import SmtpSink
 
-from outspool.adapters.sql.backend import check_address, hosts_of
+from outspool.adapters.sql.backend import check_address, parse_hosts
 from outspool.app.examination import doctor_for
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Email
@@ -53,7 +53,7 @@ def both(first: PostgresServer, second: PostgresServer, *, attributes: str = "?t
     ],
 )
 def test_hosts_are_read_as_libpq_reads_them(place: str, hosts: list[tuple[str, int]]) -> None:
-    assert hosts_of(f"postgresql://{place}/name") == hosts
+    assert parse_hosts(f"postgresql://{place}/name") == hosts
     check_address(f"postgresql://{place}/name")
 
 

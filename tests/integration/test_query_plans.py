@@ -46,7 +46,7 @@ async def box_without_statistics(old_box: Outlet) -> Outlet:
     """Return the same as SQLite has it, where nobody ever asks for statistics; Postgres gathers them itself."""
     if not old_box.database.is_postgres:
         await old_box.database.write(lambda connection: connection.execute(sa.text("DROP TABLE sqlite_stat1")))
-        await old_box.database.line.close()  # the next connection knows of none
+        await old_box.database.backend.close()  # the next connection knows of none
     return old_box
 
 

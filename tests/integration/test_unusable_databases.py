@@ -137,13 +137,13 @@ async def test_a_full_disk_is_certain_to_have_done_nothing_and_says_who_can_help
 ) -> None:
     async with outspool(worker=False, DATABASE_URL=sqlite_url) as app:
         await app.outbox.accept(ANN)
-        assert isinstance(app.database.line, SqliteBackend)
+        assert isinstance(app.database.backend, SqliteBackend)
 
         def fill(connection: sa.Connection) -> None:
             used = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
             connection.exec_driver_sql(f"PRAGMA max_page_count={used}")
 
-        sa.event.listen(app.database.line.engine, "begin", fill)
+        sa.event.listen(app.database.backend.engine, "begin", fill)
         with pytest.raises(StoreMisconfigured, match=r"disk .* is full") as error:
             await app.outbox.accept(replace(ANN, body="x" * 400_000))
         assert not error.value.in_doubt

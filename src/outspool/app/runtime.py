@@ -190,7 +190,7 @@ class Outspool:
             stack.push_async_callback(self.changes.close)
             stack.push_async_callback(self.blobs.close)
             try:
-                await self.database.learn_time(within=_CLOCK_SECONDS)
+                await self.database.learn_time(timeout_seconds=_CLOCK_SECONDS)
             except StoreMisconfigured:
                 if not anyhow:
                     raise

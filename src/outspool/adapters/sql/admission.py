@@ -1,4 +1,4 @@
-"""Stores new emails with all their parts, and no more of an identity than its rate allows."""
+"""Inserts new emails with all their parts, within the rate limit of their identity."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def _build_insert(insert: Any) -> Any:
     return insert(emails).on_conflict_do_nothing().returning(emails.c.id)
 
 
-# Built once: to build a statement, and look up what it compiles to, costs more than to run it.
+# Built once: building a statement costs more than executing it.
 _ADD = {"postgresql": _build_insert(postgresql.insert), "sqlite": _build_insert(sqlite.insert)}
 _ADD_RECIPIENTS = recipients.insert()
 _ADD_TAGS = tags.insert()
 
 
 class Admission:
-    """Admits new emails; who uses it brings the transaction."""
+    """Inserts new emails inside the caller's transaction."""
 
     def __init__(self, database: Database, *, rate: Cap) -> None:
-        """Admit no more than `rate` for each identity."""
+        """Accept at most `rate` emails of each identity."""
         self._database = database
         self._rate = rate
 
     async def obey(self, transaction: Awaitable[T], *, identity: str, now: datetime) -> T:
-        """Return what `transaction`, which admits emails, returns. Raises `RateLimited` when they are too many."""
+        """Await `transaction`, which calls `admit`. Raises `RateLimited` if the rate limit is reached."""
         try:
             return await transaction
         except sql_meter.CapReached as reached:
@@ -49,14 +49,14 @@ class Admission:
             raise rate_limit_error(self._rate, now=now, again_at=reached.at) from None
 
     def admit(self, connection: sa.Connection, asked: Sequence[tuple[Email, Event]]) -> list[bool]:
-        """Store new emails, each with its first event, and say which were new: neither they nor their twins are there.
+        """Insert new emails, each with its first event; return for each whether it was new.
 
-        A twin has the same idempotency key, or is of the same series for the same time. Raises `InvalidArgument` when
-        so many can never be accepted at once.
+        An email is not new if its id, its idempotency key, or its series and time are already there. Raises
+        `InvalidArgument` if the batch is larger than the rate limit allows at any time.
         """
         add = _ADD[connection.dialect.name]
         stored = [False] * len(asked)
-        # Everybody takes the keys in one order, so that no two transactions wait for each other.
+        # All transactions insert keys in the same order, so that two of them cannot deadlock.
         for place in sorted(range(len(asked)), key=lambda n: asked[n][0].idempotency_key or ""):
             stored[place] = connection.scalar(add, email_values(asked[place][0])) is not None
         new = [one for one, is_stored in zip(asked, stored, strict=True) if is_stored]
@@ -78,7 +78,7 @@ class Admission:
 
 
 def add_parts(connection: sa.Connection, asked: Sequence[Email]) -> None:
-    """Store what emails have any number of."""
+    """Insert recipients, tags and attachments of the emails."""
     connection.execute(
         _ADD_RECIPIENTS, [row for email in asked for row in recipient_values(email.id, email.recipients)]
     )

@@ -1,4 +1,4 @@
-"""Group commit: what is asked for while a transaction is under way is done in the next one, all together.
+"""Group commit: requests that arrive during a transaction are executed together in the next one.
 
 Sixteen connections that each mark an email then cost one statement and one commit instead of sixteen.
 """
@@ -18,16 +18,22 @@ _MOST = 100
 
 
 class GroupCommit(Generic[Asked, Answer]):
-    """Turns a function that does many things in one transaction into one that does one thing at a time."""
+    """Turns a function over a batch of requests, in one transaction, into a function of one request.
+
+    While a batch is being committed, new requests queue up; they form the next batch. So nobody waits for a batch to
+    fill, a single request is executed at once, and under load the batch grows with the duration of a commit. If a batch
+    fails because of one request, each is executed alone, so that only the failing one gets the error; if the database
+    is unavailable, all get that error without another attempt.
+    """
 
     def __init__(self, do_all: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer]]]) -> None:
-        """`do_all` is one transaction and answers in the order of what is asked. If it raises, nothing was done."""
+        """`do_all` is one transaction, returns results in the order of the requests, and does nothing if it raises."""
         self._do_all = do_all
         self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
         self._task: asyncio.Task[None] | None = None
 
     async def __call__(self, asked: Asked) -> Answer:
-        """Do it, with whatever else is asked for meanwhile. Goes on when the caller is canceled."""
+        """Execute one request, together with others that arrive meanwhile; continues if the caller is canceled."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, answer))
         if self._task is None:

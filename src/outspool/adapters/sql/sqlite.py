@@ -1,7 +1,7 @@
-"""The line to an SQLite file: one thread writes, others read, and who writes at the same time shares one fsync.
+"""The SQLite backend: one writer thread, several readers, and group commit.
 
-A transaction runs whole in its thread. Through an asynchronous driver each of its statements would go to a thread and
-back, which costs more than the statements.
+A transaction runs entirely in its thread. With an asynchronous driver every statement would cross threads, which costs
+more than the statement.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, CommitInDou
 from outspool.adapters.sql.file_identity import FileIdentity, newest_event
 
 _BUSY_SECONDS = 10
-"""How long a writer waits for those of other processes."""
+"""How long a writer waits for other processes' writers."""
 
 _READERS = 2
-"""A long search does not hold up a short look."""
+"""More than one, so that a long search does not delay short reads."""
 
 _MOST_TOGETHER = 64
 
@@ -47,7 +47,13 @@ class _Outcome:
 
 
 class SqliteBackend:
-    """See `Backend`."""
+    """See `Backend`.
+
+    SQLite allows one writer at a time, so one thread writes and the event loop queues the work. What is queued during a
+    commit becomes the next transaction, and one fsync makes all of it durable: most of a commit's cost is the fsync.
+    BEGIN IMMEDIATE takes the write lock first, because a transaction that begins as a reader and then writes can fail
+    when another process has written since. In WAL mode readers are not blocked.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open nothing yet."""
@@ -62,7 +68,7 @@ class SqliteBackend:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     async def write(self, work: Work[T]) -> T:
-        """See `Backend.write`. What is asked for while a commit is under way is committed together, after it."""
+        """See `Backend.write`. Work that arrives during a commit is committed together afterwards."""
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Job(work, done))
         if self._writing is None:
@@ -70,7 +76,7 @@ class SqliteBackend:
         return await done
 
     async def migrate(self, work: Work[T], *, lock: int) -> T:
-        """See `Backend.migrate`. The file's own write lock keeps other processes away."""
+        """See `Backend.migrate`. The file's write lock keeps other processes out."""
         return await self.write(work)
 
     async def close(self) -> None:
@@ -82,7 +88,7 @@ class SqliteBackend:
         self._open_threads()
 
     def _open_threads(self) -> None:
-        """Have threads, which start with the first work for them: also after `close`, if somebody comes late."""
+        """Create the executors; their threads start with the first work, also after `close`."""
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="outspool-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="outspool-reader")
 
@@ -108,7 +114,7 @@ class SqliteBackend:
             return [_Outcome(failure=error)] * len(jobs)
 
     def _commit_together(self, works: Sequence[Work[Any]]) -> list[_Outcome]:
-        """Commit all at once; if one of them fails, each alone, so that none suffers for another."""
+        """Commit all works in one transaction; if one fails, commit each alone, so that only it fails."""
         if len(works) > 1:
             begun = False
             try:
@@ -150,9 +156,10 @@ class SqliteBackend:
 
 
 def _is_undone(error: BaseException) -> bool:
-    """Whether a commit that failed is certain to have done nothing: it lacked room, a lock, or the right to write.
+    """Tell whether a failed commit certainly did nothing: no space, no lock, or no right to write.
 
-    A commit is its last frame in the log; where that does not fit, it is not there. After a failed fsync nobody knows.
+    A commit is the last frame in the log; if that did not fit, nothing was committed. After a failed fsync it is
+    unknown.
     """
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
     return code is not None and code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY)
@@ -168,7 +175,7 @@ def _settle(done: asyncio.Future[Any], outcome: _Outcome) -> None:
 
 
 def _engine(path: Path) -> sa.Engine:
-    """Return an engine on one file, in WAL mode and durable."""
+    """Return an engine for the file, in WAL mode, with durable commits."""
     engine = sa.create_engine(
         sa.URL.create("sqlite+pysqlite", database=str(path)),
         connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
@@ -181,7 +188,7 @@ def _engine(path: Path) -> sa.Engine:
 
 
 def _prepare(connection: Any, _record: object) -> None:
-    """Set what every connection needs; WAL lasts, so only the first process pays for it."""
+    """Set up a new connection. WAL mode is stored in the file, so only the first process changes it."""
     connection.isolation_level = None  # the driver's own BEGIN comes too late and is never IMMEDIATE
     cursor = connection.cursor()
     _begin_wal(cursor)
@@ -191,7 +198,7 @@ def _prepare(connection: Any, _record: object) -> None:
 
 
 def _begin_wal(cursor: Any) -> None:
-    """Switch to WAL. While another process does the same SQLite says "locked" at once, whatever the timeout."""
+    """Switch to WAL mode, with retries: if another process is switching, SQLite fails at once."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
