@@ -246,7 +246,7 @@ async def test_the_doctor_names_it_mail_goes_on_and_a_person_decides(
         await damage(client, ON_BOTH["an unknown kind of recipient"], worse)
         async with outspool() as app:
             good = await app.outbox.accept(EmailRequest(to=["good@example.com"], body="x"))
-            assert (await app.outbox.wait_for_outcome(good, within=10)).status is S.SENT
+            assert (await app.outbox.wait_for_outcome(good, max_wait=10)).status is S.SENT
             # The wire is for what can be read alone.
             found = (await examined(app))["unreadable"]
             assert found.level is Level.FAIL
@@ -257,7 +257,7 @@ async def test_the_doctor_names_it_mail_goes_on_and_a_person_decides(
                 await app.outbox.retry(str(bad.id))
             await damage(client, "UPDATE emails SET priority = 'normal'", bad)
             mended = await app.outbox.retry(str(bad.id))
-            assert (await app.outbox.wait_for_outcome(mended, within=10)).status is S.SENT
+            assert (await app.outbox.wait_for_outcome(mended, max_wait=10)).status is S.SENT
             assert (await app.outbox.cancel(str(worse.id))).unreadable
             assert await status_in_database(app, worse) == S.CANCELED
     assert sorted(mail.recipients[0] for mail in sink.messages()) == ["bad@example.com", "good@example.com"]
@@ -302,7 +302,7 @@ async def test_an_account_or_a_worker_that_cannot_be_read_stops_nothing(
             await app.database.write(lambda connection, one=one: connection.execute(one))
     async with outspool() as app:
         email = await app.outbox.accept(EmailRequest(to=["good@example.com"], body="x"))
-        assert (await app.outbox.wait_for_outcome(email, within=10)).status is S.SENT
+        assert (await app.outbox.wait_for_outcome(email, max_wait=10)).status is S.SENT
         assert (await examined(app))["dispatching"].level is Level.OK
 
 

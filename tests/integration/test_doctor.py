@@ -59,7 +59,7 @@ async def change(url: str, statement: sa.Executable) -> None:
 async def test_all_is_well_while_somebody_dispatches(outspool: OpenOutspool, database_url: str) -> None:
     async with outspool() as app:
         email = await app.outbox.accept(ADA)
-        assert (await app.outbox.wait_for_outcome(email, within=10)).status == "sent"
+        assert (await app.outbox.wait_for_outcome(email, max_wait=10)).status == "sent"
         findings = await examined(app)
     assert levels(findings) == {Level.OK}, findings
     assert f":{os.getpid()} (" in findings["dispatching"].finding
@@ -185,7 +185,7 @@ async def test_due_emails_that_nobody_sends_fail(outspool: OpenOutspool) -> None
 async def test_emails_due_for_long_and_emails_in_doubt_are_told(outspool: OpenOutspool, database_url: str) -> None:
     async with outspool() as app:
         doubtful = await app.outbox.accept(EmailRequest(to=["takedrop-ada@example.com"], subject="s", body="b"))
-        assert (await app.outbox.wait_for_outcome(doubtful, within=10)).status == "unknown"
+        assert (await app.outbox.wait_for_outcome(doubtful, max_wait=10)).status == "unknown"
     async with outspool(worker=False) as app:
         await app.outbox.accept(ADA)
         assert (await examined(app))["queue"].level is Level.OK
@@ -201,7 +201,7 @@ async def test_a_pause_is_ended_once_the_login_works(outspool: OpenOutspool, sin
     sink.fail(greeting="554 5.7.1 Not you")
     async with outspool() as app:
         email = await app.outbox.accept(ADA)
-        assert (await app.outbox.wait_for_outcome(email, within=10)).status == "deferred"
+        assert (await app.outbox.wait_for_outcome(email, max_wait=10)).status == "deferred"
     async with outspool(worker=False) as app:
         await rest(app, TroubleKind.LOGIN)
         before = await examined(app)

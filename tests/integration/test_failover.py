@@ -69,7 +69,7 @@ async def test_the_primary_is_found_and_found_again_when_it_is_another(
 ) -> None:
     async with outspool(DATABASE_URL=both(standby, own_postgres)) as app:
         before = await app.outbox.accept(ANN)
-        assert (await app.outbox.wait_for_outcome(before, within=20)).status is EmailStatus.SENT
+        assert (await app.outbox.wait_for_outcome(before, max_wait=20)).status is EmailStatus.SENT
         findings = {finding.name: finding async for finding in doctor_for(app, offline=True).examine()}
         assert findings["database"].level is Level.OK
         assert findings["standby"].level is Level.WARN
@@ -78,7 +78,7 @@ async def test_the_primary_is_found_and_found_again_when_it_is_another(
         own_postgres.stop()
         await asyncio.to_thread(standby.promote)
         after = await eventually(app)
-        assert (await app.outbox.wait_for_outcome(after, within=20)).status is EmailStatus.SENT
+        assert (await app.outbox.wait_for_outcome(after, max_wait=20)).status is EmailStatus.SENT
     assert {mail.message_id for mail in sink.messages()} == {before.message_id, after.message_id}
 
 

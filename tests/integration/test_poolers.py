@@ -85,7 +85,7 @@ async def test_a_pooler_in_session_mode_works(
         async with outspool(DATABASE_URL=url) as app:
             emails = await asyncio.gather(*(app.outbox.accept(ANN) for _ in range(30)))
             for email in emails:
-                assert (await app.outbox.wait_for_outcome(email, within=20)).status is EmailStatus.SENT
+                assert (await app.outbox.wait_for_outcome(email, max_wait=20)).status is EmailStatus.SENT
             findings = {finding.name: finding async for finding in doctor_for(app, offline=True).examine()}
             assert findings["database"].level is Level.OK
     assert len(sink.messages()) == 30

@@ -99,7 +99,7 @@ async def _send(draft: EmailRequest, when: When | None, key: str | None, *, wait
         email = await outspool.operators_outbox().accept(draft, when=when, idempotency_key=key)
     async with outspool.run(worker=wait > 0 and email.status in UNSETTLED):
         try:
-            email = await outspool.outbox.wait_for_outcome(email, within=wait)
+            email = await outspool.outbox.wait_for_outcome(email, max_wait=wait)
         except asyncio.CancelledError:
             # Whoever interrupts the wait must not take the email for unsent, and send it again.
             typer.echo(f"Accepted, and not canceled: see `outspool show {email.id}`.", err=True)

@@ -59,7 +59,7 @@ class When:
     count: int | None = None
 
     @property
-    def is_given(self) -> bool:
+    def has_time(self) -> bool:
         """Whether a time was written at all; a zone alone is none."""
         return self.scheduled_at is not None or self.delay is not None
 

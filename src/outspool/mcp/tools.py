@@ -75,13 +75,13 @@ class Tools:
         troubled = [f"emails[{n}] {e.id} {e.status}: {e.summary}" for n, e in enumerate(result.emails) if e.summary]
         return Answer(text="\n".join([result.summary, *troubled[:_SHOWN], *_count_rest(troubled)]), result=result)
 
-    async def _wait_for_outcomes(self, call: Call, emails: Sequence[Email], within: float) -> Sequence[Email]:
+    async def _wait_for_outcomes(self, call: Call, emails: Sequence[Email], max_wait: float) -> Sequence[Email]:
         async def tell(done: int) -> None:
             with contextlib.suppress(Exception):  # a client that went must not hide what was accepted
                 await call.report(done, len(emails))
 
         try:
-            return await call.outbox.wait_for_outcomes(emails, within=within, settled=tell)
+            return await call.outbox.wait_for_outcomes(emails, max_wait=max_wait, on_settled=tell)
         except Exception:
             log.exception("lost sight of a batch after accepting it")
             return emails
@@ -134,10 +134,10 @@ class Tools:
         """Send again to whoever did not get it."""
         return await self._answer(call, await call.outbox.retry(arguments.email_id))
 
-    async def _wait_for_outcome(self, call: Call, email: Email, within: float) -> Email:
+    async def _wait_for_outcome(self, call: Call, email: Email, max_wait: float) -> Email:
         """Wait for the outcome. The email is committed already, so no trouble while waiting may hide that."""
         try:
-            return await call.outbox.wait_for_outcome(email, within=within)
+            return await call.outbox.wait_for_outcome(email, max_wait=max_wait)
         except Exception:
             log.exception("lost sight of %s after accepting it", email.id)
             return email

@@ -73,10 +73,10 @@ class SqlQueue:
     ) -> Sequence[Email]:
         """See `Queue.claim_due`."""
         kind = deferred_too, expiry
-        asked = {"identity": self._identity, "now": now, "most": limit, "token": lease.token, "until": lease.until}
+        parameters = {"identity": self._identity, "now": now, "most": limit, "token": lease.token, "until": lease.until}
 
         def take(connection: sa.Connection) -> list[Email]:
-            rows = connection.execute(CLAIM[kind], asked).mappings().all()
+            rows = connection.execute(CLAIM[kind], parameters).mappings().all()
             return _add_claim_events(connection, read_emails(connection, rows), now)
 
         try:
@@ -84,18 +84,18 @@ class SqlQueue:
         except Exception as error:
             if not is_unreadable(error):
                 raise
-        return await self._claim_one_by_one(asked, now=now, limit=limit, kind=kind)
+        return await self._claim_one_by_one(parameters, now=now, limit=limit, kind=kind)
 
     async def _claim_one_by_one(
-        self, asked: dict[str, Any], *, now: datetime, limit: int, kind: tuple[bool, Expiry]
+        self, parameters: dict[str, Any], *, now: datetime, limit: int, kind: tuple[bool, Expiry]
     ) -> Sequence[Email]:
         """Claim ids, read each row separately, and set aside unreadable ones; claim others in their place."""
         claimed: list[Email] = []
 
         def take(connection: sa.Connection) -> tuple[list[Email], list[Damage]]:
-            most = {**asked, "most": limit - len(claimed)}
+            remaining = {**parameters, "most": limit - len(claimed)}
             emails, damaged = [], []
-            for raw_id in connection.execute(CLAIM_IDS[kind], most).scalars().all():
+            for raw_id in connection.execute(CLAIM_IDS[kind], remaining).scalars().all():
                 email = read_alone(connection, raw_id)
                 if email is None or email.unreadable:
                     damage = Damage(raw_id, email.unreadable if email else "Its id is none.")
@@ -138,12 +138,12 @@ class SqlQueue:
         self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime
     ) -> timedelta | None:
         """See `Queue.heartbeat`."""
-        asked = time.monotonic()
+        started = time.monotonic()
 
         def beat(connection: sa.Connection) -> timedelta | None:
             if leases:
                 connection.execute(EXTEND, {"tokens": list(leases), "until": until})
-            skew = self._skew(connection, at + timedelta(seconds=time.monotonic() - asked))
+            skew = self._skew(connection, at + timedelta(seconds=time.monotonic() - started))
             _store_heartbeat(connection, worker, at, skew)
             connection.execute(workers.delete().where(workers.c.seen_at < at - _HEARTBEAT_RETENTION))
             return skew
@@ -159,7 +159,7 @@ class SqlQueue:
             return None
         if clock is None:
             return at - shown
-        clock.learn(shown, asked=before, answered=clock.elapsed())
+        clock.learn(shown, asked_at=before, answered_at=clock.elapsed())
         return clock.skew()
 
     async def retire(self, worker: str) -> None:
@@ -189,20 +189,20 @@ class SqlQueue:
 
     async def next_due(self, *, after: datetime, deferred_too: bool) -> datetime | None:
         """See `Queue.next_due`."""
-        asked = {"identity": self._identity, "now": after}
+        parameters = {"identity": self._identity, "now": after}
 
         def look(connection: sa.Connection) -> datetime | None:
-            at: datetime | None = connection.scalar(NEXT_DUE[deferred_too], asked)
+            at: datetime | None = connection.scalar(NEXT_DUE[deferred_too], parameters)
             return at
 
         return await read_setting_aside(self.database, look, now=after)
 
     async def first_turn(self, *, now: datetime) -> datetime | None:
         """See `Queue.first_turn`."""
-        asked = {"identity": self._identity, "now": now}
+        parameters = {"identity": self._identity, "now": now}
 
         def look(connection: sa.Connection) -> datetime | None:
-            firsts = ((p, connection.scalar(FIRST_OF_EACH[p.rank], asked)) for p in Priority)
+            firsts = ((p, connection.scalar(FIRST_OF_EACH[p.rank], parameters)) for p in Priority)
             return min((due_at + priority.delay for priority, due_at in firsts if due_at is not None), default=None)
 
         return await read_setting_aside(self.database, look, now=now)

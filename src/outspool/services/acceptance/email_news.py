@@ -1,4 +1,4 @@
-"""Waits for an email to change, for those who follow it."""
+"""Waits for changes of an email, for subscribers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from outspool.ports.emails import Changes, EmailStore
 logger = logging.getLogger(__name__)
 
 _SHORTEST_SECONDS = 0.25
-"""How often one email is looked at while many others change."""
+"""Shortest interval between two reads of one email."""
 _POLL_SECONDS = 1.0
-"""How long news may take that no notice told of: other processes tell of what may be due, not of each outcome."""
+"""Longest interval: other processes notify of due emails, but not of every outcome."""
 
 
 async def next_version(store: EmailStore, changes: Changes, email_id: UUID, scope: Scope, *, after: int) -> int:
-    """Return the email's version as soon as it is another than `after`; a database that is away is waited for."""
+    """Wait until the email's version differs from `after`, and return it; database outages are waited out."""
     changed = asyncio.Event()
     async with changes.watch(changed.set):
         while True:
