@@ -230,7 +230,7 @@ async def test_doctor_warns_of_a_folder_that_others_can_read(tmp_path: Path, mod
     found = await access(Settings.load({"OUTSPOOL_DATA_DIR": data, "OUTSPOOL_SANDBOX": True}))
     assert found.level is Level.WARN
     assert f"{data}: {words}" in found.finding
-    assert "chmod 700" in found.cure
+    assert "chmod 700" in found.fix
     assert stat.S_IMODE(data.stat().st_mode) == mode
 
 

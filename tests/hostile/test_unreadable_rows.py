@@ -252,7 +252,7 @@ async def test_the_doctor_names_it_mail_goes_on_and_a_person_decides(
             assert found.level is Level.FAIL
             assert str(bad.id) in found.finding
             assert "priority" in found.finding
-            assert "outspool retry" in found.cure
+            assert "outspool retry" in found.fix
             with pytest.raises(WrongState, match="cannot be read"):
                 await app.outbox.retry(str(bad.id))
             await damage(client, "UPDATE emails SET priority = 'normal'", bad)

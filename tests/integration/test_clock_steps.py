@@ -121,7 +121,7 @@ async def test_a_worker_whose_clock_differs_from_the_databases_is_named_and_says
     (finding,) = named
     assert finding.level is Level.WARN
     assert "12 s ahead of the database's" in finding.finding
-    assert "NTP" in finding.cure
+    assert "NTP" in finding.fix
     assert len(said) == 2
     assert "12 s ahead" in said[0]
     assert "agree again" in said[1]

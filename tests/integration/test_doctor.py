@@ -75,7 +75,7 @@ async def test_a_wrong_password_is_a_refused_login(outspool: OpenOutspool, tmp_p
             login = (await examined(app))["smtp login"]
     assert login.level is Level.FAIL
     assert "refused the login" in login.finding
-    assert "SMTP_PASSWORD" in login.cure
+    assert "SMTP_PASSWORD" in login.fix
 
 
 async def test_a_closed_port_and_an_unknown_name_are_told_apart(outspool: OpenOutspool, sink: SmtpSink) -> None:
@@ -94,7 +94,7 @@ async def test_no_account_is_a_failure_and_the_cure_names_the_variables(outspool
     async with outspool(worker=False, SMTP_HOST=None, GMAIL_EMAIL="ada@gmail.com") as app:
         account = (await examined(app))["account"]
     assert account.level is Level.FAIL
-    assert "GMAIL_APP_PASSWORD" in account.cure
+    assert "GMAIL_APP_PASSWORD" in account.fix
 
 
 async def test_a_broken_template_and_a_folder_that_is_none_are_warned_of(
@@ -131,7 +131,7 @@ async def test_misspelt_settings_are_named_also_those_in_a_file(
         found = (await examined(app, offline=True))["settings"]
     assert found.level is Level.WARN
     assert found.finding.startswith("EMAIL_ALOWED_RECIPIENTS is no setting")
-    assert found.cure == "Did you mean EMAIL_ALLOWED_RECIPIENTS?"
+    assert found.fix == "Did you mean EMAIL_ALLOWED_RECIPIENTS?"
 
 
 async def test_an_empty_database_is_fine_and_stays_empty(outspool: OpenOutspool, database_url: str) -> None:
@@ -152,7 +152,7 @@ async def test_a_schema_that_this_outspool_does_not_know_fails(outspool: OpenOut
         unversioned = (await examined(app))["migrations"]
     assert unknown.level is unversioned.level is Level.FAIL
     assert '"f00d"' in unknown.finding
-    assert "Upgrade outspool" in unknown.cure
+    assert "Upgrade outspool" in unknown.fix
     assert "outspool_version is missing" in unversioned.finding
 
 
@@ -160,7 +160,7 @@ def test_a_schema_that_is_behind_is_cured_by_migrate() -> None:
     behind = DatabaseHealth(schema=SchemaState.BEHIND, revision="0000", seconds=0.001)
     [_, migrations] = check_database("SQLite, here", behind, now=datetime.now(UTC))
     assert migrations.level is Level.WARN
-    assert "outspool migrate" in migrations.cure
+    assert "outspool migrate" in migrations.fix
 
 
 async def test_clocks_that_differ_are_shown(outspool: OpenOutspool, postgres_url: str) -> None:
@@ -179,7 +179,7 @@ async def test_due_emails_that_nobody_sends_fail(outspool: OpenOutspool) -> None
     assert later.level is Level.WARN
     assert due.level is Level.FAIL
     assert due.finding == "Nobody is sending, and 1 email is due."
-    assert "outspool worker" in due.cure
+    assert "outspool worker" in due.fix
 
 
 async def test_emails_due_for_long_and_emails_in_doubt_are_told(outspool: OpenOutspool, database_url: str) -> None:
@@ -194,7 +194,7 @@ async def test_emails_due_for_long_and_emails_in_doubt_are_told(outspool: OpenOu
     assert findings["queue"].level is Level.WARN
     assert "1 email is due, the oldest for 7 min" in findings["queue"].finding
     assert findings["unknown"].level is Level.WARN
-    assert "outspool retry ID" in findings["unknown"].cure
+    assert "outspool retry ID" in findings["unknown"].fix
 
 
 async def test_a_pause_is_ended_once_the_login_works(outspool: OpenOutspool, sink: SmtpSink) -> None:
@@ -211,7 +211,7 @@ async def test_a_pause_is_ended_once_the_login_works(outspool: OpenOutspool, sin
         assert "pause" not in await examined(app)
     assert before["smtp login"].level is Level.FAIL
     assert before["pause"].level is Level.WARN
-    assert before["pause"].cure == "Mend it."
+    assert before["pause"].fix == "Mend it."
     assert mended.level is Level.OK
     assert mended.finding.endswith("The login works now, so the pause was ended.")
 

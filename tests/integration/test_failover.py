@@ -74,7 +74,7 @@ async def test_the_primary_is_found_and_found_again_when_it_is_another(
         assert findings["database"].level is Level.OK
         assert findings["standby"].level is Level.WARN
         assert "asynchronous" in findings["standby"].finding
-        assert "docs/failover.md" in findings["standby"].cure
+        assert "docs/failover.md" in findings["standby"].fix
         own_postgres.stop()
         await asyncio.to_thread(standby.promote)
         after = await eventually(app)

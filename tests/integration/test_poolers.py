@@ -100,4 +100,4 @@ async def test_the_doctor_names_the_pooler(
             findings = {finding.name: finding async for finding in doctor_for(app, offline=True).examine()}
     assert findings["database"].level is Level.FAIL
     assert "transaction mode" in findings["database"].finding
-    assert "pool_mode = session" in findings["database"].cure
+    assert "pool_mode = session" in findings["database"].fix

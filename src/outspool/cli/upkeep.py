@@ -115,8 +115,8 @@ async def _examine(*, offline: bool) -> bool:
 
 
 def _print(finding: Finding) -> None:
-    cure = f" \N{RIGHTWARDS ARROW} {finding.cure}" if finding.cure else ""
-    typer.echo(printable(f"{finding.level:<5} {finding.name:<12} {finding.finding}{cure}"))
+    fix = f" \N{RIGHTWARDS ARROW} {finding.fix}" if finding.fix else ""
+    typer.echo(printable(f"{finding.level:<5} {finding.name:<12} {finding.finding}{fix}"))
 
 
 async def _migrate() -> bool:

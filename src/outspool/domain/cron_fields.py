@@ -1,6 +1,6 @@
-"""Reads the five fields of a cron expression (crontab(5)) into the sets of values that they stand for.
+"""Parses the five fields of a cron expression (crontab(5)) into sets of values.
 
-Only forms with one meaning are taken: what some programs read one way and others another is refused in words.
+Only unambiguous forms are accepted; forms that cron programs read differently are refused with the reason.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _EXAMPLE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CronFields:
-    """The values of each field, ascending; `weekdays` count from Monday (0), as `date.weekday` does.
+    """The values of each field, ascending; `weekdays` count from Monday (0), like `date.weekday`.
 
-    `nth` restricts the weekday to its nth occurrence in the month. `is_last_day` stands for ``L``: the last day of the
-    month, in place of `days`.
+    `nth` restricts the weekday to its nth occurrence in the month. `is_last_day` is ``L``, the last day of the month,
+    in place of `days`.
     """
 
     minutes: tuple[int, ...]
@@ -45,11 +45,11 @@ class CronFields:
 
     @property
     def every_hour(self) -> bool:
-        """Whether no hour is left out: then the rule is an interval rather than a time of day."""
+        """Whether every hour is included: then the rule is an interval rather than a time of day."""
         return len(self.hours) == _HOURS
 
     def include(self, day: date) -> bool:
-        """Whether the rule is true on this day."""
+        """Whether the rule matches this day."""
         if day.month not in self.months or day.weekday() not in self.weekdays:
             return False
         if self.nth is not None and (day.day - 1) // _WEEK + 1 != self.nth:
@@ -59,7 +59,7 @@ class CronFields:
 
 @lru_cache(maxsize=256)
 def read_cron(cron: str) -> CronFields:
-    """Read five fields; case does not matter. Raises `InvalidSchedule` that names the field at fault."""
+    """Parse five fields, in any case. Raises `InvalidSchedule`, naming the invalid field."""
     texts = cron.lower().split() if len(cron) <= _LONGEST else []
     if len(texts) != _FIELDS:
         found = f"has {len(texts)} of five fields" if texts else "is not a cron expression"
@@ -97,7 +97,7 @@ class _Field:
     said: str = ""
 
     def values(self, text: str) -> set[int]:
-        """Return every value that a field stands for. Raises `InvalidSchedule`."""
+        """Return every value of a field. Raises `InvalidSchedule`."""
         return set().union(*map(self._range, text.split(",")))
 
     def _range(self, item: str) -> range:
@@ -117,7 +117,7 @@ class _Field:
         return range(first, last + 1, int(found["step"] or 1))
 
     def number(self, text: str) -> int:
-        """Return the number that a number or a word stands for. Raises `InvalidSchedule`."""
+        """Return the value of a number or a name. Raises `InvalidSchedule`."""
         if text in self.words:
             return self.words.index(text)
         if not text.isdigit():

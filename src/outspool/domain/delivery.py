@@ -1,6 +1,6 @@
-"""What one attempt over SMTP came to, recipient by recipient, and the table that reads a server's reply.
+"""The outcome of one SMTP attempt for each recipient, and the table that interprets server replies.
 
-An enhanced code (RFC 3463) decides before the basic one (RFC 5321 §4.2), because servers get the basic one wrong
+An enhanced code (RFC 3463) takes precedence over the basic one (RFC 5321 §4.2), because servers get the basic one wrong
 more often: ``552 4.2.2`` is a full mailbox that may be emptied.
 """
 
@@ -16,7 +16,7 @@ from outspool.errors import TroubleKind
 
 
 class Phase(StrEnum):
-    """The command whose reply, or whose silence, is being read."""
+    """The command whose reply, or missing reply, is being interpreted."""
 
     CONNECT = "connect"
     TLS = "starttls"
@@ -25,11 +25,11 @@ class Phase(StrEnum):
     RCPT = "rcpt"
     DATA = "data"
     MESSAGE = "message"
-    """After the first byte of the message: a lost line leaves the message's owner in doubt (RFC 1047)."""
+    """After the first byte of the message: a lost connection leaves its delivery in doubt (RFC 1047)."""
 
 
 class Verdict(StrEnum):
-    """What a recipient's server (or its silence) means for that recipient."""
+    """What a reply, or its absence, means for a recipient."""
 
     TAKEN = "taken"
     RETRY = "retry"
@@ -39,7 +39,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A verdict with the reply behind it; `reply` is None when the line went silent, `why` and `phase` say where."""
+    """A verdict and the reply behind it; without a reply, `why` and `phase` tell what happened."""
 
     verdict: Verdict
     reply: Reply | None = None
@@ -49,16 +49,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """The outcome for every recipient of one attempt, by address."""
+    """The outcomes of one attempt, by address."""
 
     outcomes: Mapping[str, Outcome]
 
 
 def parse_reply(code: int, text: str) -> Reply:
-    """Read a server's reply: the enhanced code (RFC 3463) apart, the rest as one printable line of at most 300.
+    """Parse a reply: split off the enhanced code (RFC 3463), reduce the text to one printable line of 300.
 
-    `text` may have several lines, each perhaps repeating the enhanced code (RFC 2034 §4); it may hold anything a
-    stranger sends, also lone surrogates.
+    `text` may have several lines, each repeating the enhanced code (RFC 2034 §4), and may contain anything, even lone
+    surrogates.
     """
     lines = [line.strip() for line in text.splitlines()]
     found = _ENHANCED.match(lines[0]) if lines else None
@@ -70,16 +70,16 @@ def parse_reply(code: int, text: str) -> Reply:
 
 
 def classify(phase: Phase, reply: Reply) -> Verdict | TroubleKind:
-    """Return what `reply` to the command of `phase` means: for the message a Verdict, for the account a TroubleKind.
+    """Return the meaning of `reply` in `phase`: a Verdict on the message, or a TroubleKind of the account.
 
-    ``TAKEN`` says that the command was accepted; only after MESSAGE is that the server's word for the recipients. A
-    TroubleKind is never returned when the server may hold the message.
+    ``TAKEN`` means that the command was accepted; only after MESSAGE does it mean that the server accepted the message.
+    A TroubleKind is never returned if the server may have the message.
     """
     basic, enhanced = str(reply.code), reply.enhanced_code or ""
     for rule in _TABLE:
         if phase in rule.phases and rule.basic.fullmatch(basic) and rule.enhanced.fullmatch(enhanced):
-            return rule.means
-    # Not a reply to what was asked (RFC 5321 §4.2 has no such code): it says nothing about a message once sent.
+            return rule.meaning
+    # Not a valid reply (RFC 5321 §4.2): it says nothing about a message that was sent.
     return Verdict.IN_DOUBT if phase is Phase.MESSAGE else Verdict.RETRY
 
 
@@ -94,16 +94,16 @@ def _opens_with(line: str, enhanced: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One row of the table: in these phases, a basic and an enhanced code that match mean this."""
+    """One row of the table: phases, patterns for the basic and the enhanced code, and their meaning."""
 
     phases: frozenset[Phase]
     basic: re.Pattern[str]
     enhanced: re.Pattern[str]
-    means: Verdict | TroubleKind
+    meaning: Verdict | TroubleKind
 
 
-def _rule(phases: Iterable[Phase], basic: str, enhanced: str, means: Verdict | TroubleKind) -> _Rule:
-    return _Rule(frozenset(phases), re.compile(basic), re.compile(enhanced), means)
+def _rule(phases: Iterable[Phase], basic: str, enhanced: str, meaning: Verdict | TroubleKind) -> _Rule:
+    return _Rule(frozenset(phases), re.compile(basic), re.compile(enhanced), meaning)
 
 
 _ALL = tuple(Phase)
@@ -111,10 +111,10 @@ _BEFORE = tuple(phase for phase in Phase if phase is not Phase.MESSAGE)
 _BUT_DATA = tuple(phase for phase in Phase if phase is not Phase.DATA)
 
 _TABLE = (
-    # Accepted. The enhanced code of a positive reply cannot take that back.
+    # Accepted. The enhanced code of a positive reply does not change that.
     _rule([Phase.DATA], "3..", ".*", Verdict.TAKEN),
     _rule(_BUT_DATA, "2..", ".*", Verdict.TAKEN),
-    # The account: nothing was sent, and the next message would fare the same.
+    # The account: nothing was sent, and another message would be rejected too.
     _rule(_ALL, "[45]..", r"5\.4\.5", TroubleKind.THROTTLED),  # Gmail: the day's limit
     _rule(_ALL, "421", r"4\.7\..*", TroubleKind.THROTTLED),
     _rule(_BEFORE, "421", ".*", TroubleKind.NETWORK),  # after the message it may be the message's doing: RETRY below

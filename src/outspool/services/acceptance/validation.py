@@ -26,8 +26,8 @@ from outspool.domain.text import (
     check_headers,
     check_message_ids,
     check_sender_name,
+    clean_subject,
     message_id,
-    subject_line,
     tags,
 )
 from outspool.errors import InvalidArgument, TooLarge, brief
@@ -175,7 +175,7 @@ _READERS: Mapping[str, Callable[[Any, Policy], Any]] = MappingProxyType(
         "bcc": lambda value, _: parse_mailboxes(value, "bcc"),
         "reply_to": lambda value, _: _remove_duplicates(parse_mailboxes(value, "reply_to"), set()),
         "sender": _read_sender,
-        "subject": lambda value, _: subject_line(value),
+        "subject": lambda value, _: clean_subject(value),
         "body": lambda value, _: None if value is None else check_body(value, "body"),
         "html": lambda value, _: None if value is None else check_body(value, "html"),
         "in_reply_to": lambda value, _: None if value is None else message_id(value, "in_reply_to"),

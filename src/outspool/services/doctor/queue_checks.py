@@ -1,4 +1,4 @@
-"""What `doctor` finds in the database, on the disk, and among the emails that wait."""
+"""The doctor's checks of the database, the disk and the queue."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _MEGABYTE = 1024 * 1024
 _NEARLY_FULL = 20 * _MEGABYTE
 _LITTLE_LEFT = 500 * _MEGABYTE
 _LATE = timedelta(minutes=1)
-"""Longer than any due email should wait for its first attempt."""
+"""An email due for longer than this without an attempt is late."""
 
 
 def check_disk(disk: DiskState) -> Finding:
-    """Say whether there is room for the outbox."""
+    """Check that the disk has room for the outbox."""
     free = f"{disk.free_bytes // _MEGABYTE:,} MB are free"
     if disk.trouble:
         return fail("disk", f"{disk.folder} cannot be written to: {disk.trouble}.", "Set OUTSPOOL_DATA_DIR elsewhere.")
@@ -31,14 +31,14 @@ def check_disk(disk: DiskState) -> Finding:
 
 
 def check_access(open_folders: Sequence[str]) -> Finding:
-    """Say whether other users of this machine get at the folders of the outbox; a clause for each that is open."""
+    """Check that other users cannot access the outbox's folders; `open_folders` has a clause for each."""
     if open_folders:
         return warn("access", f"{'; '.join(open_folders)}.", "Run chmod 700 on it, or set OUTSPOOL_DATA_DIR elsewhere.")
     return ok("access", "No other user can read the folders of the outbox.")
 
 
 def check_database(address: str, health: DatabaseHealth, *, now: datetime) -> Iterator[Finding]:
-    """Say how it answers, of which revision it is, and whether its clock is right."""
+    """Check response time, schema revision and clock."""
     answers = "not made yet" if health.seconds is None else f"answers in {health.seconds * 1000:.1f} ms"
     yield ok("database", f"{address}; {answers}.")
     yield _schema(health)
@@ -92,20 +92,20 @@ def _clocks(database: datetime, machine: datetime) -> Finding:
 
 
 def check_dispatching(workers: Sequence[WorkerHeartbeat], backlog: Backlog, *, now: datetime) -> Finding:
-    """Say who sends what is due."""
+    """Report which workers send due emails."""
     if workers:
         names = ", ".join(f"{w.name} ({max((now - w.seen_at).total_seconds(), 0):.0f} s ago)" for w in workers)
         return ok("dispatching", f"Seen alive: {names}.")
-    cure = "Start `outspool worker`, or any `outspool` or `outspool serve` without --no-worker."
+    fix = "Start `outspool worker`, or any `outspool` or `outspool serve` without --no-worker."
     if backlog.due:
-        return fail("dispatching", f"Nobody is sending, and {_emails(backlog.due, 'is', 'are')} due.", cure)
+        return fail("dispatching", f"Nobody is sending, and {_emails(backlog.due, 'is', 'are')} due.", fix)
     if backlog.later:
-        return warn("dispatching", f"Nobody is sending, and {_emails(backlog.later, 'waits', 'wait')} for later.", cure)
+        return warn("dispatching", f"Nobody is sending, and {_emails(backlog.later, 'waits', 'wait')} for later.", fix)
     return ok("dispatching", "Nobody is sending just now, and nothing waits to be sent.")
 
 
 def check_worker_clocks(workers: Sequence[WorkerHeartbeat]) -> Iterator[Finding]:
-    """Name the workers whose clock differs from the database's, if any: leases and due times are read off it."""
+    """Name workers whose clock differs from the database's, which decides leases and due times."""
     wrong = [(w.name, w.skew) for w in workers if w.skew is not None and abs(w.skew) > WORST_SKEW]
     if wrong:
         named = ", ".join(f"{name} ({describe_skew(skew)})" for name, skew in wrong)
@@ -117,7 +117,7 @@ def check_worker_clocks(workers: Sequence[WorkerHeartbeat]) -> Iterator[Finding]
 
 
 def check_queue(backlog: Backlog, *, now: datetime) -> Iterator[Finding]:
-    """Say what is late, and what waits for a person's decision."""
+    """Report late emails, and emails that need a person's decision."""
     if backlog.due and backlog.oldest_due is not None and now - backlog.oldest_due > _LATE:
         age = describe_wait(backlog.oldest_due, now).removeprefix("in ")
         yield warn(
@@ -142,7 +142,7 @@ def check_queue(backlog: Backlog, *, now: datetime) -> Iterator[Finding]:
 
 
 def check_readable(unreadable: Unreadable) -> Iterator[Finding]:
-    """Name the emails that cannot be read, if any: nothing of them is sent."""
+    """Name emails whose rows cannot be read; these are never sent."""
     if not unreadable.count:
         return
     named = "; ".join(f"{name}: {why}" for name, why in unreadable.examples)

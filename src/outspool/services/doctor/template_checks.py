@@ -1,4 +1,4 @@
-"""What `doctor` finds in the templates."""
+"""The doctor's check of the templates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SHOWN = 10
 
 
 def check_templates(cards: Sequence[TemplateCard], *, missing_folder: str) -> Finding:
-    """Say which there are; `missing_folder` is one that is set and does not exist, empty if there is none."""
+    """Report the templates; `missing_folder` is a configured folder that does not exist, else empty."""
     if missing_folder:
         finding = f"EMAIL_TEMPLATE_DIR is {missing_folder}, which is no folder."
         return warn("templates", finding, "Make it, or unset it.")
