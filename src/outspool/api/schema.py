@@ -1,4 +1,4 @@
-"""JSON schemas small enough to be read by a model on every turn."""
+"""JSON schemas of tools, kept small because models read them on every turn."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _NULL = {"type": "null"}
 
 
 def input_schema(model: type[BaseModel], *, explained: type[BaseModel] | None = None) -> dict[str, Any]:
-    """Return what `model` takes. An optional argument is one that may be left out, so it is not shown as nullable.
+    """Return the schema of the arguments. Optional arguments can be left out, so they are not nullable.
 
-    The arguments that `explained` has too are explained by another tool: only their names and types are given here,
-    and of objects not the insides.
+    Arguments that `explained` also has are described by another tool: here they have only name and type, and objects no
+    properties.
     """
     schema = model.model_json_schema(by_alias=True)
     known = {field.alias or name for name, field in explained.model_fields.items()} if explained else set()
@@ -25,12 +25,12 @@ def input_schema(model: type[BaseModel], *, explained: type[BaseModel] | None = 
 
 
 def output_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return what `model` is dumped as; which fields are always there is not said."""
+    """Return the schema of the result, without listing required fields."""
     return _compact(model.model_json_schema(by_alias=True, mode="serialization"), keep_required=False)
 
 
 def _bare(node: Any) -> Any:
-    """Leave out explanations, and what objects hold."""
+    """Remove descriptions, and the properties of objects."""
     if isinstance(node, list):
         return [_bare(item) for item in node]
     if not isinstance(node, dict):
@@ -41,7 +41,7 @@ def _bare(node: Any) -> Any:
 
 
 def _compact(schema: dict[str, Any], *, keep_required: bool) -> dict[str, Any]:
-    """Strip titles, empty defaults, docstrings and references."""
+    """Remove titles, empty defaults, docstrings and references."""
     definitions = schema.pop("$defs", {})
     noise = _NOISE if keep_required else _NOISE | {"required"}
     compacted: dict[str, Any] = _strip(schema, definitions, noise)
@@ -60,7 +60,7 @@ def _strip(node: Any, definitions: dict[str, Any], noise: frozenset[str]) -> Any
     if _NULL in node.get("anyOf", ()) and "default" in node:
         return _strip(_without_null(node), definitions, noise)
     return {
-        # A property may itself be called "title": names are not noise.
+        # A property may itself be named "title", so names are kept.
         key: {k: _strip(v, definitions, noise) for k, v in value.items()}
         if key == "properties"
         else _strip(value, definitions, noise)

@@ -1,7 +1,5 @@
-"""Composition root: `Settings` → a running `Outspool`. The only package that names adapters.
+"""Composition root: builds a running `Outspool` from `Settings`. The only package that imports adapters.
 
-* `configuration`: what the settings mean
-* `storage`: where attachments come from and are kept
-* `runtime`: the parts of one process, built and run
-* `examination`: what `doctor` looks at
+* `configuration`: the SMTP account, rules and limits * `storage`: attachments * `runtime`: the parts of one process,
+built and run * `examination`: the checks of `doctor`
 """

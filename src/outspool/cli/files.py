@@ -1,4 +1,4 @@
-"""``attach``: store a file for emails to come, so that its bytes need not pass through a model."""
+"""``attach``: stores a file for future emails, so that its bytes need not pass through a model."""
 
 from __future__ import annotations
 

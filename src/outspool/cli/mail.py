@@ -1,4 +1,4 @@
-"""The operator's hand on what the outbox has: ``list``, ``show``, ``cancel``, ``retry``, and what belongs to them."""
+"""The operator's commands on stored emails: ``list``, ``show``, ``cancel``, ``retry`` and others."""
 
 from __future__ import annotations
 

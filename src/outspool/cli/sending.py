@@ -1,4 +1,4 @@
-"""``send``: an email from a terminal or a script, and what comes of it."""
+"""``send``: sends an email from a terminal or a script, and waits for the outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LONGEST_WAIT = 600
 _NOT_SERVED = 3
-"""The exit code of `send` when the email was accepted and not every recipient's server took it."""
+"""Exit code if the email was accepted but not sent to every recipient."""
 
 
 def register(cli: typer.Typer) -> None:
@@ -101,14 +101,14 @@ async def _send(draft: EmailRequest, when: When | None, key: str | None, *, wait
         try:
             email = await outspool.outbox.wait_for_outcome(email, max_wait=wait)
         except asyncio.CancelledError:
-            # Whoever interrupts the wait must not take the email for unsent, and send it again.
+            # After an interrupted wait the user must not believe that the email was not sent, and send it again.
             typer.echo(f"Accepted, and not canceled: see `outspool show {email.id}`.", err=True)
             raise
         return email_result(email, now=outspool.outbox.now(), pause=await outspool.outbox.pause(), for_operator=True)
 
 
 def _object(text: str | None) -> dict[str, Any]:
-    """Return the object that is written as JSON. Raises `InvalidArgument`."""
+    """Parse a JSON object. Raises `InvalidArgument`."""
     try:
         read = {} if text is None else json.loads(text)
     except (ValueError, RecursionError):
@@ -119,7 +119,7 @@ def _object(text: str | None) -> dict[str, Any]:
 
 
 def _text(name: str, given: str | None, file: str | None) -> str | None:
-    """Return the text given, or read from where it is said to be. Raises `InvalidArgument`."""
+    """Return the given text, or the content of the given file. Raises `InvalidArgument`."""
     if file is None:
         return given
     if given is not None:

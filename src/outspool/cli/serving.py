@@ -1,4 +1,4 @@
-"""The commands that run until they are told to stop: ``serve`` and ``worker``."""
+"""The long-running commands: ``serve`` and ``worker``."""
 
 from __future__ import annotations
 

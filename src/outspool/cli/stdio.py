@@ -1,6 +1,6 @@
-"""MCP over stdin and stdout: answers the handshake first, and opens the outbox behind it.
+"""MCP over stdin and stdout: answers the handshake first, and opens the outbox meanwhile.
 
-SQLAlchemy and its kin take as long to import as half the SDK, and ``initialize`` needs none of them.
+SQLAlchemy and other imports take half as long as the SDK, and ``initialize`` needs none of them.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _HEAD_START = 1.0
-"""Seconds in which the handshake has the interpreter for itself, unless a tool is called sooner."""
+"""Seconds during which only the handshake runs, unless a tool is called sooner."""
 
 
 class PendingOutspool:
-    """Stands in for an `Outspool` that is still being opened: calls of its outboxes wait until it is there."""
+    """Stands in for an `Outspool` that is being opened; calls of its outboxes wait for it."""
 
     def __init__(self) -> None:
-        """`opened` is resolved by whoever opens it; `is_needed` is set when a call waits for it."""
+        """`opened` gets the outspool; `is_needed` is set when a call waits for it."""
         self.is_needed = asyncio.Event()
         self.opened: asyncio.Future[Outspool] = asyncio.get_running_loop().create_future()
 
     def outbox_for(self, name: str, version: str) -> Outbox:
-        """Return what `Outspool.outbox_for` does, at once."""
+        """Return the stand-in for `Outspool.outbox_for` at once."""
         return cast("Outbox", _PendingOutbox(self, name, version))  # it has all that tools use
 
 
@@ -50,7 +50,7 @@ class _PendingOutbox:
         self._client = name, version
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        """Return the method of this name; it waits first."""
+        """Return the method of this name, which waits for the outbox first."""
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             self._pending.is_needed.set()
@@ -60,14 +60,14 @@ class _PendingOutbox:
         return call
 
     def now(self) -> datetime:
-        """Return the server's time; only a call that has waited may ask."""
+        """Return the server's time; only valid after a call that has waited."""
         return self._pending.opened.result().outbox.now()
 
 
 async def serve_stdio(settings: Settings, *, worker: bool) -> None:
-    """Serve until stdin closes, or SIGTERM or SIGINT arrives; then end the runtime gracefully.
+    """Serve until stdin closes, or SIGTERM or SIGINT arrives; then stop gracefully.
 
-    Raises `MisconfiguredError` when the settings contradict themselves.
+    Raises `MisconfiguredError` if the settings contradict each other.
     """
     stop = stop_on_signals()
     pending = PendingOutspool()
@@ -92,7 +92,7 @@ async def serve_stdio(settings: Settings, *, worker: bool) -> None:
 
 
 async def _run(settings: Settings, pending: PendingOutspool, stop: asyncio.Event, *, worker: bool) -> None:
-    """Open the outbox, and keep the runtime until `stop`."""
+    """Open the outbox, and run it until `stop`."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(pending.is_needed.wait(), _HEAD_START)
     if stop.is_set():
@@ -115,8 +115,8 @@ def _import_app() -> Any:
 def _exit(failure: BaseException | None) -> NoReturn:
     """End the process although stdin is still open.
 
-    The SDK reads stdin in a thread that nothing can interrupt, and both the event loop and the interpreter would wait
-    for it. All that must not be lost is committed and closed by now.
+    The SDK reads stdin in a thread that cannot be interrupted, and both the event loop and the interpreter would wait
+    for it. Everything that matters is committed and closed by now.
     """
     if failure is not None:
         sys.stderr.write(f"error: {printable(str(failure))}\n")

@@ -1,4 +1,4 @@
-"""The commands that look after an outspool: ``demo``, ``doctor``, ``migrate``, ``backup`` and ``restore``."""
+"""The maintenance commands: ``demo``, ``doctor``, ``migrate``, ``backup`` and ``restore``."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def _restore(file: Path) -> Restored:
 
 
 async def _examine(*, offline: bool) -> bool:
-    """Print each finding as it comes; True when none is a failure."""
+    """Print each finding as it comes; True if none is a failure."""
     from outspool.services.doctor.findings import Level, fail
 
     try:

@@ -1,7 +1,6 @@
-"""Accepts connections, as many as there may be, and waits when the system has no files left.
+"""Accepts connections up to a limit, and waits when the process is out of file descriptors.
 
-asyncio's own loop does neither: without files it logs a traceback for each place in its backlog, and does so again
-every second for each of them.
+asyncio's own loop does neither: out of descriptors, it logs a traceback for each place in its backlog, every second.
 """
 
 from __future__ import annotations
@@ -20,24 +19,24 @@ from outspool.http.connection import Connection
 logger = logging.getLogger(__name__)
 
 OVERFLOW = 16
-"""Connections above the limit that are told so; the next wait in the system's queue."""
+"""Connections beyond the limit that get an error; further ones wait in the system's queue."""
 
 _YOUNG_SECONDS = 1.0
-"""So long a connection may take for its request before it is dropped for others."""
+"""A connection without a request is safe for this long before it may be dropped for others."""
 
 _PART = 32
-"""Of this many connections one is dropped when there is no room."""
+"""Share of the connections dropped at once when there is no room: one of this many."""
 
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-"""Seconds between two attempts while there are no files."""
+"""Seconds between two attempts without descriptors."""
 
 _KEEPALIVE_SECONDS = 60
-"""After this long without a word the system asks whether the other side still lives."""
+"""TCP keepalive: silent connections are probed after this long."""
 
 
 class Acceptor:
-    """Accepts on one listening socket until it is canceled."""
+    """Accepts on one listening socket until canceled."""
 
     def __init__(
         self,
@@ -47,7 +46,7 @@ class Acceptor:
         *,
         limit: int,
     ) -> None:
-        """`open_connections` are those that there are, kept up to date by uvicorn."""
+        """`open_connections` is the set of connections, kept up to date by uvicorn."""
         self._listener = listener
         self._make = make
         self._open = open_connections
@@ -55,7 +54,7 @@ class Acceptor:
         self._pause = 0.0
 
     async def run(self) -> None:
-        """Accept; raise nothing that a client or the system causes."""
+        """Accept forever; errors of clients and the system are handled here."""
         self._listener.settimeout(0)
         while True:
             try:
@@ -84,7 +83,7 @@ class Acceptor:
             accepted.close()  # it went away again
 
     async def _back_off(self, error: OSError) -> None:
-        """Wait until there may be files again. What only this client has done needs no wait."""
+        """Wait for free descriptors; errors of a single client need no wait."""
         if error.errno not in _OUT_OF_RESOURCES:
             await asyncio.sleep(0)
             return
@@ -97,9 +96,9 @@ class Acceptor:
         await asyncio.sleep(self._pause)
 
     def _make_room(self, *, min_age: float = 0.0) -> bool:
-        """Drop those that have kept us waiting for a request longest, `min_age` seconds at least; False for none.
+        """Drop the longest idle connections, at least `min_age` seconds old; False if there are none.
 
-        Some at once: to look at all of them for each that comes would be work for a flood to make.
+        Several at once, because scanning all for each new connection would let a flood cause much work.
         """
         latest = asyncio.get_running_loop().time() - min_age
         idle = [

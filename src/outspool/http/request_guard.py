@@ -1,4 +1,4 @@
-"""What is refused of every HTTP request before any route sees it, and what is done for those that break off."""
+"""Checks every HTTP request before any route, and handles clients that disconnect in mid-request."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ HEALTH = "/healthz"
 
 
 class RequestGuard:
-    """Checks the form of a request, then its Host and Origin, so that no route can forget to.
+    """Checks the form of a request, its Host and its Origin, for all routes.
 
-    ``/healthz`` is exempt from the names and from the limit of requests at once: probes ask for it by whatever address
-    they have, also when all is busy, and it tells nothing but that the process lives.
+    ``/healthz`` is exempt from the name checks and from the limit of concurrent requests: probes use any address, and
+    must get an answer when all is busy. It reveals only that the process lives.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: AllowedNames, origins: AllowedNames, limits: HttpLimits) -> None:
@@ -33,7 +33,7 @@ class RequestGuard:
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 400, 403, 421, 431 or 503."""
+        """Pass on the request, or answer 400, 403, 421, 431 or 503."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -79,13 +79,13 @@ class RequestGuard:
 
 
 class _BrokenOffError(Exception):
-    """The client went away in the middle of its request: there is nobody to answer, and nothing to report."""
+    """The client disconnected in mid-request: there is nobody to answer, and nothing to report."""
 
 
 def _breaking_off(receive: Receive) -> Receive:
-    """Raise `_BrokenOffError` where `receive` tells that the client is gone before its request was whole.
+    """Wrap `receive` to raise `_BrokenOffError` if the client disconnects in mid-request.
 
-    The SDK would report each as a failure of its own, with a traceback.
+    The SDK would log each as a failure of its own, with a traceback.
     """
     is_whole = False
 
@@ -102,7 +102,7 @@ def _breaking_off(receive: Receive) -> Receive:
 
 
 def _is_ambiguous(version: str, headers: list[tuple[bytes, bytes]]) -> bool:
-    """Return whether two readers could see different ends of the request (RFC 9112 §6.1, §6.3: request smuggling)."""
+    """Tell whether parsers could disagree on the request's end (RFC 9112 §6.1, §6.3: request smuggling)."""
     names = [name for name, _ in headers]
     if b"transfer-encoding" not in names:
         return names.count(b"content-length") > 1
@@ -110,5 +110,5 @@ def _is_ambiguous(version: str, headers: list[tuple[bytes, bytes]]) -> bool:
 
 
 def _refuse(text: str, status: int, headers: Mapping[str, str] | None = None) -> PlainTextResponse:
-    """Answer, and close: what follows on the connection may be the rest of what was refused."""
+    """Answer and close, because what follows on the connection may belong to the rejected request."""
     return PlainTextResponse(text, status, {**(headers or {}), "connection": "close"})

@@ -1,4 +1,4 @@
-"""What a client may read and complete: emails, the messages they go out as, and templates."""
+"""MCP resources and completions: emails, their messages, and templates."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ RAW_URI = "email://{email_id}/raw"
 TEMPLATE_URI = "template://{name}"
 
 _MOST_COMPLETED = 100
-"""What the protocol allows; so many of the newest emails are looked through."""
+"""The protocol's limit; also the number of newest emails searched."""
 
 
 class TemplateFilesResult(TemplateResult):
-    """A template with the text of its files, by their names."""
+    """A template with its files' texts by file name."""
 
     files: dict[str, str]
 
 
 class ResourceReader:
-    """Reads resources as the calling client may see them, and completes their names. Raises `ResourceError`."""
+    """Reads resources in the calling client's scope, and completes their names. Raises `ResourceError`."""
 
     def __init__(self, outbox_for: OutboxFor) -> None:
-        """Read from the outbox that `outbox_for` returns for each client."""
+        """`outbox_for` returns the outbox of a client."""
         self._outbox_for = outbox_for
 
     async def email(self, email_id: str, context: Context[Any, Any]) -> str:
-        """Return what `get_status` does, as JSON."""
+        """Return the result of `get_status`, as JSON."""
 
         async def read() -> str:
             outbox = self._outbox_for(*client_of(context.session))
@@ -57,7 +57,7 @@ class ResourceReader:
         return await _translate_errors(read)
 
     async def raw(self, email_id: str, context: Context[Any, Any]) -> str:
-        """Return the message; it is all ASCII, so its characters are its bytes."""
+        """Return the message, which is all ASCII."""
 
         async def read() -> str:
             return (await self._outbox_for(*client_of(context.session)).raw(email_id)).decode("ascii")
@@ -65,7 +65,7 @@ class ResourceReader:
         return await _translate_errors(read)
 
     async def template(self, name: str, context: Context[Any, Any]) -> str:
-        """Return what `list_templates` says of one template, with its files, as JSON."""
+        """Return one template of `list_templates` with its files, as JSON."""
 
         async def read() -> str:
             card, files = await self._outbox_for(*client_of(context.session)).show_template(name)
@@ -79,7 +79,7 @@ class ResourceReader:
         argument: CompletionArgument,
         _context: CompletionContext | None,
     ) -> Completion | None:
-        """Return the ids of emails, the newest first, or the names of templates, that begin with what is written."""
+        """Return email ids, newest first, or template names that begin with the given text."""
         outbox = self._outbox_for("", "")  # the SDK does not say which client asks
         is_of_resource = isinstance(reference, ResourceTemplateReference)
         try:
@@ -94,7 +94,7 @@ class ResourceReader:
 
 
 def add_resources(server: MCPServer[object], outbox_for: OutboxFor) -> None:
-    """Let `server` offer emails and templates."""
+    """Add emails and templates to `server`."""
     reader = ResourceReader(outbox_for)
     server.resource(
         EMAIL_URI,
@@ -121,7 +121,7 @@ def add_resources(server: MCPServer[object], outbox_for: OutboxFor) -> None:
 
 
 async def _translate_errors(read: Callable[[], Awaitable[str]]) -> str:
-    """Read, and word a failure as a tool does."""
+    """Call `read`, and describe a failure as a tool does."""
     try:
         return await read()
     except (NotFound, InvalidArgument, TemplateError) as error:

@@ -1,8 +1,8 @@
-"""Tells clients that an email they follow has changed: ``notifications/resources/updated`` for ``email://{email_id}``.
+"""Notifies clients of changes of emails: ``notifications/resources/updated`` for ``email://{email_id}``.
 
-Clients of the handshake era ask by ``resources/subscribe``, and are told on their connection. Later ones open a stream
-by ``subscriptions/listen``, which the SDK serves from a bus of events; all that is missing there is somebody who looks
-at the emails the stream names, for as long as it is open.
+Older clients call ``resources/subscribe`` and are notified on their connection. Newer ones open a stream with
+``subscriptions/listen``, which the SDK serves from a bus of events; this module watches the emails named by the stream
+while it is open.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from outspool.services.acceptance.outbox import Outbox
 log = logging.getLogger(__name__)
 
 MOST_FOLLOWED = 500
-"""Emails that all clients of a process may follow at once."""
+"""Emails that all clients of a process together may follow."""
 
 MOST_FOLLOWED_BY_ONE = 25
-"""Emails that one session, or one stream of a later client, may follow: one client cannot use up what there is."""
+"""Emails that one session or stream may follow, so that one client cannot use up `MOST_FOLLOWED`."""
 
 _EMAIL = re.compile(r"email://([0-9A-Fa-f-]{32,36})")
 _STATE = "outspool.followed"
 
 Tell = Callable[[str], Awaitable[None]]
-"""Takes the URI of what has changed."""
+"""Notifies one follower; takes the URI of the changed email."""
 
 
 class Subscriptions:
-    """Who follows which email. One task looks at each email that is followed, however many follow it."""
+    """The emails that clients follow. One task watches each email, however many clients follow it."""
 
     def __init__(self, outbox_for: OutboxFor) -> None:
         """Follow nothing yet; `bus` is for `MCPServer`."""
@@ -52,7 +52,7 @@ class Subscriptions:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def follow_while_listening(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Follow, as middleware, what a ``subscriptions/listen`` names, until its stream ends."""
+        """Middleware: follow the emails of a ``subscriptions/listen`` until its stream ends."""
         if ctx.method != "subscriptions/listen":
             return await call_next(ctx)
         outbox = self._outbox_for(*client_of(ctx.session))
@@ -63,7 +63,7 @@ class Subscriptions:
             return await call_next(ctx)
 
     async def subscribe(self, ctx: ServerRequestContext[Any, Any], params: SubscribeRequestParams) -> EmptyResult:
-        """Serve ``resources/subscribe``."""
+        """Handle ``resources/subscribe``."""
         outbox = self._outbox_for(*client_of(ctx.session))
         connection = connection_of(ctx.session)
         uri = str(params.uri)
@@ -86,7 +86,7 @@ class Subscriptions:
         return EmptyResult()
 
     async def unsubscribe(self, ctx: ServerRequestContext[Any, Any], params: UnsubscribeRequestParams) -> EmptyResult:
-        """Serve ``resources/unsubscribe``; what is not followed is no matter."""
+        """Handle ``resources/unsubscribe``; does nothing if the email is not followed."""
         connection = connection_of(ctx.session)
         if stack := connection.state.get(_STATE, {}).pop(str(params.uri), None):
             await stack.aclose()
@@ -94,7 +94,7 @@ class Subscriptions:
 
     @asynccontextmanager
     async def _follow_for(self, outbox: Outbox, uri: str, tell: Tell) -> AsyncIterator[None]:
-        """Tell of each change of the email while the block lasts. Raises as `Outbox.version` does."""
+        """Call `tell` for each change of the email within the block. Raises as `Outbox.version` does."""
         if uri not in self._tasks and len(self._tasks) >= MOST_FOLLOWED:
             raise InvalidArgument(f"{MOST_FOLLOWED} emails are followed already.", "Ask get_status now and then.")
         version = await outbox.version(_email_id(uri))
@@ -126,7 +126,7 @@ class Subscriptions:
 
 
 async def _let_go(followed: dict[str, AsyncExitStack]) -> None:
-    """Follow nothing any more, at the end of a connection."""
+    """End all subscriptions of a connection."""
     while followed:
         _, stack = followed.popitem()
         await stack.aclose()
@@ -147,7 +147,7 @@ def _email_id(uri: str) -> str:
 
 
 def _read_uris(params: Mapping[str, Any] | None) -> list[str]:
-    """Return the URIs that the parameters of a ``subscriptions/listen`` name, each once; they are not validated yet."""
+    """Return the URIs in the parameters of a ``subscriptions/listen``, without duplicates, unvalidated."""
     notifications = (params or {}).get("notifications")
     uris = notifications.get("resourceSubscriptions") if isinstance(notifications, dict) else None
     return list(dict.fromkeys(uri for uri in uris if isinstance(uri, str))) if isinstance(uris, list) else []

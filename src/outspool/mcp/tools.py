@@ -1,4 +1,4 @@
-"""What each tool does: its arguments become one call of the `Outbox`, and what that returns a result."""
+"""The handlers of the tools: each turns its arguments into a call of the `Outbox`, and the answer into a result."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ _NOT_CONTENT = _TIME | {"email_id", "wait", "idempotency_key", "preview"}
 
 
 class Tools:
-    """The tools. Each method serves one of them; `call.outbox` is the outbox as the caller may use it."""
+    """The tool handlers; `call.outbox` is the caller's outbox."""
 
     async def send(self, arguments: SendArguments, call: Call) -> Answer:
-        """Accept an email for now, and wait a while for its outcome."""
+        """Accept an email that is due now, and wait a while for its outcome."""
         if arguments.preview:
             return await self._preview(call, arguments)
         email = await call.outbox.accept(_build_request(arguments), idempotency_key=arguments.idempotency_key)
         return await self._answer(call, await self._wait_for_outcome(call, email, arguments.wait))
 
     async def schedule(self, arguments: ScheduleArguments, call: Call) -> Answer:
-        """Accept an email for later."""
+        """Accept an email that is due later."""
         if arguments.preview:
             return await self._preview(call, arguments, _read_when(arguments, _TIME | _RULE))
         email = await call.outbox.accept(
@@ -65,7 +65,7 @@ class Tools:
         return await self._answer(call, email, scheduled_result)
 
     async def send_batch(self, arguments: BatchArguments, call: Call) -> Answer:
-        """Accept many emails or none, and wait a while for their outcomes."""
+        """Accept all emails or none, and wait a while for their outcomes."""
         items = _validate_items(arguments)
         emails = await call.outbox.accept_all(
             [Submission(request=_build_request(item), idempotency_key=item.idempotency_key) for item in items]
@@ -93,7 +93,7 @@ class Tools:
         return Answer(text=f"{result.summary}\nTo: {to}\nSubject: {result.subject}\n\n{result.text}", result=result)
 
     async def templates(self, _arguments: NoArguments, call: Call) -> Answer:
-        """Show the templates there are."""
+        """List the templates."""
         result = templates_result(await call.outbox.list_templates())
         return Answer(
             text="\n".join(map(_describe_template, result.templates)) or "There are no templates.", result=result
@@ -121,21 +121,21 @@ class Tools:
         return Answer(text="\n".join([head, *lines]), result=result)
 
     async def update(self, arguments: UpdateArguments, call: Call) -> Answer:
-        """Change an email that still waits."""
+        """Change a waiting email."""
         changes = provided_fields(arguments, but=_NOT_CONTENT)
         when = None if (asked := _read_when(arguments, _TIME)) == When() else asked
         return await self._answer(call, await call.outbox.update(arguments.email_id, changes, when=when))
 
     async def cancel(self, arguments: EmailArguments, call: Call) -> Answer:
-        """Stop an email that still waits."""
+        """Cancel a waiting email."""
         return await self._answer(call, await call.outbox.cancel(arguments.email_id))
 
     async def retry(self, arguments: EmailArguments, call: Call) -> Answer:
-        """Send again to whoever did not get it."""
+        """Send an email again to the recipients who lack it."""
         return await self._answer(call, await call.outbox.retry(arguments.email_id))
 
     async def _wait_for_outcome(self, call: Call, email: Email, max_wait: float) -> Email:
-        """Wait for the outcome. The email is committed already, so no trouble while waiting may hide that."""
+        """Wait for the outcome; failures are ignored, because the email is accepted already."""
         try:
             return await call.outbox.wait_for_outcome(email, max_wait=max_wait)
         except Exception:
@@ -154,7 +154,7 @@ class Tools:
 
 
 def _validate_items(arguments: BatchArguments) -> list[MessageArguments]:
-    """Return each email of a batch with what is shared; one's own argument wins, and variables add up."""
+    """Return a batch's emails merged with the shared arguments; own ones win, and variables are merged."""
     check_batch_size(len(arguments.emails))
     shared = arguments.shared or {}
     if "idempotency_key" in shared and len(arguments.emails) > 1:
@@ -200,7 +200,7 @@ def _describe_template(template: TemplateResult) -> str:
 
 
 def _build_request(arguments: MessageArguments) -> EmailRequest:
-    """Keep what was written; a null is no value."""
+    """Return the request without null arguments."""
     written = provided_fields(arguments, but=_NOT_CONTENT | _RULE)
     return EmailRequest(**{name: value for name, value in written.items() if value is not None})
 

@@ -5,8 +5,8 @@
     FOLDER/incoming/tmp…         being written
     FOLDER/ab/cd/abcd…           complete, durable, never changed again
 
-A path contains nothing that a caller wrote. A file is written to ``incoming``, flushed, and renamed to its place, so that
-a file in its place is complete whenever the process dies. Only this user can read it.
+A path contains nothing that a caller wrote. A file is written to ``incoming``, flushed, and renamed to its place, so
+that a file in its place is complete whenever the process dies. Only this user can read it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What both databases share: work in one transaction, and the parsing of the database's URL."""
+"""The interface of both databases, the `Backend`, and the parsing of the database's URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads and compiles the source of a template, once for as long as it stays the same."""
+"""Parses and compiles template sources, cached by their content."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from outspool.services.templates.limits import CONCATENATION, TURNS, Budget
 from outspool.services.templates.sandbox import GLOBALS, Sandbox
 
 _KEPT = 64
-"""Sources of which the outcome is kept."""
+"""Number of sources in the cache."""
 
 _ASKING = frozenset({"d", "default", "defined", "undefined"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateUse:
-    """The names in one source: what it uses, what it asks after or falls back from, what it sets, what it includes."""
+    """The names in one source: used, tested or defaulted, set, and included."""
 
     used: frozenset[str]
     asked_after: frozenset[str]
@@ -46,7 +46,7 @@ def find_names(source: str, name: str) -> TemplateUse:
 
 @lru_cache(_KEPT)
 def compile_source(source: str, name: str, *, is_html: bool) -> CodeType:
-    """Return `source` compiled, to be run in a `Sandbox` that escapes if `is_html`. Raises `jinja2.TemplateError`."""
+    """Compile `source` to run in a `Sandbox`, with escaping if `is_html`. Raises `jinja2.TemplateError`."""
     environment = Sandbox(Budget(), autoescape=is_html)
     tree = environment.parse(source, name)
     if unescaped := tree.find(nodes.EvalContextModifier):
@@ -55,16 +55,16 @@ def compile_source(source: str, name: str, *, is_html: bool) -> CodeType:
 
 
 class _Counted(NodeTransformer):
-    """Leads what a meter must see through a filter that shows it."""
+    """Wraps expressions in filters that count them against the budget."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - so the base class finds it
-        """Count each turn."""
+        """Count each iteration."""
         self.generic_visit(node)
         node.iter = nodes.Filter(node.iter, TURNS, [], [], None, None, lineno=node.iter.lineno)
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - as above
-        """Count what is joined."""
+        """Count concatenations."""
         self.generic_visit(node)
         parts = nodes.List(node.nodes, lineno=node.lineno)
         return nodes.Filter(parts, CONCATENATION, [], [], None, None, lineno=node.lineno)

@@ -1,4 +1,4 @@
-"""Fills in a template: Jinja, in the `sandbox` beside it. Errors name the file and the line."""
+"""Renders templates with Jinja in the `sandbox`. Errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _SUBJECT = "subject"
 _SHOWN = 160
 
 Read = Callable[[str], str | None]
-"""From the name of a file to its text, None when there is none."""
+"""Returns the text of a file by its name; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """The variables of a template: those it cannot do without, and those it asks after or falls back from."""
+    """A template's variables: required ones, and optional ones, which it tests for or defaults."""
 
     required: frozenset[str]
     optional: frozenset[str]
 
 
 def variables_of(subject: str, files: Iterable[str], read: Read) -> Names:
-    """Return the variables of a subject, of files, and of what those include. Raises `TemplateError`.
+    """Return the variables of a subject and of files with their includes. Raises `TemplateError`.
 
-    A name that is set anywhere among them is none of the caller's.
+    A name that is set anywhere among them is not the caller's.
     """
     with _explain(_SUBJECT):
         readings = [find_names(subject, _SUBJECT)]
@@ -48,21 +48,21 @@ def variables_of(subject: str, files: Iterable[str], read: Read) -> Names:
 
 
 class Rendering:
-    """One filling-in of one template. It computes; run it in a thread."""
+    """One rendering of one template. It is CPU-bound: run it in a thread."""
 
     def __init__(self, read: Read, variables: Mapping[str, Any]) -> None:
-        """`read` finds what a template includes or extends."""
+        """`read` returns included and extended files."""
         self._read = read
         self._variables = variables
         self._meter = Budget()
 
     def file(self, name: str, *, is_html: bool) -> str:
-        """Return the file filled in. Raises `TemplateError`."""
+        """Render a file. Raises `TemplateError`."""
         with _explain(name):
             return self._fill(self._environment(is_html=is_html).get_template(name))
 
     def subject(self, subject: str) -> str:
-        """Return the subject filled in. Raises `TemplateError`."""
+        """Render the subject. Raises `TemplateError`."""
         environment = self._environment(is_html=False)
         with _explain(_SUBJECT):
             code = compile_source(subject, _SUBJECT, is_html=False)
@@ -83,7 +83,7 @@ class Rendering:
 
 
 class _Loader(BaseLoader):
-    """Finds what a template includes or extends."""
+    """Loads included and extended files."""
 
     def __init__(self, read: Read, *, is_html: bool) -> None:
         self._read = read
@@ -107,7 +107,7 @@ def _source(file: str, read: Read) -> str:
 
 
 def _readings(file: str, read: Read, seen: set[str]) -> list[TemplateUse]:
-    """Return the names in a file and in whatever it includes that is not `seen` yet."""
+    """Return the names in a file and its includes, except files in `seen`."""
     seen.add(file)
     reading = find_names(_source(file, read), file)
     readings = [reading]
@@ -119,7 +119,7 @@ def _readings(file: str, read: Read, seen: set[str]) -> list[TemplateUse]:
 
 @contextmanager
 def _explain(file: str) -> Iterator[None]:
-    """Turn whatever goes wrong with a file into one `TemplateError` that says where."""
+    """Raise `TemplateError` with file and line for any error in a file."""
     try:
         yield
     except TemplateError as error:
@@ -138,7 +138,7 @@ def _explain(file: str) -> Iterator[None]:
 
 
 def _place(error: Exception, file: str) -> str:
-    """Return the file and the line of a template that an error comes from."""
+    """Return the file and line of a template error."""
     place = file
     for frame, line in walk_tb(error.__traceback__):
         name = frame.f_code.co_filename
@@ -148,5 +148,5 @@ def _place(error: Exception, file: str) -> str:
 
 
 def _sentence(words: str | None) -> str:
-    """Return what Jinja says, short and on one line, as a sentence."""
+    """Return Jinja's message as one short sentence."""
     return brief(words or "unknown trouble", _SHOWN)[1:-1].removesuffix(".") + "."

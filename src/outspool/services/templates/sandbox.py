@@ -1,7 +1,7 @@
-"""The Jinja that templates are written in: nothing beyond their variables can be reached, and nothing be changed.
+"""The Jinja environment of templates: only their variables can be reached, and nothing can be changed.
 
-Jinja's own sandbox refuses attributes that begin with an underscore and methods that change something. Beyond that only
-what is listed here may be called: a hole found in a method or a function that mail has no use for is then none of ours.
+Jinja's own sandbox forbids attributes that begin with an underscore and methods that modify. Beyond that, only the
+functions and methods listed here can be called, so that a security hole in any other does not matter.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _METHODS = frozenset(
         *("strip", "title", "upper", "values"),
     }
 )
-"""What may be called on text, numbers, lists and objects: none of it makes much out of little."""
+"""Methods allowed on text, numbers, lists and objects; none makes a large result from a small input."""
 
 _UNCOUNTED_TEST = "in"
-"""As a test it searches one list for each item of another, in one go: lists in lists take hours."""
+"""The test ``in`` searches a list for each item of another in one call: nested lists take hours."""
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """A Jinja environment for one filling-in, held to its `meter`."""
+    """A Jinja environment for one rendering within its budget, `meter`."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self, meter: Budget, *, autoescape: bool) -> None:
-        """Know the few functions, filters and methods that templates of mail need."""
+        """Allow only the functions, filters and methods that email templates need."""
         super().__init__(
             autoescape=autoescape,
             undefined=StrictUndefined,
@@ -56,7 +56,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         del self.tests[_UNCOUNTED_TEST]
 
     def _finalize(self, value: Any) -> Any:
-        """Return what is written for `value`: of None nothing."""
+        """Return the output for `value`: nothing for None."""
         if value is None:
             return ""
         if isinstance(value, _NO_TEXT):
@@ -68,20 +68,20 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return text
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return what ``obj.attribute`` means; what an object of the caller holds comes before its methods."""
+        """Resolve ``obj.attribute``; an object's keys come before its methods."""
         if isinstance(obj, Mapping) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
     def is_safe_callable(self, obj: Any) -> bool:
-        """Whether a template may call `obj`."""
+        """Tell whether templates may call `obj`."""
         owner = getattr(obj, "__self__", obj)
         if isinstance(owner, _OF_TEMPLATES) or any(obj is known for known in GLOBALS.values()):
             return True
         return isinstance(owner, _OF_VALUES) and getattr(obj, "__name__", "") in _METHODS
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call `obj`, if it may be called and there is time."""
+        """Call `obj` if allowed, and count it."""
         self.meter.turn()
         if not isinstance(obj, Undefined) and not self.is_safe_callable(obj):
             name = getattr(obj, "__name__", type(obj).__name__)
@@ -89,7 +89,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return context.call(obj, *args, **kwargs)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Compute ``left operator right``, unless that could be huge."""
+        """Compute ``left operator right``, and count it."""
         if operator == "**":
             raise TemplateError("The operator ** is not available in templates.")
         if operator == "+":
