@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from support.outbox_samples import EVERYTHING, NOW, Outlet, an_email, outlet
 from support.smtp_sink import SmtpSink
 
-from outspool.app.examination import doctor_for
+from outspool.app.examination import build_doctor
 from outspool.app.runtime import Outspool
 from outspool.app.settings import Settings
 from outspool.domain.email import Email
@@ -221,7 +221,7 @@ def outspool(sink: SmtpSink, database_url: str, tmp_path: Path) -> Callable[...,
 
 
 async def examined(app: Outspool) -> dict[str, Finding]:
-    return {finding.name: finding async for finding in doctor_for(app, offline=True).examine()}
+    return {finding.name: finding async for finding in build_doctor(app, offline=True).examine()}
 
 
 def run_doctor(settings: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:

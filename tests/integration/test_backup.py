@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from support.smtp_sink import SmtpSink
 
-from outspool.app.examination import doctor_for
+from outspool.app.examination import build_doctor
 from outspool.app.recovery import back_up, restore
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Email
@@ -56,7 +56,7 @@ async def settled(app: Outspool, email: Email) -> Email:
 
 
 async def examined(app: Outspool) -> dict[str, Finding]:
-    return {finding.name: finding async for finding in doctor_for(app, offline=True).examine()}
+    return {finding.name: finding async for finding in build_doctor(app, offline=True).examine()}
 
 
 def remove(file: Path) -> None:

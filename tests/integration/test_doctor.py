@@ -18,7 +18,7 @@ from outspool.adapters.files.disk_check import disk_state
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.tables import emails
 from outspool.adapters.system_clock import SystemClock
-from outspool.app.examination import doctor_for
+from outspool.app.examination import build_doctor
 from outspool.app.runtime import Outspool
 from outspool.domain.schedule import When
 from outspool.errors import TroubleKind
@@ -41,7 +41,7 @@ class TenSecondsAhead(SystemClock):
 
 async def examined(app: Outspool, *, offline: bool = False) -> dict[str, Finding]:
     """Return the findings by name; no name may come twice."""
-    findings = [finding async for finding in doctor_for(app, offline=offline).examine()]
+    findings = [finding async for finding in build_doctor(app, offline=offline).examine()]
     assert len({finding.name for finding in findings}) == len(findings), findings
     assert SECRET not in repr(findings)
     return {finding.name: finding for finding in findings}

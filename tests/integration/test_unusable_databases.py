@@ -20,7 +20,7 @@ from support.outbox_samples import EVERYTHING, NOW, an_email, as_sent, outlet
 from support.postgres import PostgresServer
 
 from outspool.adapters.sql.sqlite import SqliteBackend
-from outspool.app.examination import doctor_for
+from outspool.app.examination import build_doctor
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Reply
 from outspool.domain.status import EmailStatus
@@ -42,7 +42,7 @@ async def execute(url: str, *statements: str) -> None:
 
 
 async def database_finding(app: Outspool) -> Finding:
-    found = {finding.name: finding async for finding in doctor_for(app, offline=True).examine()}
+    found = {finding.name: finding async for finding in build_doctor(app, offline=True).examine()}
     return found["database"]
 
 

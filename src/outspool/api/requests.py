@@ -258,9 +258,9 @@ class ListArguments(Arguments):
     cursor: str | None = Field(None, description="next_cursor of the page before.")
 
 
-def provided_fields(arguments: BaseModel, *, but: frozenset[str] = frozenset()) -> dict[str, Any]:
+def provided_fields(arguments: BaseModel, *, exclude: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the arguments that the caller set, including nulls, by domain name (``from`` is `sender`)."""
-    written = {name: getattr(arguments, name) for name in arguments.model_fields_set}
-    if written.get("attachments") is not None:
-        written["attachments"] = [AttachmentRequest(**file.model_dump()) for file in written["attachments"]]
-    return {"sender" if name == "from_" else name: value for name, value in written.items() if name not in but}
+    provided = {name: getattr(arguments, name) for name in arguments.model_fields_set}
+    if provided.get("attachments") is not None:
+        provided["attachments"] = [AttachmentRequest(**file.model_dump()) for file in provided["attachments"]]
+    return {"sender" if name == "from_" else name: value for name, value in provided.items() if name not in exclude}

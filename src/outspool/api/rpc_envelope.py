@@ -66,9 +66,9 @@ def no_json() -> InvalidArgument:
 
 
 def _request_id(message: bytes) -> str | int | None:
-    written = _member(_ID, message)
+    request_id = _member(_ID, message)
     try:
-        return None if written is None else cast("str | int", json.loads(written))
+        return None if request_id is None else cast("str | int", json.loads(request_id))
     except ValueError:
         return None
 

@@ -18,9 +18,9 @@ def input_schema(model: type[BaseModel], *, explained: type[BaseModel] | None = 
     properties.
     """
     schema = model.model_json_schema(by_alias=True)
-    known = {field.alias or name for name, field in explained.model_fields.items()} if explained else set()
-    for name in known & schema["properties"].keys():
-        schema["properties"][name] = _bare(schema["properties"][name])
+    described = {field.alias or name for name, field in explained.model_fields.items()} if explained else set()
+    for name in described & schema["properties"].keys():
+        schema["properties"][name] = _strip_descriptions(schema["properties"][name])
     return _compact(schema, keep_required=True)
 
 
@@ -29,15 +29,15 @@ def output_schema(model: type[BaseModel]) -> dict[str, Any]:
     return _compact(model.model_json_schema(by_alias=True, mode="serialization"), keep_required=False)
 
 
-def _bare(node: Any) -> Any:
+def _strip_descriptions(node: Any) -> Any:
     """Remove descriptions, and the properties of objects."""
     if isinstance(node, list):
-        return [_bare(item) for item in node]
+        return [_strip_descriptions(item) for item in node]
     if not isinstance(node, dict):
         return node
     if "$ref" in node or node.get("type") == "object":
         return {"type": "object"}
-    return {key: _bare(value) for key, value in node.items() if key not in _EXPLANATIONS}
+    return {key: _strip_descriptions(value) for key, value in node.items() if key not in _EXPLANATIONS}
 
 
 def _compact(schema: dict[str, Any], *, keep_required: bool) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _strip(node: Any, definitions: dict[str, Any], noise: frozenset[str]) -> Any
         target = {k: v for k, v in definitions[node["$ref"].rsplit("/", 1)[1]].items() if k != "description"}
         return _strip({**target, **{k: v for k, v in node.items() if k != "$ref"}}, definitions, noise)
     if _NULL in node.get("anyOf", ()) and "default" in node:
-        return _strip(_without_null(node), definitions, noise)
+        return _strip(_remove_null(node), definitions, noise)
     return {
         # A property may itself be named "title", so names are kept.
         key: {k: _strip(v, definitions, noise) for k, v in value.items()}
@@ -69,7 +69,7 @@ def _strip(node: Any, definitions: dict[str, Any], noise: frozenset[str]) -> Any
     }
 
 
-def _without_null(node: dict[str, Any]) -> dict[str, Any]:
+def _remove_null(node: dict[str, Any]) -> dict[str, Any]:
     branches = [branch for branch in node["anyOf"] if branch != _NULL]
-    rest = {key: value for key, value in node.items() if key != "anyOf"}
-    return {**branches[0], **rest} if len(branches) == 1 else {**rest, "anyOf": branches}
+    remaining = {key: value for key, value in node.items() if key != "anyOf"}
+    return {**branches[0], **remaining} if len(branches) == 1 else {**remaining, "anyOf": branches}

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from outspool.api.requests import AttachmentArguments
 from outspool.errors import InvalidArgument, brief
 
-_MEANT: Mapping[str, str] = MappingProxyType(
+_SYNONYMS: Mapping[str, str] = MappingProxyType(
     {
         "text": "body",
         "content": "body",
@@ -77,7 +77,7 @@ def check_names(
     """
     known = _names(model)
     if unknown := [name for name in arguments if name not in known]:
-        raise _unknown(unknown, known, untouched, elsewhere)
+        raise _unknown_error(unknown, known, untouched, elsewhere)
 
 
 def explain_validation_error(
@@ -89,10 +89,13 @@ def explain_validation_error(
     the tool that has them.
     """
     found = error.errors(include_url=False, include_context=True, include_input=False)
-    strange = [e["loc"] for e in found if e["type"] == "extra_forbidden"]
-    if strange:
-        (depth, around), unknown = _around(strange[0], model), [str(location[-1]) for location in strange]
-        return _unknown(unknown, _names(around), untouched, elsewhere if depth == 0 else {})
+    misplaced = [e["loc"] for e in found if e["type"] == "extra_forbidden"]
+    if misplaced:
+        (depth, enclosing), unknown = (
+            _find_enclosing(misplaced[0], model),
+            [str(location[-1]) for location in misplaced],
+        )
+        return _unknown_error(unknown, _names(enclosing), untouched, elsewhere if depth == 0 else {})
     missing = [_path(e["loc"]) if e["loc"] else e["msg"] for e in found if e["type"] == "missing"]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
@@ -103,31 +106,33 @@ def explain_validation_error(
     return InvalidArgument(f"{_path(first['loc'])} {_expectation(first['type'], first.get('ctx', {}))}.", untouched)
 
 
-def _unknown(unknown: list[str], known: list[str], untouched: str, elsewhere: Mapping[str, str]) -> InvalidArgument:
+def _unknown_error(
+    unknown: list[str], known: list[str], untouched: str, elsewhere: Mapping[str, str]
+) -> InvalidArgument:
     name = unknown[0]
     noun = "unknown argument" if len(unknown) == 1 else "unknown arguments"
     rest = "…" if len(unknown) > _NAMED else ""
     message = f"{noun} {', '.join(brief(n, 40) for n in unknown[:_NAMED])}{rest}."
-    near, there = _nearest(name, known), _nearest(name, elsewhere)
-    if near and name not in there:
-        meant = f"Did you mean {' or '.join(brief(n) for n in near)}?"
-    elif there:
-        meant = f"{brief(there[0])} is an argument of {elsewhere[there[0]]}: call that instead."
+    near, others = _nearest(name, known), _nearest(name, elsewhere)
+    if near and name not in others:
+        suggestion = f"Did you mean {' or '.join(brief(n) for n in near)}?"
+    elif others:
+        suggestion = f"{brief(others[0])} is an argument of {elsewhere[others[0]]}: call that instead."
     else:
-        meant = f"Known are: {', '.join(known)}."
-    return InvalidArgument(message, f"{meant} {untouched}".rstrip())
+        suggestion = f"Known are: {', '.join(known)}."
+    return InvalidArgument(message, f"{suggestion} {untouched}".rstrip())
 
 
 def _nearest(name: str, known: Iterable[str]) -> list[str]:
     """Return the one or two of `known` that `name` most likely means."""
     names = list(known)
-    folded = name[:60].strip().lower().replace("-", "_")
-    if _MEANT.get(folded) in names:
-        return [_MEANT[folded]]
-    return [folded] if folded in names else get_close_matches(folded, names, n=2, cutoff=0.6)
+    lower = name[:60].strip().lower().replace("-", "_")
+    if _SYNONYMS.get(lower) in names:
+        return [_SYNONYMS[lower]]
+    return [lower] if lower in names else get_close_matches(lower, names, n=2, cutoff=0.6)
 
 
-def _around(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[int, type[BaseModel]]:
+def _find_enclosing(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[int, type[BaseModel]]:
     """Return how deep a location is in the arguments, and the model that contains it."""
     return (0, model) if len(location) == 1 else (1, AttachmentArguments)
 

@@ -87,11 +87,11 @@ def find_obstacle(settings: Settings, account: SmtpAccount | None) -> Problem | 
 def read_sender(settings: Settings, account: SmtpAccount | None) -> Mailbox | None:
     """Return the From address: ``EMAIL_FROM``, else the account's name if that is an address."""
     username = account.username if account else None
-    written = settings.email_from or (username if username and "@" in username else None)
-    if written is None:
+    address = settings.email_from or (username if username and "@" in username else None)
+    if address is None:
         return _SANDBOX_SENDER if settings.sandbox else None
     try:
-        return parse_mailbox(written, "EMAIL_FROM")
+        return parse_mailbox(address, "EMAIL_FROM")
     except InvalidAddress as error:
         raise MisconfiguredError(error.message, error.hint) from None
 
@@ -103,7 +103,7 @@ def read_acceptance_rules(settings: Settings, account: SmtpAccount | None) -> Ac
     policy = Policy(
         allowed=settings.allowed_recipients,
         denied=settings.denied_recipients,
-        allowed_headers=tuple(map(_allowable, settings.allowed_headers)),
+        allowed_headers=tuple(map(_check_allowable, settings.allowed_headers)),
         max_recipients=min(_MOST_RECIPIENTS, quota.most if quota else _MOST_RECIPIENTS),
         max_message_bytes=int(settings.max_message_mb * 1024 * 1024),
         sender=read_sender(settings, account),
@@ -117,7 +117,7 @@ def read_acceptance_rules(settings: Settings, account: SmtpAccount | None) -> Ac
     )
 
 
-def _allowable(name: str) -> str:
+def _check_allowable(name: str) -> str:
     """Return the name of a header that may be allowed. Raises `MisconfiguredError`."""
     if name.lower() in ALLOWABLE or (name.lower() not in WRITTEN_BY_US and OWN_HEADER.fullmatch(name)):
         return name
@@ -133,11 +133,11 @@ def read_rate(settings: Settings) -> Cap:
 
 def read_daily_quota(settings: Settings, account: SmtpAccount | None) -> Cap | None:
     """Return the account's daily quota of recipients: as set, or Gmail's known limit."""
-    most = settings.daily_quota
-    if most is None and account is not None and account.is_gmail:
+    quota = settings.daily_quota
+    if quota is None and account is not None and account.is_gmail:
         domain = (account.username or "").rpartition("@")[2].lower()
-        most = _GMAIL_QUOTA if domain in _GMAIL_DOMAINS else _WORKSPACE_QUOTA
-    return None if most is None else Cap(most=most, window=DAY)
+        quota = _GMAIL_QUOTA if domain in _GMAIL_DOMAINS else _WORKSPACE_QUOTA
+    return None if quota is None else Cap(most=quota, window=DAY)
 
 
 def read_retry_policy(settings: Settings) -> RetryPolicy:
@@ -160,10 +160,12 @@ def read_identity(settings: Settings, account: SmtpAccount | None) -> Identity:
     return Identity(address=mailbox.address.lower() if mailbox else "", account=login)
 
 
-def build_principal(settings: Settings, own: Identity, *, role: Role, agent: str = "", client: str = "") -> Principal:
+def build_principal(
+    settings: Settings, identity: Identity, *, role: Role, agent: str = "", client: str = ""
+) -> Principal:
     """Return the principal of this process's calls; `agent` is the program, `client` its name and version."""
     user = SANDBOX_USER if settings.sandbox else settings.user
-    return Principal(user=user, identities=frozenset({own.address}), agent=agent, client=client, role=role)
+    return Principal(user=user, identities=frozenset({identity.address}), agent=agent, client=client, role=role)
 
 
 def hash_credential(account: SmtpAccount | None) -> str:

@@ -111,10 +111,10 @@ class EnvFiles:
         `folder` is None if an MCP client started the process in a folder of its choice: outspool ignores the `.env` of
         the project that the client has open.
         """
-        own = read_env_file(data_dir / ".env", expands_environment=True)
+        data_dir_file = read_env_file(data_dir / ".env", expands_environment=True)
         if folder is None or os.path.realpath(folder) == os.path.realpath(data_dir):
-            return cls(own)
-        return cls(own, read_env_file(folder / ".env", expands_environment=False))
+            return cls(data_dir_file)
+        return cls(data_dir_file, read_env_file(folder / ".env", expands_environment=False))
 
     @property
     def all(self) -> tuple[EnvFile, ...]:
@@ -138,25 +138,25 @@ class EnvFiles:
         """
         if self.folder is None:
             return
-        named_here = {
+        folder_names = {
             name
             for name, value in self.folder.values.items()
             if value and name not in chosen and value != self.data_dir.value(name)
         }
         settings = {**self.values(), **chosen}
-        from_elsewhere = settings.keys() - named_here
+        other_names = settings.keys() - folder_names
         for host in ("SMTP_HOST", "SMTP_PORT") if _is_loopback(settings.get("SMTP_HOST", "")) else ("SMTP_HOST",):
-            if host in named_here and "SMTP_PASSWORD" in from_elsewhere:
-                raise _stray(host, "SMTP_PASSWORD comes")
+            if host in folder_names and "SMTP_PASSWORD" in other_names:
+                raise _stray_secret_error(host, "SMTP_PASSWORD comes")
         # Without a configured key, boto uses the machine's.
         uses_bucket = "AWS_BUCKET_NAME" in settings
-        if uses_bucket and "AWS_ENDPOINT_URL" in named_here and "AWS_SECRET_ACCESS_KEY" not in named_here:
-            raise _stray("AWS_ENDPOINT_URL", "the keys to S3 come")
-        if "DATABASE_URL" in named_here and _takes_any_password(settings["DATABASE_URL"]):
-            raise _stray("DATABASE_URL", "the password (PGPASSWORD, PGPASSFILE or PGSERVICE) comes")
+        if uses_bucket and "AWS_ENDPOINT_URL" in folder_names and "AWS_SECRET_ACCESS_KEY" not in folder_names:
+            raise _stray_secret_error("AWS_ENDPOINT_URL", "the keys to S3 come")
+        if "DATABASE_URL" in folder_names and _takes_any_password(settings["DATABASE_URL"]):
+            raise _stray_secret_error("DATABASE_URL", "the password (PGPASSWORD, PGPASSFILE or PGSERVICE) comes")
 
 
-def _stray(host: str, secret: str) -> MisconfiguredError:
+def _stray_secret_error(host: str, secret: str) -> MisconfiguredError:
     return MisconfiguredError(
         f"{host} is set by the .env of this folder, and {secret} from elsewhere: it is not sent there.",
         "Set both in one place, or run the command in another folder.",

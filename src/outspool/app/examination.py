@@ -22,7 +22,7 @@ _IMPATIENT = Timeouts(connect=10, command=20)
 """Short timeouts, because a person is waiting."""
 
 
-def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
+def build_doctor(outspool: Outspool, *, offline: bool) -> Doctor:
     """Build the doctor of this outspool; `offline` skips the SMTP login."""
     account = outspool.smtp
     database = outspool.database

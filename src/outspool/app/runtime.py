@@ -174,11 +174,11 @@ class Outspool:
             return await migrate(database)
 
     @asynccontextmanager
-    async def run(self, *, worker: bool, anyhow: bool = False) -> AsyncIterator[None]:
+    async def run(self, *, worker: bool, allow_misconfigured: bool = False) -> AsyncIterator[None]:
         """Keep the database open within the block and, with `worker` and an account, dispatch.
 
         An unavailable database does not prevent the start: calls fail or wait until it is back. Raises
-        `StoreMisconfigured` for a database that outspool can never work with, unless `anyhow`.
+        `StoreMisconfigured` for a database that outspool can never work with, unless `allow_misconfigured`.
         """
         await asyncio.to_thread(
             restrict_earlier_files, blobs=self.settings.blobs_dir, sandbox=self.settings.sandbox_dir
@@ -190,7 +190,7 @@ class Outspool:
             try:
                 await self.database.learn_time(timeout_seconds=_CLOCK_SECONDS)
             except StoreMisconfigured:
-                if not anyhow:
+                if not allow_misconfigured:
                     raise
             if worker and (self.smtp is not None or self.settings.sandbox):
                 await stack.enter_async_context(self._run_dispatcher(await self._transport(stack)))

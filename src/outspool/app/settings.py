@@ -105,9 +105,9 @@ class Settings(BaseSettings):
         files = env_files(folder)
         for file in files.ignored:
             logger.warning("%s is ignored: %s.", file.path, file.distrust)
-        given = {name: str(value) for name, value in (overrides or {}).items()}
-        chosen = {name.upper(): value for name, value in os.environ.items() if value} | given
-        if "EMAIL_ALLOWED_RECIPIENTS" not in given and _is_allowlist_blank(files):
+        values = {name: str(value) for name, value in (overrides or {}).items()}
+        chosen = {name.upper(): value for name, value in os.environ.items() if value} | values
+        if "EMAIL_ALLOWED_RECIPIENTS" not in values and _is_allowlist_blank(files):
             raise MisconfiguredError(
                 "EMAIL_ALLOWED_RECIPIENTS is set and empty: everybody, or nobody?",
                 "Name addresses or @domains, or unset it to allow everybody.",
@@ -119,8 +119,8 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             name = ".".join(str(part) for part in first["loc"])
-            complaint = first["msg"].removeprefix("Value error, ")
-            raise MisconfiguredError(f"{name}: {complaint}." if name else f"{complaint}.") from None
+            error_text = first["msg"].removeprefix("Value error, ")
+            raise MisconfiguredError(f"{name}: {error_text}." if name else f"{error_text}.") from None
         if settings.user == SANDBOX_USER:
             raise MisconfiguredError(
                 f"OUTSPOOL_USER is {SANDBOX_USER}, the name that owns the sandbox's mail.", "Choose another name."

@@ -43,11 +43,11 @@ def build_rooted_files(settings: Settings) -> RootedFiles:
     Raises `MisconfiguredError` for a relative folder, or the root folder.
     """
     roots = []
-    for written in settings.attachment_roots:
-        root = Path(written).expanduser()
+    for setting in settings.attachment_roots:
+        root = Path(setting).expanduser()
         if not root.is_absolute() or root == Path(root.anchor) or ".." in root.parts:
             raise MisconfiguredError(
-                f"EMAIL_ATTACHMENT_ROOTS: {brief(written)} is not a folder to take files from.",
+                f"EMAIL_ATTACHMENT_ROOTS: {brief(setting)} is not a folder to take files from.",
                 "Name absolute folders, separated by commas, each with nothing in it but what may be sent.",
             )
         roots.append(root)

@@ -79,7 +79,7 @@ def _root(
     if sys.stdin is None or sys.stdin.isatty():
         typer.echo(context.get_help())
         return
-    configure_logging(working=True)
+    configure_logging(is_worker=True)
     settings = load_settings(sandbox=sandbox, by_client=True)
     warn_of_unknown_names()
     from outspool.cli.stdio import serve_stdio

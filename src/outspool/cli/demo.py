@@ -94,7 +94,7 @@ async def run_demo() -> None:
         _show_files(out, folder / "sandbox", emails)
     except Exception as error:
         # The client's task groups wrap exceptions.
-        found = _first(error)
+        found = _find_first(error)
         message = found.message if isinstance(found, DemoFailedError) else f"The client failed: {found!r:.200}."
         raise DemoFailedError(message, f"The server's log is {log}.") from error
     out.print("\nEverything came out as said.", style="bold green")
@@ -114,7 +114,7 @@ async def _client(folder: Path, log: Path) -> AsyncIterator[Client]:
             yield client
 
 
-def _first(error: Exception) -> Exception:
+def _find_first(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
@@ -143,8 +143,8 @@ async def _play(out: Console, client: Client) -> list[dict[str, Any]]:
 async def _call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     result = await client.call_tool(tool, arguments)
     if result.is_error or result.structured_content is None:
-        said = " ".join(block.text for block in result.content if isinstance(block, TextContent))
-        raise DemoFailedError(f"{tool} was refused: {said}")
+        reply_text = " ".join(block.text for block in result.content if isinstance(block, TextContent))
+        raise DemoFailedError(f"{tool} was refused: {reply_text}")
     return dict(result.structured_content)
 
 
@@ -170,15 +170,15 @@ def _show_timeline(out: Console, act: Act, email: dict[str, Any]) -> None:
         due = datetime.fromisoformat(email["scheduled_at"])
         out.print(f"  due {clock_time(due)[11:]}, left {_lateness(email) * 1000:.0f} ms after that")
     for recipient in email["recipients"] if len(email["recipients"]) > 1 else ():
-        said = " ".join(str(recipient[key]) for key in ("code", "enhanced_code", "reply") if key in recipient)
-        out.print(f"  {recipient['address']}: {recipient['status']}, {said}", soft_wrap=True)
+        reply_text = " ".join(str(recipient[key]) for key in ("code", "enhanced_code", "reply") if key in recipient)
+        out.print(f"  {recipient['address']}: {recipient['status']}, {reply_text}", soft_wrap=True)
 
 
 def _lateness(email: dict[str, Any]) -> float:
     """Return how many seconds after its time a scheduled email was sent."""
     due = datetime.fromisoformat(email["scheduled_at"])
-    left = next(datetime.fromisoformat(event["at"]) for event in email["events"] if event["status"] == "sending")
-    return (left - due).total_seconds()
+    sent_at = next(datetime.fromisoformat(event["at"]) for event in email["events"] if event["status"] == "sending")
+    return (sent_at - due).total_seconds()
 
 
 def _check(act: Act, email: dict[str, Any]) -> None:

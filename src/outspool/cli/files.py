@@ -22,7 +22,7 @@ def attach(
 
     It is kept for 30 days, and for as long as any email has it.
     """
-    configure_logging(working=False)
+    configure_logging(is_worker=False)
     typer.echo(run(_attach(file)))
 
 

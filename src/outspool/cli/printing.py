@@ -147,8 +147,10 @@ def _problem(email: StatusResult) -> Sequence[tuple[str, str]]:
 def _recipients(email: EmailResult) -> Table:
     table = _table("recipient", "as", "status", "what its server said")
     for recipient in email.recipients:
-        said = (recipient.code, recipient.enhanced_code, recipient.reply)
-        table.add_row(recipient.address, recipient.kind, recipient.status, " ".join(str(part) for part in said if part))
+        reply_parts = (recipient.code, recipient.enhanced_code, recipient.reply)
+        table.add_row(
+            recipient.address, recipient.kind, recipient.status, " ".join(str(part) for part in reply_parts if part)
+        )
     return table
 
 

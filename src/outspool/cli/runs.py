@@ -54,10 +54,10 @@ def warn_of_unknown_names() -> None:
         logger.warning("%s is no setting of outspool, so it does nothing; `outspool doctor` says more.", name)
 
 
-def configure_logging(*, working: bool) -> None:
-    """Log to stderr: warnings of all loggers, and outspool's information while `working` on the queue."""
+def configure_logging(*, is_worker: bool) -> None:
+    """Log to stderr: warnings of all loggers, and outspool's information while `is_worker` on the queue."""
     log_to()
-    if working:
+    if is_worker:
         logging.getLogger("outspool").setLevel(logging.INFO)
 
 
@@ -91,11 +91,11 @@ def stop_on_signals() -> asyncio.Event:
     # Not `loop.add_signal_handler`, which Windows lacks.
     numbers = (signal.SIGTERM, signal.SIGINT)
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
+    def request_stop(_number: int, _frame: FrameType | None) -> None:
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
         loop.call_soon_threadsafe(stop.set)
 
     for number in numbers:
-        signal.signal(number, ask)
+        signal.signal(number, request_stop)
     return stop

@@ -40,7 +40,7 @@ def serve(
     no_worker: NoWorker = False,
 ) -> None:
     """Serve MCP over HTTP: /mcp (streamable HTTP), /sse (older clients) and /healthz."""
-    configure_logging(working=True)
+    configure_logging(is_worker=True)
     settings = load_settings(sandbox=sandbox)
     warn_of_unknown_names()
     run(_serve(settings, host, port, worker=not no_worker))
@@ -48,7 +48,7 @@ def serve(
 
 def worker(*, sandbox: Sandbox = False) -> None:
     """Send what is due, and serve nobody: any number may share one Postgres."""
-    configure_logging(working=True)
+    configure_logging(is_worker=True)
     settings = load_settings(sandbox=sandbox)
     warn_of_unknown_names()
     run(_work(settings))

@@ -85,7 +85,7 @@ async def serve_stdio(settings: Settings, *, worker: bool) -> None:
     except OutspoolError as error:
         failure = error
     if not serving.done():
-        _exit(failure)
+        _exit_process(failure)
     if failure is not None:
         raise failure
     await serving
@@ -112,7 +112,7 @@ def _import_app() -> Any:
     return Outspool
 
 
-def _exit(failure: BaseException | None) -> NoReturn:
+def _exit_process(failure: BaseException | None) -> NoReturn:
     """End the process although stdin is still open.
 
     The SDK reads stdin in a thread that cannot be interrupted, and both the event loop and the interpreter would wait

@@ -26,7 +26,7 @@ def demo() -> None:
     """See the main job in a minute, without an account: send, schedule, retry, and what became of each."""
     from outspool.cli.demo import run_demo
 
-    configure_logging(working=False)
+    configure_logging(is_worker=False)
     run(run_demo())
 
 
@@ -37,14 +37,14 @@ def doctor(
 
     Exits with 1 if anything fails.
     """
-    configure_logging(working=False)
+    configure_logging(is_worker=False)
     if not run(_examine(offline=offline)):
         raise typer.Exit(1)
 
 
 def migrate() -> None:
     """Bring the database's schema up to date, as every start does."""
-    configure_logging(working=False)
+    configure_logging(is_worker=False)
     typer.echo("The database was brought up to date." if run(_migrate()) else "The database is up to date.")
 
 
@@ -55,7 +55,7 @@ def backup(
 
     Attachments are files in the data directory's `attachments`: copy that folder too.
     """
-    configure_logging(working=False)
+    configure_logging(is_worker=False)
     run(_back_up(file))
     typer.echo(f"The outbox was copied to {file}. Attachments are files beside the outbox: copy their folder too.")
 
@@ -67,7 +67,7 @@ def restore(
 
     What had come due since the backup may have been sent, so it becomes `unknown`, for you to decide.
     """
-    configure_logging(working=False)
+    configure_logging(is_worker=False)
     done = run(_restore(file))
     from outspool.domain.summary import format_utc
 
@@ -98,16 +98,16 @@ async def _examine(*, offline: bool) -> bool:
     from outspool.services.doctor.findings import Level, fail
 
     try:
-        from outspool.app.examination import doctor_for
+        from outspool.app.examination import build_doctor
         from outspool.app.runtime import Outspool
 
         outspool = Outspool(load_settings())
-        doctor = doctor_for(outspool, offline=offline)
+        doctor = build_doctor(outspool, offline=offline)
     except OutspoolError as error:
         _print(fail("settings", error.message, error.hint))
         return False
     is_well = True
-    async with outspool.run(worker=False, anyhow=True):
+    async with outspool.run(worker=False, allow_misconfigured=True):
         async for finding in doctor.examine():
             _print(finding)
             is_well = is_well and finding.level is not Level.FAIL

@@ -58,10 +58,10 @@ def _refusal(text: str, field: str, why: str, hint: str = _PLAIN) -> InvalidAddr
 
 def _split(text: str, field: str) -> tuple[str, str]:
     """Split into display name and bare address."""
-    if named := _NAMED.fullmatch(text):
-        if named["quoted"] is not None:
-            return _ESCAPED.sub(r"\1", named["quoted"]), named["address"].strip()
-        return (named["plain"] or "").strip(), named["address"].strip()
+    if match := _NAMED.fullmatch(text):
+        if match["quoted"] is not None:
+            return _ESCAPED.sub(r"\1", match["quoted"]), match["address"].strip()
+        return (match["plain"] or "").strip(), match["address"].strip()
     if "<" not in text and ">" not in text:
         return "", text
     if _GROUP.fullmatch(text) or (text.count("@") > 1 and re.search("[,;]", text)):

@@ -110,8 +110,8 @@ def _shorten(name: str) -> str:
     if not stem or len(extension.encode()) > _LONGEST_EXTENSION:
         stem, dot, extension = name, "", ""
     room = MAX_FILENAME_BYTES - len((dot + extension).encode())
-    kept = stem.encode()[:room].decode(errors="ignore")
-    return f"{kept.rstrip(f' .{_JOINERS}')}{dot}{extension}"
+    shortened = stem.encode()[:room].decode(errors="ignore")
+    return f"{shortened.rstrip(f' .{_JOINERS}')}{dot}{extension}"
 
 
 def check_content_type(value: str, field: str = "content_type") -> str:

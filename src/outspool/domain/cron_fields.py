@@ -94,7 +94,7 @@ class _Field:
     lowest: int
     highest: int
     words: tuple[str, ...] = ()
-    said: str = ""
+    note: str = ""
 
     def values(self, text: str) -> set[int]:
         """Return every value of a field. Raises `InvalidSchedule`."""
@@ -103,7 +103,7 @@ class _Field:
     def _range(self, item: str) -> range:
         found = _ITEM.fullmatch(item)
         if not found:
-            raise self._wrong(item)
+            raise self._invalid_error(item)
         first = self.number(found["first"]) if found["first"] else self.lowest
         last = first if found["first"] and not found["step"] else self.highest
         if found["last"]:
@@ -111,9 +111,9 @@ class _Field:
             if self is _WEEKDAY and last == 0 < first:
                 last = _WEEK  # fri-sun
         if not self.lowest <= first <= last <= self.highest:
-            raise self._wrong(item)
+            raise self._invalid_error(item)
         if found["step"] and not 1 <= int(found["step"]) <= last - first:
-            raise self._wrong(item)
+            raise self._invalid_error(item)
         return range(first, last + 1, int(found["step"] or 1))
 
     def number(self, text: str) -> int:
@@ -121,12 +121,12 @@ class _Field:
         if text in self.words:
             return self.words.index(text)
         if not text.isdigit():
-            raise self._wrong(text)
+            raise self._invalid_error(text)
         return int(text)
 
-    def _wrong(self, item: str) -> InvalidSchedule:
+    def _invalid_error(self, item: str) -> InvalidSchedule:
         return InvalidSchedule(
-            f"recurrence: {brief(item)} is no {self.name} ({self.lowest} to {self.highest}{self.said}, ascending).",
+            f"recurrence: {brief(item)} is no {self.name} ({self.lowest} to {self.highest}{self.note}, ascending).",
             _EXAMPLE,
         )
 

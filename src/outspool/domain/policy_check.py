@@ -32,15 +32,15 @@ def apply_policy(policy: Policy, email: Email) -> tuple[Email, Refusal | None]:
     try:
         policy.check_recipients([r.mailbox for r in refused])
     except RecipientRefused as why:
-        fewer = _leave_out(email, frozenset(r.address for r in refused))
-        return fewer, RecipientRefused(why.message, f"{why.hint} {_OVERRIDE}")
+        remaining = _leave_out(email, frozenset(r.address for r in refused))
+        return remaining, RecipientRefused(why.message, f"{why.hint} {_OVERRIDE}")
     return email, None
 
 
 def check_policy(policy: Policy, email: Email) -> None:
     """Raise `SenderRefused`, or `RecipientRefused` if no owed recipient is allowed."""
-    fewer, refusal = apply_policy(policy, email)
-    if refusal is not None and not fewer.owed:
+    remaining, refusal = apply_policy(policy, email)
+    if refusal is not None and not remaining.owed:
         raise refusal
 
 
@@ -58,8 +58,8 @@ def explain_refusal(refusal: Refusal, change: Transition) -> Transition:
     """Return `change` with a problem that says which recipients the policy left out."""
     if change.target not in (EmailStatus.PARTIAL, EmailStatus.FAILED) or change.code == refusal.code:
         return change
-    said = f" Of the others: {change.problem.message}" if change.problem and change.problem.message else ""
-    problem = Problem(code=refusal.code, message=f"{refusal.message}{said}", hint=refusal.hint)
+    suffix = f" Of the others: {change.problem.message}" if change.problem and change.problem.message else ""
+    problem = Problem(code=refusal.code, message=f"{refusal.message}{suffix}", hint=refusal.hint)
     return replace(change, code=refusal.code, detail=problem.message, problem=problem)
 
 

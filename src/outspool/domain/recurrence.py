@@ -38,19 +38,19 @@ class Recurrence:
         if self.count is not None and self.made >= self.count:
             return None
         after = moment if self.start is None else max(moment, self.start - _INSTANT)
-        found = next_time(read_cron(self.cron), ZoneInfo(self.timezone), after=after)
-        return None if found is None or (self.until is not None and found > self.until) else found
+        candidate = next_time(read_cron(self.cron), ZoneInfo(self.timezone), after=after)
+        return None if candidate is None or (self.until is not None and candidate > self.until) else candidate
 
     def latest_until(self, first: datetime, *, now: datetime) -> datetime:
         """Return the last time up to `now`, at or after `first`: of several missed times only this one is made up."""
         last, end = first, now  # there is no time after `end`, up to `now`
-        while (found := self.next_after(last)) is not None and found <= end:
-            middle = found + (end - found) / 2
+        while (candidate := self.next_after(last)) is not None and candidate <= end:
+            middle = candidate + (end - candidate) / 2
             later = self.next_after(middle)
             if later is not None and later <= end:
                 last = later
             else:
-                last, end = found, middle
+                last, end = candidate, middle
         return last
 
     def first(self, *, now: datetime) -> datetime:

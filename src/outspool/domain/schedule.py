@@ -117,7 +117,7 @@ def parse_delay(delay: str, *, now: datetime) -> datetime:
     found = _DELAY.fullmatch(text) if len(text) <= _MAX_TEXT else None
     amounts = {unit: amount for unit, amount in found.groupdict().items() if amount} if found else {}
     if not amounts or text[-1] in "tT":
-        raise _not_a_delay(text)
+        raise _invalid_delay_error(text)
     return now.astimezone(UTC) + _check_span(amounts, delay)
 
 
@@ -127,7 +127,7 @@ def describe_wait(now: datetime, then: datetime) -> str:
     return f"in {_span(seconds)}" if seconds > 0 else "now"
 
 
-def _not_a_delay(text: str) -> InvalidSchedule:
+def _invalid_delay_error(text: str) -> InvalidSchedule:
     if text.startswith("-"):
         return InvalidSchedule(f"delay {brief(text)} is negative.", "An email cannot leave before now.")
     if _CALENDAR_DELAY.match(text):
@@ -142,11 +142,11 @@ def _check_span(amounts: Mapping[str, str], delay: str) -> timedelta:
     try:
         span = timedelta(**{unit: float(amount.replace(",", ".")) for unit, amount in amounts.items()})
     except OverflowError:
-        raise _too_far(f"delay {brief(delay)}") from None
+        raise _too_far_error(f"delay {brief(delay)}") from None
     if not span:
         raise InvalidSchedule(f"delay {brief(delay)} is zero.", "Use send_email to send now.")
     if span > HORIZON:
-        raise _too_far(f"delay {brief(delay)}")
+        raise _too_far_error(f"delay {brief(delay)}")
     return span
 
 
@@ -211,13 +211,13 @@ def _instant(local: datetime, zone: ZoneInfo | None, text: str) -> datetime:
 
 def _check_agreement(moment: datetime, zone: ZoneInfo, text: str) -> datetime:
     """Accept an offset together with a zone only if they agree; the offset settles a repeated hour."""
-    there = moment.astimezone(zone)
-    if there.utcoffset() != moment.utcoffset():
+    other = moment.astimezone(zone)
+    if other.utcoffset() != moment.utcoffset():
         raise InvalidSchedule(
-            f"{text} and timezone {zone.key} disagree: it is {there.isoformat()} there.",
+            f"{text} and timezone {zone.key} disagree: it is {other.isoformat()} there.",
             "Leave out the offset or the timezone, whichever was not meant.",
         )
-    return there.astimezone(UTC)
+    return other.astimezone(UTC)
 
 
 def _check_range(moment: datetime, now: datetime) -> datetime:
@@ -229,11 +229,11 @@ def _check_range(moment: datetime, now: datetime) -> datetime:
             "Give a time to come, or use send_email to send now.",
         )
     if -ago > HORIZON:
-        raise _too_far("scheduled_at")
+        raise _too_far_error("scheduled_at")
     return moment
 
 
-def _too_far(text: str) -> InvalidSchedule:
+def _too_far_error(text: str) -> InvalidSchedule:
     return InvalidSchedule(f"{text} is more than {HORIZON.days} days ahead.", "Choose an earlier time.")
 
 

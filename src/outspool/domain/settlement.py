@@ -141,10 +141,10 @@ def _is_recipient_limit(outcomes: Mapping[str, Outcome]) -> bool:
 
 def _finish(recipients: tuple[Recipient, ...], *, now: datetime, attempts: int, problem: Problem) -> Transition:
     """Return the end for all recipients owed: ``failed``, or ``partial`` if some have the email."""
-    ended = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in recipients)
-    if any(r.status is RecipientStatus.SENT for r in ended):
-        return Transition.partial(at=now, recipients=ended, attempts=attempts, problem=problem)
-    return Transition.failed(at=now, recipients=ended, attempts=attempts, problem=problem)
+    final_recipients = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in recipients)
+    if any(r.status is RecipientStatus.SENT for r in final_recipients):
+        return Transition.partial(at=now, recipients=final_recipients, attempts=attempts, problem=problem)
+    return Transition.failed(at=now, recipients=final_recipients, attempts=attempts, problem=problem)
 
 
 def _give_up_problem(code: str, reason: str, why: str) -> Problem:

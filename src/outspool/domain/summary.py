@@ -80,18 +80,18 @@ def _describe_sending(_email: Email, _now: datetime, _pause: Pause | None) -> st
 
 
 def _describe_deferred(email: Email, now: datetime, pause: Pause | None) -> str:
-    taken = _describe_progress(email)
+    progress = _describe_progress(email)
     if pause is not None and pause.until > max(now, email.due_at):
-        return f"{taken}Not sent yet. {_describe_next_attempt(now, pause)}"
+        return f"{progress}Not sent yet. {_describe_next_attempt(now, pause)}"
     when = describe_wait(now, email.due_at) if email.due_at > now else "now"
-    return f"{taken}{_close(f'Waiting for another attempt, {when}: {_reason(email)}')} It goes out by itself."
+    return f"{progress}{_close(f'Waiting for another attempt, {when}: {_reason(email)}')} It goes out by itself."
 
 
 def _describe_sent(email: Email, _now: datetime, _pause: Pause | None) -> str:
     whom = email.recipients[0].address if len(email.recipients) == 1 else f"{len(email.recipients)} recipients"
     replies = {r.reply.quote() for r in email.recipients if r.reply}
-    said = f"; {_clip(replies.pop())}" if len(replies) == 1 else ""
-    return f"Sent: the next mail server took it for {whom}{said}."
+    reply_text = f"; {_clip(replies.pop())}" if len(replies) == 1 else ""
+    return f"Sent: the next mail server took it for {whom}{reply_text}."
 
 
 def _describe_partial(email: Email, _now: datetime, _pause: Pause | None) -> str:

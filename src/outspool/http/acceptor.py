@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 OVERFLOW = 16
 """Connections beyond the limit that get an error; further ones wait in the system's queue."""
 
-_YOUNG_SECONDS = 1.0
+_MIN_AGE_SECONDS = 1.0
 """A connection without a request is safe for this long before it may be dropped for others."""
 
-_PART = 32
+_DROP_SHARE = 32
 """Share of the connections dropped at once when there is no room: one of this many."""
 
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -41,14 +41,14 @@ class Acceptor:
     def __init__(
         self,
         listener: socket.socket,
-        make: Callable[[], asyncio.Protocol],
+        make_protocol: Callable[[], asyncio.Protocol],
         open_connections: MutableSet[Any],
         *,
         limit: int,
     ) -> None:
         """`open_connections` is the set of connections, kept up to date by uvicorn."""
         self._listener = listener
-        self._make = make
+        self._make_protocol = make_protocol
         self._open = open_connections
         self._limit = limit
         self._pause = 0.0
@@ -67,7 +67,7 @@ class Acceptor:
 
     async def _accept_one(self) -> None:
         if len(self._open) >= self._limit:
-            self._make_room(min_age=_YOUNG_SECONDS)
+            self._make_room(min_age=_MIN_AGE_SECONDS)
         if len(self._open) >= self._limit + OVERFLOW and not self._make_room():
             await asyncio.sleep(_FIRST_PAUSE)
             return
@@ -77,8 +77,8 @@ class Acceptor:
 
     async def _connect(self, accepted: socket.socket) -> None:
         try:
-            _ask_whether_it_lives(accepted)
-            await asyncio.get_running_loop().connect_accepted_socket(self._make, accepted)
+            _enable_keepalive(accepted)
+            await asyncio.get_running_loop().connect_accepted_socket(self._make_protocol, accepted)
         except OSError:
             accepted.close()  # it went away again
 
@@ -106,14 +106,16 @@ class Acceptor:
             for connection in self._open
             if isinstance(connection, Connection) and connection.is_idle and connection.waits_since <= latest
         ]
-        oldest = heapq.nsmallest(max(1, self._limit // _PART), idle, key=lambda connection: connection.waits_since)
+        oldest = heapq.nsmallest(
+            max(1, self._limit // _DROP_SHARE), idle, key=lambda connection: connection.waits_since
+        )
         for connection in oldest:
             self._open.discard(connection)  # not in the loop's next round, when its file is closed
             connection.transport.abort()
         return bool(oldest)
 
 
-def _ask_whether_it_lives(accepted: socket.socket) -> None:
+def _enable_keepalive(accepted: socket.socket) -> None:
     accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", _KEEPALIVE_SECONDS), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
         option = getattr(socket, name, None)

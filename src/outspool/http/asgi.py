@@ -50,14 +50,14 @@ def build_app(
     """
     limits = limits or HttpLimits()
     # The SDK compares prefixes (to it, localhost:80.evil.example is localhost), so RequestGuard checks instead.
-    unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    security = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     streamable = server.streamable_http_app(
-        transport_security=unchecked,
+        transport_security=security,
         max_request_body_size=MAX_REQUEST_BYTES,
         session_idle_timeout=limits.session_idle_seconds,
         max_sessions=limits.sessions,
     )
-    sse = server.sse_app(transport_security=unchecked, max_request_body_size=MAX_REQUEST_BYTES)
+    sse = server.sse_app(transport_security=security, max_request_body_size=MAX_REQUEST_BYTES)
     hosts, origins = AllowedNames(allowed_hosts), AllowedNames(allowed_origins)
 
     @asynccontextmanager
@@ -66,7 +66,7 @@ def build_app(
             yield
 
     return Starlette(
-        routes=[*streamable.routes, *_quiet(sse.routes), Route(HEALTH, _alive, methods=["GET"])],
+        routes=[*streamable.routes, *_silence_second_response(sse.routes), Route(HEALTH, _healthz, methods=["GET"])],
         middleware=[
             Middleware(RequestGuard, hosts=hosts, origins=origins, limits=limits),
             Middleware(MessageGuard, is_message=_is_message, is_sse=_is_sse),
@@ -102,12 +102,12 @@ class _OneResponse:
         await self._app(scope, receive, send_first)
 
 
-def _quiet(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
+def _silence_second_response(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
     return [
         Route(route.path, _OneResponse(route.app), methods=["GET"]) if isinstance(route, Route) else route
         for route in routes
     ]
 
 
-async def _alive(_request: Request) -> Response:
+async def _healthz(_request: Request) -> Response:
     return JSONResponse({"status": "ok"})

@@ -18,9 +18,9 @@ class Connection(H11Protocol):
     uvicorn itself waits without limit for the rest of a request.
     """
 
-    def __init__(self, *arguments: Any, limits: HttpLimits, **more: Any) -> None:
+    def __init__(self, *arguments: Any, limits: HttpLimits, **options: Any) -> None:
         """Take uvicorn's arguments, and the limits."""
-        super().__init__(*arguments, **more)
+        super().__init__(*arguments, **options)
         self._limits = limits
         self._waits_since = self.loop.time()
         self._received = 0
@@ -67,7 +67,7 @@ class Connection(H11Protocol):
         before, cycle = self.conn.their_state, self.cycle
         super().data_received(data)
         if self.cycle is not cycle or (before is not h11.IDLE and self.conn.their_state is h11.IDLE):
-            self._wait_again()
+            self._restart_wait()
         elif before is h11.SEND_BODY:
             self._received += len(data)
 
@@ -75,7 +75,7 @@ class Connection(H11Protocol):
         """Start waiting for the next request."""
         super().on_response_complete()
         if self.conn.their_state is h11.IDLE:
-            self._wait_again()
+            self._restart_wait()
 
     def send_400_response(self, msg: str) -> None:
         """Reject malformed HTTP; if it follows a request in progress, that request needs no answer.
@@ -111,6 +111,6 @@ class Connection(H11Protocol):
         cycle: RequestResponseCycle | None = self.cycle  # uvicorn's type leaves out that there may be none yet
         return cycle is not None and cycle.response_started and not cycle.response_complete
 
-    def _wait_again(self) -> None:
+    def _restart_wait(self) -> None:
         self._waits_since = self.loop.time()
         self._received = 0

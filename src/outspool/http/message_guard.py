@@ -65,13 +65,13 @@ async def _read(request: Request) -> tuple[bytes, OutspoolError | None]:
         body += chunk
         if len(body) > MAX_REQUEST_BYTES:
             return bytes(body), too_long()
-    whole = bytes(body)
+    body_length = bytes(body)
     del body
     try:
-        await asyncio.to_thread(check_json, whole) if len(whole) > _LARGE else check_json(whole)
+        await asyncio.to_thread(check_json, body_length) if len(body_length) > _LARGE else check_json(body_length)
     except OutspoolError as refusal:
-        return whole, refusal
-    return whole, None
+        return body_length, refusal
+    return body_length, None
 
 
 def _refuse(body: bytes, refusal: OutspoolError) -> Response:

@@ -30,7 +30,7 @@ class RequestGuard:
         self._hosts = hosts
         self._origins = origins
         self._limits = limits
-        self._under_way = 0
+        self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on the request, or answer 400, 403, 421, 431 or 503."""
@@ -41,13 +41,13 @@ class RequestGuard:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        self._under_way += 1
+        self._running += 1
         try:
-            await self._app(scope, _breaking_off(receive), send)
+            await self._app(scope, _raise_on_disconnect(receive), send)
         except _BrokenOffError:
             logger.debug("a client went away before its request was whole")
         finally:
-            self._under_way -= 1
+            self._running -= 1
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -58,9 +58,9 @@ class RequestGuard:
             return _refuse("A request has either Content-Length or Transfer-Encoding", 400)
         if scope["path"] == HEALTH:
             return None
-        return self._refusal_of_names(headers) or self._refusal_of_load()
+        return self._check_names(headers) or self._check_load()
 
-    def _refusal_of_names(self, headers: list[tuple[bytes, bytes]]) -> PlainTextResponse | None:
+    def _check_names(self, headers: list[tuple[bytes, bytes]]) -> PlainTextResponse | None:
         hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._hosts.allows(hosts[0]):
             logger.warning("refused a request whose Host is %s", brief(", ".join(hosts)))
@@ -71,10 +71,10 @@ class RequestGuard:
             return _refuse("Invalid Origin header", 403)
         return None
 
-    def _refusal_of_load(self) -> PlainTextResponse | None:
-        if self._under_way < self._limits.connections:
+    def _check_load(self) -> PlainTextResponse | None:
+        if self._running < self._limits.connections:
             return None
-        logger.warning("refused a request: %d are under way", self._under_way)
+        logger.warning("refused a request: %d are under way", self._running)
         return _refuse("Too many requests at once", 503, {"retry-after": "5"})
 
 
@@ -82,7 +82,7 @@ class _BrokenOffError(Exception):
     """The client disconnected in mid-request: there is nobody to answer, and nothing to report."""
 
 
-def _breaking_off(receive: Receive) -> Receive:
+def _raise_on_disconnect(receive: Receive) -> Receive:
     """Wrap `receive` to raise `_BrokenOffError` if the client disconnects in mid-request.
 
     The SDK would log each as a failure of its own, with a traceback.

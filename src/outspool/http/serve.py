@@ -142,8 +142,8 @@ def _listen(address: str, port: int) -> socket.socket:
         listener.listen(128)
     except (OSError, OverflowError) as error:
         listener.close()
-        taken = getattr(error, "errno", None) == errno.EADDRINUSE
-        why = "is in use by another process" if taken else f"cannot be had: {error}"
+        is_in_use = getattr(error, "errno", None) == errno.EADDRINUSE
+        why = "is in use by another process" if is_in_use else f"cannot be had: {error}"
         raise MisconfiguredError(f"Port {port} on {address} {why}.", "Choose another with --port.") from None
     return listener
 
@@ -159,8 +159,8 @@ def _file_limit() -> int | None:
         import resource
     except ImportError:  # Windows
         return None
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else soft
+    soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft_limit == resource.RLIM_INFINITY else soft_limit
 
 
 def _url(listener: socket.socket) -> str:

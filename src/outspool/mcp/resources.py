@@ -134,6 +134,6 @@ def _json(result: BaseModel) -> str:
     return result.model_dump_json(by_alias=True, exclude_none=True, indent=1)
 
 
-def _completion(known: Sequence[str], begun: str) -> Completion:
-    values = [value for value in known if value.startswith(begun.strip().lower())]
-    return Completion(values=values[:_MOST_COMPLETED], total=len(values), has_more=len(known) >= _MOST_COMPLETED)
+def _completion(candidates: Sequence[str], prefix: str) -> Completion:
+    values = [value for value in candidates if value.startswith(prefix.strip().lower())]
+    return Completion(values=values[:_MOST_COMPLETED], total=len(values), has_more=len(candidates) >= _MOST_COMPLETED)

@@ -27,7 +27,7 @@ __all__ = [
     "client_of",
     "client_of_call",
     "connection_of",
-    "metadata_of",
+    "make_metadata",
     "run_over_streams",
 ]
 
@@ -36,7 +36,7 @@ Params = TypeVar("Params", bound=RequestParams)
 _LONGEST_NAME = 100
 
 
-def metadata_of(output_schema: dict[str, Any]) -> FuncMetadata:
+def make_metadata(output_schema: dict[str, Any]) -> FuncMetadata:
     """Return metadata for a tool that validates its own arguments and builds its own result."""
     return FuncMetadata(arg_model=ArgModelBase, output_schema=output_schema)
 

@@ -68,21 +68,21 @@ class _Output:
 async def _read(stdin: BinaryIO, incoming: _In, output: _Output) -> None:
     """Forward messages. A long one is measured in a thread while the next ones are read; one long one at a time."""
     async with incoming, anyio.create_task_group() as tasks:
-        turn = asyncio.Lock()
+        lock = asyncio.Lock()
         while line := await asyncio.to_thread(_read_line, stdin):
             if len(line) <= _LARGE:
                 await _forward(line, incoming, output)
                 continue
-            await turn.acquire()
-            tasks.start_soon(_forward_long, [line], incoming, output, turn)
+            await lock.acquire()
+            tasks.start_soon(_forward_long, [line], incoming, output, lock)
             del line  # not kept until the next one comes, which may be long, too
 
 
-async def _forward_long(lines: list[bytes], incoming: _In, output: _Output, turn: asyncio.Lock) -> None:
+async def _forward_long(lines: list[bytes], incoming: _In, output: _Output, lock: asyncio.Lock) -> None:
     try:
         await _forward(lines.pop(), incoming, output)
     finally:
-        turn.release()
+        lock.release()
 
 
 async def _forward(line: bytes, incoming: _In, output: _Output) -> None:
@@ -133,9 +133,9 @@ def _read_line(stdin: BinaryIO) -> bytes:
 async def _standard_files() -> AsyncIterator[tuple[BinaryIO, BinaryIO]]:
     """Yield stdin and stdout for the protocol only, so that other input and output cannot mix with it."""
     files = os.dup(sys.stdin.fileno()), os.dup(sys.stdout.fileno())
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, sys.stdin.fileno())
-    os.close(nothing)
+    devnull = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(devnull, sys.stdin.fileno())
+    os.close(devnull)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
         # Not closed, because a thread may still read from it, and its number could be reused for another file.

@@ -18,7 +18,7 @@ from outspool.api.schema import input_schema, output_schema
 from outspool.api.validation_errors import check_names, explain_validation_error
 from outspool.domain.json_limits import check_values, too_much
 from outspool.errors import OutspoolError, Refusal
-from outspool.mcp.sdk import Tool, client_of_call, metadata_of
+from outspool.mcp.sdk import Tool, client_of_call, make_metadata
 from outspool.services.acceptance.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class StrictTool(Tool):
             title=title,
             description=description,
             parameters=input_schema(arguments, explained=explained),
-            fn_metadata=metadata_of(output_schema(result)),
+            fn_metadata=make_metadata(output_schema(result)),
             is_async=True,
             annotations=annotations,
             arguments_model=arguments,

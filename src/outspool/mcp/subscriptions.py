@@ -37,7 +37,7 @@ MOST_FOLLOWED_BY_ONE = 25
 _EMAIL = re.compile(r"email://([0-9A-Fa-f-]{32,36})")
 _STATE = "outspool.followed"
 
-Tell = Callable[[str], Awaitable[None]]
+Notify = Callable[[str], Awaitable[None]]
 """Notifies one follower; takes the URI of the changed email."""
 
 
@@ -48,7 +48,7 @@ class Subscriptions:
         """Follow nothing yet; `bus` is for `MCPServer`."""
         self.bus = InMemorySubscriptionBus()
         self._outbox_for = outbox_for
-        self._followers: dict[str, Counter[Tell]] = {}
+        self._followers: dict[str, Counter[Notify]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def follow_while_listening(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -59,7 +59,7 @@ class Subscriptions:
         async with AsyncExitStack() as stack:
             for uri in _read_uris(ctx.params)[:MOST_FOLLOWED_BY_ONE]:
                 with contextlib.suppress(OutspoolError):  # by the protocol, what cannot be followed never tells
-                    await stack.enter_async_context(self._follow_for(outbox, uri, self._publish))
+                    await stack.enter_async_context(self._follow_within(outbox, uri, self._publish))
             return await call_next(ctx)
 
     async def subscribe(self, ctx: ServerRequestContext[Any, Any], params: SubscribeRequestParams) -> EmptyResult:
@@ -67,21 +67,21 @@ class Subscriptions:
         outbox = self._outbox_for(*client_of(ctx.session))
         connection = connection_of(ctx.session)
         uri = str(params.uri)
-        followed: dict[str, AsyncExitStack] | None = connection.state.get(_STATE)
-        if followed is None:
-            followed = connection.state[_STATE] = {}
-            connection.exit_stack.push_async_callback(_let_go, followed)
-        if uri not in followed:
-            followed[uri] = stack = AsyncExitStack()  # counted before the look at the database
+        followed_uris: dict[str, AsyncExitStack] | None = connection.state.get(_STATE)
+        if followed_uris is None:
+            followed_uris = connection.state[_STATE] = {}
+            connection.exit_stack.push_async_callback(_unfollow_all, followed_uris)
+        if uri not in followed_uris:
+            followed_uris[uri] = stack = AsyncExitStack()  # counted before the look at the database
             try:
-                _check_share(len(followed))
-                await stack.enter_async_context(self._follow_for(outbox, uri, connection.send_resource_updated))
+                _check_share(len(followed_uris))
+                await stack.enter_async_context(self._follow_within(outbox, uri, connection.send_resource_updated))
             except BaseException as error:
-                followed.pop(uri, None)
+                followed_uris.pop(uri, None)
                 if isinstance(error, OutspoolError):
                     raise MCPError(code=INVALID_PARAMS, message=str(error), data={"uri": uri}) from None
                 raise
-            if followed.get(uri) is not stack:
+            if followed_uris.get(uri) is not stack:
                 await stack.aclose()  # unsubscribed meanwhile
         return EmptyResult()
 
@@ -93,21 +93,21 @@ class Subscriptions:
         return EmptyResult()
 
     @asynccontextmanager
-    async def _follow_for(self, outbox: Outbox, uri: str, tell: Tell) -> AsyncIterator[None]:
-        """Call `tell` for each change of the email within the block. Raises as `Outbox.version` does."""
+    async def _follow_within(self, outbox: Outbox, uri: str, notify: Notify) -> AsyncIterator[None]:
+        """Call `notify` for each change of the email within the block. Raises as `Outbox.version` does."""
         if uri not in self._tasks and len(self._tasks) >= MOST_FOLLOWED:
             raise InvalidArgument(f"{MOST_FOLLOWED} emails are followed already.", "Ask get_status now and then.")
         version = await outbox.version(_email_id(uri))
         followers = self._followers.setdefault(uri, Counter())
-        followers[tell] += 1
+        followers[notify] += 1
         if uri not in self._tasks:
             self._tasks[uri] = asyncio.create_task(self._follow(outbox, uri, version), name=f"follow {uri}")
         try:
             yield
         finally:
-            followers[tell] -= 1
-            if followers[tell] <= 0:
-                del followers[tell]
+            followers[notify] -= 1
+            if followers[notify] <= 0:
+                del followers[notify]
             if not followers:
                 del self._followers[uri]
                 self._tasks.pop(uri).cancel()
@@ -116,8 +116,8 @@ class Subscriptions:
         try:
             while True:
                 version = await outbox.next_version(_email_id(uri), after=version)
-                for tell in tuple(self._followers.get(uri, ())):
-                    await tell(uri)
+                for notify in tuple(self._followers.get(uri, ())):
+                    await notify(uri)
         except Exception:
             log.exception("lost sight of %s", uri)
 
@@ -125,15 +125,15 @@ class Subscriptions:
         await self.bus.publish(ResourceUpdated(uri=uri))
 
 
-async def _let_go(followed: dict[str, AsyncExitStack]) -> None:
+async def _unfollow_all(followed_uris: dict[str, AsyncExitStack]) -> None:
     """End all subscriptions of a connection."""
-    while followed:
-        _, stack = followed.popitem()
+    while followed_uris:
+        _, stack = followed_uris.popitem()
         await stack.aclose()
 
 
-def _check_share(followed: int) -> None:
-    if followed > MOST_FOLLOWED_BY_ONE:
+def _check_share(followed_uris: int) -> None:
+    if followed_uris > MOST_FOLLOWED_BY_ONE:
         raise InvalidArgument(
             f"This session follows {MOST_FOLLOWED_BY_ONE} emails already.", "Unsubscribe from one, or ask get_status."
         )

@@ -72,16 +72,16 @@ class Tools:
         )
         emails = await self._wait_for_outcomes(call, emails, arguments.wait)
         result = batch_result(emails, now=call.outbox.now(), pause=await call.outbox.pause())
-        troubled = [f"emails[{n}] {e.id} {e.status}: {e.summary}" for n, e in enumerate(result.emails) if e.summary]
-        return Answer(text="\n".join([result.summary, *troubled[:_SHOWN], *_count_rest(troubled)]), result=result)
+        has_trouble = [f"emails[{n}] {e.id} {e.status}: {e.summary}" for n, e in enumerate(result.emails) if e.summary]
+        return Answer(text="\n".join([result.summary, *has_trouble[:_SHOWN], *_count_rest(has_trouble)]), result=result)
 
     async def _wait_for_outcomes(self, call: Call, emails: Sequence[Email], max_wait: float) -> Sequence[Email]:
-        async def tell(done: int) -> None:
+        async def report_progress(done: int) -> None:
             with contextlib.suppress(Exception):  # a client that went must not hide what was accepted
                 await call.report(done, len(emails))
 
         try:
-            return await call.outbox.wait_for_outcomes(emails, max_wait=max_wait, on_settled=tell)
+            return await call.outbox.wait_for_outcomes(emails, max_wait=max_wait, on_settled=report_progress)
         except Exception:
             log.exception("lost sight of a batch after accepting it")
             return emails
@@ -122,8 +122,8 @@ class Tools:
 
     async def update(self, arguments: UpdateArguments, call: Call) -> Answer:
         """Change a waiting email."""
-        changes = provided_fields(arguments, but=_NOT_CONTENT)
-        when = None if (asked := _read_when(arguments, _TIME)) == When() else asked
+        changes = provided_fields(arguments, exclude=_NOT_CONTENT)
+        when = None if (requested := _read_when(arguments, _TIME)) == When() else requested
         return await self._answer(call, await call.outbox.update(arguments.email_id, changes, when=when))
 
     async def cancel(self, arguments: EmailArguments, call: Call) -> Answer:
@@ -170,21 +170,21 @@ def _merge(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return joined | {"variables": {**variables[0], **variables[1]}} if len(variables) > 1 else joined
 
 
-def _validate_item(place: int, written: dict[str, Any]) -> MessageArguments:
+def _validate_item(place: int, fields: dict[str, Any]) -> MessageArguments:
     elsewhere = dict.fromkeys(_TIME | _RULE, _LATER)
     try:
-        check_names(written, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
-        item = MessageArguments.model_validate(written)
+        check_names(fields, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
+        item = MessageArguments.model_validate(fields)
     except ValidationError as error:
-        wrong = explain_validation_error(error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
+        invalid = explain_validation_error(error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
     except InvalidArgument as error:
-        wrong = error
+        invalid = error
     else:
         if not item.preview:
             return item
-        wrong = InvalidArgument("preview is of one email alone.", "Use send_email with preview. " + _NOTHING_SENT)
-    wrong.message = f"emails[{place}]: {wrong.message}"
-    raise wrong
+        invalid = InvalidArgument("preview is of one email alone.", "Use send_email with preview. " + _NOTHING_SENT)
+    invalid.message = f"emails[{place}]: {invalid.message}"
+    raise invalid
 
 
 def _count_rest(lines: Sequence[str]) -> tuple[str, ...]:
@@ -201,8 +201,8 @@ def _describe_template(template: TemplateResult) -> str:
 
 def _build_request(arguments: MessageArguments) -> EmailRequest:
     """Return the request without null arguments."""
-    written = provided_fields(arguments, but=_NOT_CONTENT | _RULE)
-    return EmailRequest(**{name: value for name, value in written.items() if value is not None})
+    fields = provided_fields(arguments, exclude=_NOT_CONTENT | _RULE)
+    return EmailRequest(**{name: value for name, value in fields.items() if value is not None})
 
 
 def _read_when(arguments: ScheduleArguments | UpdateArguments, names: frozenset[str]) -> When:

@@ -142,10 +142,10 @@ def with_parameter(field: str, name: str, text: str) -> str:
     _check(name, text)
     if _is_literal(text) and len(text) <= _LONGEST_LITERAL and '"' not in text and "\\" not in text:
         return f'{field};\r\n {name}="{text}"'
-    spelt = (c if c in _PARAMETER_CHARACTERS else "".join(f"%{byte:02X}" for byte in c.encode()) for c in text)
+    encoded = (c if c in _PARAMETER_CHARACTERS else "".join(f"%{byte:02X}" for byte in c.encode()) for c in text)
     room = _WIDTH - len(f" {name}*99*=;")
     charset = "utf-8''"
-    sections = [chunk.decode() for chunk in _chunks(map(str.encode, spelt), room - len(charset), room)]
+    sections = [chunk.decode() for chunk in _chunks(map(str.encode, encoded), room - len(charset), room)]
     sections[0] = charset + sections[0]
     marks = [f"*{n}*" for n in range(len(sections))] if len(sections) > 1 else ["*"]
     return ";\r\n".join([field, *(f" {name}{mark}={part}" for mark, part in zip(marks, sections, strict=True))])
@@ -166,8 +166,8 @@ def _mailbox_words(field: str, mailbox: Mailbox, room: int) -> Iterable[str]:
 
 def _phrase(name: str, room: int) -> Sequence[str]:
     """Write a display name as atoms, a quoted string or encoded words: the simplest exact form."""
-    written = name if _ATOMS.fullmatch(name) else '"{}"'.format(re.sub(r'([\\"])', r"\\\1", name))
-    words = _SINGLE_SPACE.split(written)
+    plain = name if _ATOMS.fullmatch(name) else '"{}"'.format(re.sub(r'([\\"])', r"\\\1", name))
+    words = _SINGLE_SPACE.split(plain)
     if _is_literal(name) and all(len(word) <= _LONGEST_LITERAL for word in words):
         return words
     return _encoded_words(name, room)

@@ -65,9 +65,9 @@ def multipart(subtype: str, token: str, entities: Sequence[Entity], **parameters
     if len(entities) == 1:
         return entities[0]
     boundary = f"=_{subtype}_{token}"
-    named = "".join(f'\r\n {name}="{value}";' for name, value in parameters.items())
+    match = "".join(f'\r\n {name}="{value}";' for name, value in parameters.items())
     return Entity(
-        [f'Content-Type: multipart/{subtype};{named}\r\n boundary="{boundary}"'],
+        [f'Content-Type: multipart/{subtype};{match}\r\n boundary="{boundary}"'],
         list(_delimit(entities, boundary.encode())),
     )
 

@@ -29,19 +29,19 @@ async def verify_chunks(
     chunks: AsyncIterable[bytes], digest: str, size: int, error: OutspoolError
 ) -> AsyncIterator[bytes]:
     """Yield `chunks`; raise `error` in place of the last if size or digest are wrong."""
-    found, left, held = hashlib.sha256(), size, b""
+    hasher, remaining_size, pending = hashlib.sha256(), size, b""
     async for chunk in chunks:
-        left -= len(chunk)
-        if left < 0:
+        remaining_size -= len(chunk)
+        if remaining_size < 0:
             raise error
-        found.update(chunk)
-        if held:
-            yield held
-        held = chunk
-    if left or found.hexdigest() != digest:
+        hasher.update(chunk)
+        if pending:
+            yield pending
+        pending = chunk
+    if remaining_size or hasher.hexdigest() != digest:
         raise error
-    if held:
-        yield held
+    if pending:
+        yield pending
 
 
 async def run_in_thread(work: Callable[..., T], *arguments: object) -> T:

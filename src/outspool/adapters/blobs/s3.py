@@ -197,15 +197,15 @@ class S3Blobs:
 
     async def _upload(self, client: Client, key: str, parts: AsyncIterable[bytes]) -> None:
         """Upload a large object in parts; it exists only once all parts are there."""
-        where = {"Bucket": self._place.bucket, "Key": key}
-        begun = await client.create_multipart_upload(**where, ChecksumAlgorithm="SHA256")
-        upload = where | {"UploadId": begun["UploadId"]}
+        location = {"Bucket": self._place.bucket, "Key": key}
+        upload_started = await client.create_multipart_upload(**location, ChecksumAlgorithm="SHA256")
+        upload = location | {"UploadId": upload_started["UploadId"]}
         done: list[dict[str, Any]] = []
         try:
             async for body in parts:
-                number, sent = len(done) + 1, _body(body)
-                part = await client.upload_part(**upload, PartNumber=number, **sent)
-                checksum = sent["ChecksumSHA256"]
+                number, response = len(done) + 1, _body(body)
+                part = await client.upload_part(**upload, PartNumber=number, **response)
+                checksum = response["ChecksumSHA256"]
                 done.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumSHA256": checksum})
             await client.complete_multipart_upload(**upload, MultipartUpload={"Parts": done})
         except BaseException:
@@ -251,17 +251,17 @@ def _body(content: bytes) -> dict[str, Any]:
 
 async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     """Collect `chunks` into parts of the size S3 requires."""
-    gathered: list[bytes] = []
+    buffer: list[bytes] = []
     size = 0
     async for chunk in chunks:
-        gathered.append(chunk)
+        buffer.append(chunk)
         size += len(chunk)
         while size >= _PART:
-            joined = b"".join(gathered)
-            gathered, size = [joined[_PART:]], size - _PART
+            joined = b"".join(buffer)
+            buffer, size = [joined[_PART:]], size - _PART
             yield joined[:_PART]
     if size:
-        yield b"".join(gathered)
+        yield b"".join(buffer)
 
 
 async def _read(spool: IO[bytes]) -> AsyncIterator[bytes]:

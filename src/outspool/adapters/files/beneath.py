@@ -43,8 +43,8 @@ class Beneath:
     def locate(self, path: str) -> tuple[str, list[str]]:
         """Return the root of an absolute path and the steps below it. Raises `LeadsOutError`."""
         path = os.sep.join(split(path))  # noqa: PTH118 - as it is written
-        for written, real in self._roots.items():
-            for name in (written, real):
+        for target_path, real in self._roots.items():
+            for name in (target_path, real):
                 if path == name or path.startswith(name.rstrip(os.sep) + os.sep):
                     return real, split(path[len(name) :])
         raise LeadsOutError

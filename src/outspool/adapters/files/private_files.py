@@ -100,12 +100,12 @@ def access_of_others(folder: Path) -> str:
         return ""
     if found.st_uid not in (os.getuid(), 0):
         return "it belongs to another user"
-    for who, shift in (("every user of this machine", 0), ("its group", 3)):
+    for user, shift in (("every user of this machine", 0), ("its group", 3)):
         rights = found.st_mode >> shift
         if rights & stat.S_IWOTH:
-            return f"{who} can change what is in it"
+            return f"{user} can change what is in it"
         if rights & stat.S_IROTH:
-            return f"{who} can read it"
+            return f"{user} can read it"
     return ""
 
 

@@ -143,15 +143,15 @@ def email_result(email: Email, *, now: datetime, pause: Pause | None, for_operat
 
 def scheduled_result(email: Email, *, now: datetime, pause: Pause | None) -> ScheduledResult:
     """Return `email` with the server's `now` and the remaining time in words."""
-    shown = email_result(email, now=now, pause=pause)
+    kept = email_result(email, now=now, pause=pause)
     wait = describe_wait(now, email.due_at) if email.due_at > now else "now"
-    return ScheduledResult(**dict(shown), now=now, in_=wait)
+    return ScheduledResult(**dict(kept), now=now, in_=wait)
 
 
 def status_result(email: Email, *, now: datetime, pause: Pause | None, for_operator: bool = False) -> StatusResult:
     """Return `email` with its events; for operators with the cause of each."""
-    shown = email_result(email, now=now, pause=pause, for_operator=for_operator)
-    return StatusResult(**dict(shown), events=[_event(e, for_operator=for_operator) for e in _abridge(email.events)])
+    kept = email_result(email, now=now, pause=pause, for_operator=for_operator)
+    return StatusResult(**dict(kept), events=[_event(e, for_operator=for_operator) for e in _abridge(email.events)])
 
 
 def _abridge(events: tuple[Event, ...]) -> tuple[Event, ...]:
@@ -159,8 +159,8 @@ def _abridge(events: tuple[Event, ...]) -> tuple[Event, ...]:
     omitted = len(events) - _FIRST_EVENTS - _LAST_EVENTS
     if omitted <= 0:
         return events
-    gap = replace(events[_FIRST_EVENTS], code="omitted", detail=f"{omitted:,} events are left out here.")
-    return (*events[:_FIRST_EVENTS], gap, *events[-_LAST_EVENTS:])
+    omission = replace(events[_FIRST_EVENTS], code="omitted", detail=f"{omitted:,} events are left out here.")
+    return (*events[:_FIRST_EVENTS], omission, *events[-_LAST_EVENTS:])
 
 
 def _attachment(attachment: Attachment) -> AttachmentResult:

@@ -96,8 +96,8 @@ class Doctor:
             health = await self._probe.health()
         except StoreUnavailable as error:
             return None, [_unreachable(self._probe.address, error)]
-        said = check_database(self._probe.address, health, now=self._machine_clock.now())
-        return health, [*said, *await self._check_damage()]
+        database_findings = check_database(self._probe.address, health, now=self._machine_clock.now())
+        return health, [*database_findings, *await self._check_damage()]
 
     async def _check_damage(self) -> list[Finding]:
         try:

@@ -80,12 +80,12 @@ def _schema(health: DatabaseHealth) -> Finding:
 
 
 def _clocks(database: datetime, machine: datetime) -> Finding:
-    apart = abs(database - machine)
-    if apart <= WORST_SKEW:
-        return ok("clock", f"This machine and the database agree within {max(apart.total_seconds(), 0.1):.1f} s.")
+    difference = abs(database - machine)
+    if difference <= WORST_SKEW:
+        return ok("clock", f"This machine and the database agree within {max(difference.total_seconds(), 0.1):.1f} s.")
     return warn(
         "clock",
-        f"The clocks are {apart.total_seconds():.0f} s apart: here it is {machine:%H:%M:%S}, "
+        f"The clocks are {difference.total_seconds():.0f} s apart: here it is {machine:%H:%M:%S}, "
         f"in the database {database:%H:%M:%S} (UTC).",
         "Set both by NTP: the database's clock decides what is due.",
     )

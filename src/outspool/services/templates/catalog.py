@@ -80,8 +80,8 @@ class Templates:
     def _read_card(self, files: TemplateFiles) -> TemplateCard:
         from outspool.services.templates.rendering import variables_of
 
-        written = [file for file in (files.html, files.text) if file is not None]
-        names = variables_of(files.front.subject, written, self._shelf.body)
+        files_used = [file for file in (files.html, files.text) if file is not None]
+        names = variables_of(files.front.subject, files_used, self._shelf.body)
         return TemplateCard(
             name=files.name,
             description=files.front.description,
@@ -114,29 +114,29 @@ class Templates:
         return await future
 
 
-def check_variables(given: Mapping[str, Any]) -> None:
+def check_variables(provided: Mapping[str, Any]) -> None:
     """Raise `InvalidArgument` for variables that JSON cannot hold, or that are too large."""
     try:
-        size = len(json.dumps(given, ensure_ascii=False, allow_nan=False).encode())
+        size = len(json.dumps(provided, ensure_ascii=False, allow_nan=False).encode())
     except (ValueError, TypeError, RecursionError):
         raise InvalidArgument("variables cannot be read.", "Give text, numbers, lists and objects.") from None
     if size > MAX_VARIABLES:
         raise InvalidArgument(f"variables are {size:,} bytes long; {MAX_VARIABLES:,} are the most.", "Give less.")
 
 
-def _complete_variables(given: Mapping[str, Any], card: TemplateCard) -> dict[str, Any]:
+def _complete_variables(provided: Mapping[str, Any], card: TemplateCard) -> dict[str, Any]:
     """Return the variables with defaults for missing ones. Raises `TemplateError`.
 
     None counts as missing.
     """
     named = f"The template {brief(card.name)}"
     known = [*card.required, *card.defaults]
-    for name in given:
+    for name in provided:
         if name not in known:
             near = get_close_matches(name[:64], known, n=1, cutoff=0.5)
-            meant = f"Did you mean {brief(near[0])}?" if near else f"It has: {', '.join(known) or 'none'}."
-            raise TemplateError(f"{named} has no variable {brief(name)}.", meant)
-    values = {name: value for name, value in given.items() if value is not None}
+            suggestion = f"Did you mean {brief(near[0])}?" if near else f"It has: {', '.join(known) or 'none'}."
+            raise TemplateError(f"{named} has no variable {brief(name)}.", suggestion)
+    values = {name: value for name, value in provided.items() if value is not None}
     if missing := [name for name in card.required if name not in values]:
         noun = "variable" if len(missing) == 1 else "variables"
         raise TemplateError(f"{named} needs the {noun} {', '.join(missing)}.", "Give them in `variables`.")

@@ -13,10 +13,10 @@ from jinja2.visitor import NodeTransformer
 from outspool.services.templates.limits import CONCATENATION, TURNS, Budget
 from outspool.services.templates.sandbox import GLOBALS, Sandbox
 
-_KEPT = 64
+_CACHE_SIZE = 64
 """Number of sources in the cache."""
 
-_ASKING = frozenset({"d", "default", "defined", "undefined"})
+_TESTS = frozenset({"d", "default", "defined", "undefined"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,27 +24,27 @@ class TemplateUse:
     """The names in one source: used, tested or defaulted, set, and included."""
 
     used: frozenset[str]
-    asked_after: frozenset[str]
+    tested: frozenset[str]
     known: frozenset[str]
     included: tuple[str, ...]
 
 
-@lru_cache(_KEPT)
+@lru_cache(_CACHE_SIZE)
 def find_names(source: str, name: str) -> TemplateUse:
     """Return the names in `source`. Raises `jinja2.TemplateError`."""
     tree = Sandbox(Budget(), autoescape=True).parse(source, name)
-    asking = (node for node in tree.find_all((nodes.Filter, nodes.Test)) if node.name in _ASKING)
+    tests = (node for node in tree.find_all((nodes.Filter, nodes.Test)) if node.name in _TESTS)
     stored = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
     macros = {node.name for node in tree.find_all(nodes.Macro)}
     return TemplateUse(
         used=frozenset(meta.find_undeclared_variables(tree)),
-        asked_after=frozenset(node.node.name for node in asking if isinstance(node.node, nodes.Name)),
+        tested=frozenset(node.node.name for node in tests if isinstance(node.node, nodes.Name)),
         known=frozenset(stored | macros | GLOBALS.keys()),
         included=tuple(dict.fromkeys(other for other in meta.find_referenced_templates(tree) if other is not None)),
     )
 
 
-@lru_cache(_KEPT)
+@lru_cache(_CACHE_SIZE)
 def compile_source(source: str, name: str, *, is_html: bool) -> CodeType:
     """Compile `source` to run in a `Sandbox`, with escaping if `is_html`. Raises `jinja2.TemplateError`."""
     environment = Sandbox(Budget(), autoescape=is_html)

@@ -66,7 +66,7 @@ class TemplateShelf:
         """Return the template's files. Raises `TemplateError`."""
         source = self._source_of(name) if _NAME.fullmatch(name) else None
         if source is None:
-            raise self._unknown(name)
+            raise self._unknown_error(name)
         texts = {ending: source.read(name + ending) for ending in (_HTML, _TEXT)}
         fronts = {ending: found for ending, text in texts.items() if (found := _FRONT.match(text or ""))}
         if len(fronts) > 1:
@@ -109,11 +109,11 @@ class TemplateShelf:
                 return source
         return None
 
-    def _unknown(self, name: str) -> TemplateError:
+    def _unknown_error(self, name: str) -> TemplateError:
         known = self.names()
         near = get_close_matches(name[:64].lower(), known, n=2, cutoff=0.5)
-        meant = f"Did you mean {' or '.join(map(brief, near))}?" if near else "Use list_templates to see them."
-        return TemplateError(f"There is no template {brief(name)}.", meant)
+        suggestion = f"Did you mean {' or '.join(map(brief, near))}?" if near else "Use list_templates to see them."
+        return TemplateError(f"There is no template {brief(name)}.", suggestion)
 
 
 def _read_front(toml: str, file: str) -> FrontMatter:

@@ -127,11 +127,11 @@ def _end_of_key(text: str, place: int) -> int:
     return len(text)
 
 
-def filters(meter: Budget) -> dict[str, Callable[..., Any]]:
+def filters(budget: Budget) -> dict[str, Callable[..., Any]]:
     """Return the filters of templates: harmless ones of Jinja, counted ones, and outspool's own."""
     return {
         **{name: FILTERS[name] for name in _HARMLESS},
-        **_count(meter),
+        **_count(budget),
         "round": _round,
         "sum": _sum,
         "link": _link,
@@ -139,25 +139,25 @@ def filters(meter: Budget) -> dict[str, Callable[..., Any]]:
     }
 
 
-def _count(meter: Budget) -> dict[str, Callable[..., Any]]:
+def _count(budget: Budget) -> dict[str, Callable[..., Any]]:
     def format_(value: str, *args: Any, **kwargs: Any) -> str:
-        meter.formatting(value, (*args, *kwargs.values()))
+        budget.formatting(value, (*args, *kwargs.values()))
         return do_format(value, *args, **kwargs)
 
     @pass_eval_context
     def join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> Any:
         items = list(value)
-        meter.make(len(items) * len(str(d)) + sum(map(len, map(str, items))))
+        budget.make(len(items) * len(str(d)) + sum(map(len, map(str, items))))
         return do_join(context, items, d, attribute)
 
     @pass_eval_context
     def replace(context: EvalContext, s: str, old: str, new: str, count: int | None = None) -> Any:
-        meter.make(len(str(s)) + str(s).count(str(old)) * len(str(new)))
+        budget.make(len(str(s)) + str(s).count(str(old)) * len(str(new)))
         return do_replace(context, s, old, new, count)
 
     @pass_eval_context
     def concatenation(context: EvalContext, parts: Sequence[Any]) -> Any:
-        meter.make(sum(len(str(part)) for part in parts))
+        budget.make(sum(len(str(part)) for part in parts))
         return markup_join(parts) if context.autoescape else str_join(parts)
 
     return {
@@ -165,7 +165,7 @@ def _count(meter: Budget) -> dict[str, Callable[..., Any]]:
         "join": join,
         "replace": replace,
         CONCATENATION: concatenation,
-        TURNS: meter.turns,
+        TURNS: budget.turns,
     }
 
 

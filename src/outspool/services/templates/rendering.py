@@ -37,14 +37,14 @@ def variables_of(subject: str, files: Iterable[str], read: Read) -> Names:
     A name that is set anywhere among them is not the caller's.
     """
     with _explain(_SUBJECT):
-        readings = [find_names(subject, _SUBJECT)]
+        uses = [find_names(subject, _SUBJECT)]
     for file in files:
         with _explain(file):
-            readings += _readings(file, read, set())
-    used = frozenset[str]().union(*(reading.used for reading in readings))
-    asked_after = frozenset[str]().union(*(reading.asked_after for reading in readings))
-    known = frozenset[str]().union(*(reading.known for reading in readings))
-    return Names(required=used - known - asked_after, optional=(used - known) & asked_after)
+            uses += _list_uses(file, read, set())
+    used = frozenset[str]().union(*(use.used for use in uses))
+    tested = frozenset[str]().union(*(use.tested for use in uses))
+    known = frozenset[str]().union(*(use.known for use in uses))
+    return Names(required=used - known - tested, optional=(used - known) & tested)
 
 
 class Rendering:
@@ -54,12 +54,12 @@ class Rendering:
         """`read` returns included and extended files."""
         self._read = read
         self._variables = variables
-        self._meter = Budget()
+        self._budget = Budget()
 
     def file(self, name: str, *, is_html: bool) -> str:
         """Render a file. Raises `TemplateError`."""
         with _explain(name):
-            return self._fill(self._environment(is_html=is_html).get_template(name))
+            return self._render(self._environment(is_html=is_html).get_template(name))
 
     def subject(self, subject: str) -> str:
         """Render the subject. Raises `TemplateError`."""
@@ -67,17 +67,17 @@ class Rendering:
         with _explain(_SUBJECT):
             code = compile_source(subject, _SUBJECT, is_html=False)
             template = environment.template_class.from_code(environment, code, environment.make_globals(None))
-            return self._fill(template).strip()
+            return self._render(template).strip()
 
     def _environment(self, *, is_html: bool) -> Environment:
-        environment = Sandbox(self._meter, autoescape=is_html)
+        environment = Sandbox(self._budget, autoescape=is_html)
         environment.loader = _Loader(self._read, is_html=is_html)
         return environment
 
-    def _fill(self, template: Template) -> str:
+    def _render(self, template: Template) -> str:
         parts: list[str] = []
         for part in template.generate(self._variables):
-            self._meter.make(len(part))
+            self._budget.make(len(part))
             parts.append(part)
         return "".join(parts)
 
@@ -106,15 +106,15 @@ def _source(file: str, read: Read) -> str:
     return source
 
 
-def _readings(file: str, read: Read, seen: set[str]) -> list[TemplateUse]:
+def _list_uses(file: str, read: Read, seen: set[str]) -> list[TemplateUse]:
     """Return the names in a file and its includes, except files in `seen`."""
     seen.add(file)
-    reading = find_names(_source(file, read), file)
-    readings = [reading]
-    for other in reading.included:
+    use = find_names(_source(file, read), file)
+    uses = [use]
+    for other in use.included:
         if other not in seen:
-            readings += _readings(other, read, seen)
-    return readings
+            uses += _list_uses(other, read, seen)
+    return uses
 
 
 @contextmanager

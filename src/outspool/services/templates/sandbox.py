@@ -35,11 +35,11 @@ _UNCOUNTED_TEST = "in"
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """A Jinja environment for one rendering within its budget, `meter`."""
+    """A Jinja environment for one rendering within its budget, `budget`."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, meter: Budget, *, autoescape: bool) -> None:
+    def __init__(self, budget: Budget, *, autoescape: bool) -> None:
         """Allow only the functions, filters and methods that email templates need."""
         super().__init__(
             autoescape=autoescape,
@@ -50,9 +50,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
             keep_trailing_newline=True,
             cache_size=0,
         )
-        self.meter = meter
+        self.budget = budget
         self.globals = dict(GLOBALS)
-        self.filters = filters(meter)
+        self.filters = filters(budget)
         del self.tests[_UNCOUNTED_TEST]
 
     def _finalize(self, value: Any) -> Any:
@@ -64,7 +64,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if callable(value) and not isinstance(value, Undefined):
             raise TemplateError("A function stands where text should.", 'Call it, or write value["name"].')
         text = value if isinstance(value, str) else str(value)
-        self.meter.make(len(text))
+        self.budget.make(len(text))
         return text
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -82,7 +82,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call `obj` if allowed, and count it."""
-        self.meter.turn()
+        self.budget.turn()
         if not isinstance(obj, Undefined) and not self.is_safe_callable(obj):
             name = getattr(obj, "__name__", type(obj).__name__)
             raise TemplateError(f"{brief(name)} cannot be called in a template.")
@@ -93,9 +93,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if operator == "**":
             raise TemplateError("The operator ** is not available in templates.")
         if operator == "+":
-            self.meter.sum(left, right)
+            self.budget.sum(left, right)
         elif operator == "*":
-            self.meter.product(left, right)
+            self.budget.product(left, right)
         elif operator == "%" and isinstance(left, str):
-            self.meter.formatting(left, values_of(right))
+            self.budget.formatting(left, values_of(right))
         return super().call_binop(context, operator, left, right)

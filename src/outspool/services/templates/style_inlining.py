@@ -18,8 +18,8 @@ It uses some 800 bytes a level and crashes the process on overflow; with this st
 
 _START_TAG = re.compile(r"<([A-Za-z][A-Za-z0-9]*)")
 _END_TAG = re.compile(r"</([A-Za-z][A-Za-z0-9]*)")
-_MOST_LEFT_OPEN = 100
-_MAY_STAY_OPEN = (
+_MAX_UNCLOSED = 100
+_OPTIONAL_END_TAGS = (
     *("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"),
     *("body", "head", "html", "li", "p", "tbody", "td", "tfoot", "th", "thead", "tr", "dd", "dt"),
 )
@@ -51,7 +51,7 @@ def _check_elements(html: str, name: str) -> None:
     if opened.total() > MAX_ELEMENTS:
         raise TemplateError(f"The template {brief(name)} makes more than {MAX_ELEMENTS:,} elements.", "Give less.")
     closed = Counter(tag.lower() for tag in _END_TAG.findall(html))
-    if (opened - closed).total() - sum((opened - closed)[tag] for tag in _MAY_STAY_OPEN) > _MOST_LEFT_OPEN:
+    if (opened - closed).total() - sum((opened - closed)[tag] for tag in _OPTIONAL_END_TAGS) > _MAX_UNCLOSED:
         raise TemplateError(
             f"The template {brief(name)} leaves elements open.", "Close what a loop opens, in the loop."
         )
