@@ -14,15 +14,15 @@
     │   ├── SenderRefused             sender_refused (by the operator's configuration)
     │   ├── AttachmentRefused         attachment_refused
     │   ├── TooLarge                  too_large
-    │   ├── RateLimited               rate_limited: the sender's hour is full
+    │   ├── RateLimited               rate_limited: the sender's rate limit is reached
     │   ├── TemplateError             template_error
     │   └── NotConfigured             not_configured
     ├── StoreUnavailable              store_unavailable: the database cannot be used now
-    │   ├── StoreMisconfigured        misconfigured: … nor will it, until a person mends it
-    │   └── BlobsUnavailable          … nor can the place where attachments are kept
-    ├── AttachmentLost                attachment_lost: its bytes are gone, or are no longer what they were
+    │   ├── StoreMisconfigured        misconfigured: … until an operator fixes it
+    │   └── BlobsUnavailable          … or the blob store cannot
+    ├── AttachmentLost                attachment_lost: its bytes are missing or have changed
     ├── AccountTrouble                the SMTP account, not the email, is at fault
-    ├── QuotaReached                  the SMTP account's day is full
+    ├── QuotaReached                  the SMTP account's daily quota is used up
     ├── LeaseLost                     another worker may own the email now: do not send it
     └── MisconfiguredError            the process cannot start like this
 

@@ -85,8 +85,8 @@ class Ticker:
 
     async def _until(self, moment: float) -> None:
         # Sleep in short steps, because the event loop's clock stops while the machine sleeps.
-        while (wait := moment - self._elapsed()) > 0:  # noqa: ASYNC110 - nothing tells that the machine slept
+        while (wait := moment - self._elapsed()) > 0:  # noqa: ASYNC110 - there is no event when the machine wakes up
             await asyncio.sleep(min(wait, _LONGEST_NAP))
 
-    async def _ring_async(self) -> None:  # a coroutine runs on the loop, a function would go to a thread
+    async def _ring_async(self) -> None:  # APScheduler would run a plain function in a thread
         self._ring()

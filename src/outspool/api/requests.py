@@ -188,7 +188,7 @@ class ScheduleArguments(MessageArguments):
 
 
 class BatchArguments(Arguments):
-    """`send_batch`: each email is held against `MessageArguments` when it has what is `shared`."""
+    """`send_batch`: each email is validated as `MessageArguments` after merging it with `shared`."""
 
     emails: Annotated[
         list[dict[str, Any]],

@@ -68,7 +68,7 @@ class _DistrustError(Exception):
 
 def _read(path: Path) -> str:
     """Return the file's text; the checks are made on the descriptor that is read."""
-    found = os.lstat(path)  # of a link: whoever made it chose the file
+    found = os.lstat(path)  # lstat: who created a link chose the file
     _check_owner(found)
     # A password manager may provide the file as a pipe; reading another user's pipe could block forever.
     is_own_pipe = stat.S_ISFIFO(found.st_mode) and not found.st_mode & _OTHERS_WRITE
@@ -178,7 +178,7 @@ def _takes_any_password(url: str) -> bool:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return False  # refused elsewhere
+        return False  # an invalid URL is reported elsewhere
     query = parse_qs(parts.query)
     if parts.password or "password" in query:
         return False

@@ -91,7 +91,7 @@ async def _refuse_if_in_use(path: Path, now: datetime) -> None:
         async with Database(f"sqlite:///{path}").opened() as database:
             names = await database.read(lambda connection: connection.execute(alive).scalars().all())
     except StoreUnavailable:
-        return  # it is damaged, or empty: that is why it is replaced
+        return  # damaged or empty, hence the restore
     if names:
         raise MisconfiguredError(
             f"An outspool runs on the outbox: {', '.join(names[:3])}.",

@@ -214,7 +214,7 @@ class Outspool:
                 await asyncio.wait({loop}, timeout=self.timings.last_claim_seconds)
                 loop.cancel()
                 await asyncio.gather(loop, return_exceptions=True)
-                await dispatcher.stop()  # for what that last claim began
+                await dispatcher.stop()  # again, for deliveries that the last claim started
                 await ticker.stop()
                 await transport.close()
 

@@ -40,7 +40,7 @@ files.register(cli)
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed (one line on stderr says why), 2 wrong usage."""
-    os.umask(0o077)  # what a library makes beside our own files is nobody else's to read either
+    os.umask(0o077)  # also for files that libraries create
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # a stream may be missing, or not a text file
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -49,7 +49,7 @@ def main() -> None:
     except OutspoolError as error:
         typer.echo(f"error: {printable(str(error))}", err=True)
         sys.exit(1)
-    except Exception as error:  # noqa: BLE001 - a person gets a sentence, never a traceback
+    except Exception as error:  # noqa: BLE001 - print one line, never a traceback
         # Type and place only: the exception's text may contain an address or a password.
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"

@@ -109,7 +109,7 @@ async def _client(folder: Path, log: Path) -> AsyncIterator[Client]:
         env={"OUTSPOOL_DATA_DIR": str(folder)},
         cwd=folder,
     )
-    with log.open("w", encoding="utf-8") as errors:  # in a folder that `mkdtemp` made for us alone
+    with log.open("w", encoding="utf-8") as errors:  # in a private folder of `mkdtemp`
         async with Client(stdio_client(server, errlog=errors)) as client:
             yield client
 

@@ -41,7 +41,7 @@ class PendingOutspool:
 
     def outbox_for(self, name: str, version: str) -> Outbox:
         """Return the stand-in for `Outspool.outbox_for` at once."""
-        return cast("Outbox", _PendingOutbox(self, name, version))  # it has all that tools use
+        return cast("Outbox", _PendingOutbox(self, name, version))  # it has every method that tools use
 
 
 class _PendingOutbox:

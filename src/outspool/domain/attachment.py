@@ -137,7 +137,7 @@ def guess_content_type(filename: str) -> str:
 
     It is the same on every machine: the system's own tables are not used.
     """
-    kind, encoding = _known_types().guess_type(f"/{filename}")  # the slash: no name is a URL
+    kind, encoding = _known_types().guess_type(f"/{filename}")  # the slash keeps it from being parsed as a URL
     if encoding is not None:
         return _COMPRESSED.get(encoding, UNKNOWN_TYPE)
     return UNKNOWN_TYPE if kind is None or kind.startswith(_COMPOSITE) else kind

@@ -115,9 +115,9 @@ _TABLE = (
     _rule([Phase.DATA], "3..", ".*", Verdict.TAKEN),
     _rule(_BUT_DATA, "2..", ".*", Verdict.TAKEN),
     # The account: nothing was sent, and another message would be rejected too.
-    _rule(_ALL, "[45]..", r"5\.4\.5", TroubleKind.THROTTLED),  # Gmail: the day's limit
+    _rule(_ALL, "[45]..", r"5\.4\.5", TroubleKind.THROTTLED),  # Gmail: daily limit
     _rule(_ALL, "421", r"4\.7\..*", TroubleKind.THROTTLED),
-    _rule(_BEFORE, "421", ".*", TroubleKind.NETWORK),  # after the message it may be the message's doing: RETRY below
+    _rule(_BEFORE, "421", ".*", TroubleKind.NETWORK),  # after the message it may be about the message: RETRY below
     _rule([Phase.TLS], ".*", ".*", TroubleKind.TLS),
     _rule(_ALL, "454", r"4\.7\.0", TroubleKind.THROTTLED),  # Gmail: too many logins
     _rule([Phase.LOGIN], "432", ".*", TroubleKind.LOGIN),  # RFC 4954: the password must be changed first
@@ -128,7 +128,7 @@ _TABLE = (
     _rule(_BEFORE, "53[0458]", ".*", TroubleKind.LOGIN),
     _rule(_BEFORE, "[45]..", r"5\.7\.[89]", TroubleKind.LOGIN),  # after the message 5.7.9 is Yahoo's policy: REFUSED
     # The message or the recipient.
-    _rule([Phase.RCPT], "[45]..", r"[45]\.5\.3", Verdict.RETRY),  # too many recipients: the rest go next time
+    _rule([Phase.RCPT], "[45]..", r"[45]\.5\.3", Verdict.RETRY),  # too many recipients: the others are sent next time
     _rule([Phase.RCPT], "552", "", Verdict.RETRY),  # the same, RFC 5321 §4.5.3.1.10
     _rule(_ALL, "503", ".*", Verdict.RETRY),  # bad sequence of commands: the connection's fault, not the message's
     _rule(_ALL, "[45]..", r"4\..*", Verdict.RETRY),

@@ -34,7 +34,7 @@ def check_json(data: bytes) -> None:
     """
     opened = data.count(b"[") + data.count(b"{")
     if opened <= MAX_DEPTH and data.count(b",") + opened < MAX_VALUES:
-        return  # the most there could be, wherever they stand
+        return  # even the upper bound is within the limit
     depth = values = 0
     for marks in _find_punctuation(data):
         values += len(marks) - marks.count(b"]") - marks.count(b"}")
@@ -51,7 +51,7 @@ def _find_punctuation(data: bytes) -> Iterator[bytes]:
     carry, in_string = b"", 0
     for start in range(0, len(data), _CHUNK):
         chunk = (carry + data[start : start + _CHUNK]).replace(rb"\\", b"")
-        carry = b"\\" if chunk.endswith(b"\\") else b""  # it belongs to what begins the next chunk
+        carry = b"\\" if chunk.endswith(b"\\") else b""  # it escapes the first character of the next chunk
         parts = chunk.removesuffix(b"\\").replace(rb"\"", b"").split(b'"')
         yield b"".join(parts[in_string::2]).translate(None, _BETWEEN)
         in_string ^= (len(parts) - 1) & 1
@@ -64,7 +64,7 @@ def check_values(value: object) -> None:
         inner: list[object] = []
         for item in level:
             if isinstance(item, (dict, list)):
-                values += max(len(item), 1)  # as many as its commas and itself
+                values += max(len(item), 1)  # counted as in the text: one, plus one per comma
                 inner += item.values() if isinstance(item, dict) else item
             if values > MAX_VALUES:
                 raise too_many()

@@ -43,7 +43,7 @@ class Recurrence:
 
     def latest_until(self, first: datetime, *, now: datetime) -> datetime:
         """Return the last time up to `now`, at or after `first`: of several missed times only this one is made up."""
-        last, end = first, now  # there is no time after `end`, up to `now`
+        last, end = first, now  # invariant: no time in (`end`, `now`]
         while (candidate := self.next_after(last)) is not None and candidate <= end:
             middle = candidate + (end - candidate) / 2
             later = self.next_after(middle)

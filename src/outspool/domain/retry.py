@@ -16,7 +16,7 @@ LONGEST_DELAY = timedelta(hours=4)
 """Delays stop doubling here (before jitter)."""
 
 _JITTER = 0.1
-_MAX_DOUBLINGS = 30  # far past every cap, far from overflow
+_MAX_DOUBLINGS = 30  # beyond every cap, and no overflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,7 @@ class Acceptor:
             _enable_keepalive(accepted)
             await asyncio.get_running_loop().connect_accepted_socket(self._make_protocol, accepted)
         except OSError:
-            accepted.close()  # it went away again
+            accepted.close()  # the client has disconnected
 
     async def _back_off(self, error: OSError) -> None:
         """Wait for free descriptors; errors of a single client need no wait."""
@@ -110,7 +110,7 @@ class Acceptor:
             max(1, self._limit // _DROP_SHARE), idle, key=lambda connection: connection.waits_since
         )
         for connection in oldest:
-            self._open.discard(connection)  # not in the loop's next round, when its file is closed
+            self._open.discard(connection)  # now: uvicorn removes it only in the loop's next iteration
             connection.transport.abort()
         return bool(oldest)
 

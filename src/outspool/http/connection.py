@@ -43,7 +43,7 @@ class Connection(H11Protocol):
         if self._blocked_since is not None and now - self._blocked_since > limits.write_seconds:
             return True
         if self.flow.read_paused:
-            return False  # we do not read, so it cannot send
+            return False  # reading is paused, so the client cannot send
         waited = now - self._waits_since
         if self.conn.their_state is h11.IDLE:
             return waited > limits.header_seconds
@@ -54,7 +54,7 @@ class Connection(H11Protocol):
     def expire(self) -> None:
         """Close the connection; a client that waits for a response is told why."""
         if self._is_expired or self._blocked_since is not None:
-            self.transport.abort()  # it does not even read that
+            self.transport.abort()  # the client does not read the response
             return
         self._is_expired = True
         has_begun = self.conn.their_state is not h11.IDLE or bool(self.conn.trailing_data[0])
@@ -88,7 +88,7 @@ class Connection(H11Protocol):
             cycle.message_event.set()
         try:
             super().send_400_response(msg)
-        except h11.LocalProtocolError:  # an answer has begun
+        except h11.LocalProtocolError:  # a response has started
             self.transport.close()
 
     def pause_writing(self) -> None:
@@ -108,7 +108,7 @@ class Connection(H11Protocol):
         self._blocked_since = None
 
     def _is_answering(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's type leaves out that there may be none yet
+        cycle: RequestResponseCycle | None = self.cycle  # may be None, despite uvicorn's type
         return cycle is not None and cycle.response_started and not cycle.response_complete
 
     def _restart_wait(self) -> None:

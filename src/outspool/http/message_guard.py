@@ -50,7 +50,7 @@ class MessageGuard:
                 return
             body = harmless_call(body)
         messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-        del body  # from here on the SDK decides how long it is kept
+        del body  # so that only the SDK keeps it in memory
 
         async def replay() -> Message:
             return messages.pop() if messages else await receive()

@@ -41,7 +41,7 @@ async def serve(app: Starlette, host: str, port: int, *, limits: HttpLimits | No
             app,
             log_config=None,
             access_log=False,
-            lifespan="off",  # entered here instead: uvicorn turns what it raises into a logged traceback
+            lifespan="off",  # entered here: uvicorn would only log its errors
             timeout_graceful_shutdown=_GRACE,
             server_header=False,
             ws="none",

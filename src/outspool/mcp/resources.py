@@ -80,7 +80,7 @@ class ResourceReader:
         _context: CompletionContext | None,
     ) -> Completion | None:
         """Return email ids, newest first, or template names that begin with the given text."""
-        outbox = self._outbox_for("", "")  # the SDK does not say which client asks
+        outbox = self._outbox_for("", "")  # the SDK does not provide the client
         is_of_resource = isinstance(reference, ResourceTemplateReference)
         try:
             if is_of_resource and argument.name == "email_id":

@@ -94,7 +94,7 @@ def client_of_call(context: Context[Any, Any]) -> tuple[str, str]:
     """Return `client_of` for a tool's context; empty if it was called by `MCPServer.call_tool`."""
     try:
         session = context.session
-    except ValueError:  # there is no request
+    except ValueError:  # not called by a client
         return "", ""
     return client_of(session)
 

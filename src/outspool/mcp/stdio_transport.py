@@ -75,7 +75,7 @@ async def _read(stdin: BinaryIO, incoming: _In, output: _Output) -> None:
                 continue
             await lock.acquire()
             tasks.start_soon(_forward_long, [line], incoming, output, lock)
-            del line  # not kept until the next one comes, which may be long, too
+            del line  # free it before the next read, which may be long
 
 
 async def _forward_long(lines: list[bytes], incoming: _In, output: _Output, lock: asyncio.Lock) -> None:

@@ -58,7 +58,7 @@ class Subscriptions:
         outbox = self._outbox_for(*client_of(ctx.session))
         async with AsyncExitStack() as stack:
             for uri in _read_uris(ctx.params)[:MOST_FOLLOWED_BY_ONE]:
-                with contextlib.suppress(OutspoolError):  # by the protocol, what cannot be followed never tells
+                with contextlib.suppress(OutspoolError):  # the protocol has no error for this
                     await stack.enter_async_context(self._follow_within(outbox, uri, self._publish))
             return await call_next(ctx)
 
@@ -72,7 +72,7 @@ class Subscriptions:
             followed_uris = connection.state[_STATE] = {}
             connection.exit_stack.push_async_callback(_unfollow_all, followed_uris)
         if uri not in followed_uris:
-            followed_uris[uri] = stack = AsyncExitStack()  # counted before the look at the database
+            followed_uris[uri] = stack = AsyncExitStack()  # count it before awaiting the database
             try:
                 _check_share(len(followed_uris))
                 await stack.enter_async_context(self._follow_within(outbox, uri, connection.send_resource_updated))

@@ -77,7 +77,7 @@ class Tools:
 
     async def _wait_for_outcomes(self, call: Call, emails: Sequence[Email], max_wait: float) -> Sequence[Email]:
         async def report_progress(done: int) -> None:
-            with contextlib.suppress(Exception):  # a client that went must not hide what was accepted
+            with contextlib.suppress(Exception):  # a lost client must not turn an accepted email into an error
                 await call.report(done, len(emails))
 
         try:

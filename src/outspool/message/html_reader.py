@@ -131,7 +131,7 @@ class _Reader:
         if place is not None:
             yield from self._pop_to(place)
         elif name == "p" and not self._hidden:
-            yield Start("p")  # an end tag alone is an empty paragraph, and so parts what is around it
+            yield Start("p")  # a lone end tag is an empty paragraph
             yield End("p")
 
     def _close_before(self, name: str) -> Iterator[Event]:
@@ -200,7 +200,7 @@ def _element(html: str, name: re.Match[str]) -> tuple[list[Event], int | None]:
 def _end_of_comment(html: str, angle: int) -> int | None:
     """Return the end of a comment, or of what browsers take for one; None if it is unclosed."""
     mark = "-->" if html.startswith("<!--", angle) else ">"
-    end = html.find(mark, angle + 2)  # "<!-->" is a whole comment, too
+    end = html.find(mark, angle + 2)  # "<!-->" is a complete comment
     return end + len(mark) if end >= 0 else None
 
 

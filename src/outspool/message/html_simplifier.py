@@ -138,7 +138,7 @@ class _Writer:
             self._parts.append(f"<{name}>")
             self._line(3)
         elif name == "img" and "a" in self._open:
-            self._parts.append("<img>")  # a link around it is shown by its address
+            self._parts.append("<img>")  # keeps a link around it non-empty
 
     def _start(self, tag: Start) -> None:
         name = self._name(tag)

@@ -71,9 +71,9 @@ def _markdown(html: str) -> str | None:
     )
     try:
         return convert(html, options).content or ""
-    except Exception:  # noqa: BLE001 - however it fails, the HTML itself can still be sent
+    except Exception:  # noqa: BLE001 - the HTML can be sent without it
         return None
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # Rust's, and exported nowhere
+        if type(error).__name__ != "PanicException":  # pyo3's class, which is not exported
             raise
         return None

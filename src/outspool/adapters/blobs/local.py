@@ -173,7 +173,7 @@ def _publish(temporary: Path, place: Path, top: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":  # a folder cannot be opened there, nor need it be
+    if os.name == "nt":  # Windows cannot open folders, and need not
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -40,7 +40,7 @@ def create_folder(folder: Path) -> None:
         try:
             path.mkdir(mode=_FOLDER_MODE)
         except FileExistsError:
-            continue  # another process was quicker, and makes it private itself
+            continue  # another process has just created it, privately
         path.chmod(_FOLDER_MODE)
 
 
@@ -55,7 +55,7 @@ def create_database_file(path: Path) -> None:
     """
     create_folder(path.parent)
     _check_owner(path)
-    path = Path(os.path.realpath(path))  # SQLite would follow a link to nothing, and make a readable file there
+    path = Path(os.path.realpath(path))  # SQLite would follow a dangling link and create a readable file
     create_folder(path.parent)
     try:
         os.close(create_file(path))
@@ -93,7 +93,7 @@ def restrict_earlier_files(*, blobs: Path, sandbox: Path) -> None:
 def access_of_others(folder: Path) -> str:
     """Describe what other users can do in `folder`; empty if nothing, or if it does not exist."""
     if os.name == "nt":
-        return ""  # permissions are lists there, which `stat` does not tell
+        return ""  # Windows has ACLs, which `stat` does not report
     try:
         found = folder.stat()
     except OSError:
@@ -119,7 +119,7 @@ def _check_owner(path: Path) -> None:
         return
     trusted = {0, os.geteuid()}
     if os.geteuid() == 0:
-        trusted.add(path.parent.stat().st_uid)  # an administrator looks after the outbox of somebody else
+        trusted.add(path.parent.stat().st_uid)  # root may work on another user's outbox
     if owner not in trusted:
         raise OSError(f"{path} belongs to another user")
 

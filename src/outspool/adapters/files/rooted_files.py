@@ -103,9 +103,9 @@ class RootedFiles:
             if not place.steps:
                 raise LeadsOutError  # the folder itself
             if os.open not in os.supports_dir_fd and os.path.realpath(str(place)) != str(place):
-                raise LeadsOutError  # by something that is no link, such as a junction of Windows
+                raise LeadsOutError  # through something other than a link, such as a Windows junction
             if any(step.startswith(".") for step in place.steps):
-                raise _private_error(path)  # hidden files hold keys and passwords
+                raise _private_error(path)  # hidden files often contain keys and passwords
             if path.endswith(os.sep):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             return place

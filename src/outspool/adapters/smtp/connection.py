@@ -128,7 +128,7 @@ class Connection:
         except (aiosmtplib.SMTPException, OSError):
             pass
         finally:
-            self.drop()  # all is said: no need to wait for the far end of TLS to close too
+            self.drop()  # do not wait for the server to close TLS
 
     def drop(self) -> None:
         """Close at once; unsent data is discarded."""
@@ -177,7 +177,7 @@ class Connection:
 
 def _consume_exception(reading: asyncio.Task[SMTPResponse]) -> None:
     if not reading.cancelled():
-        reading.exception()  # whoever needs it asks for it
+        reading.exception()  # mark it as retrieved
 
 
 async def open_connection(account: SmtpAccount, timeouts: Timeouts, tls: ssl.SSLContext | None) -> Connection:

@@ -131,7 +131,7 @@ def _explain_certificate(account: SmtpAccount, cause: ssl.SSLCertVerificationErr
 
 
 def _explain_silence(account: SmtpAccount, phase: Phase, cause: BaseException) -> AccountTrouble:
-    from aiosmtplib import SMTPReadTimeoutError, SMTPResponseException  # loaded by now: whoever connects has
+    from aiosmtplib import SMTPReadTimeoutError, SMTPResponseException  # already loaded by the connection
 
     kind = TroubleKind.TLS if phase is Phase.TLS else TroubleKind.NETWORK
     if isinstance(cause, SMTPResponseException):

@@ -146,7 +146,7 @@ class Transaction:
         if meaning is Verdict.TAKEN:
             return True
         self._settle(Outcome(verdict=meaning, reply=reply), only)
-        if reply.code < _FIRST_NEGATIVE:  # neither yes nor no: the two ends disagree on where they are
+        if reply.code < _FIRST_NEGATIVE:  # neither accepted nor rejected: out of step
             self._connection.drop()
             self._settle(Outcome(verdict=Verdict.RETRY, why=f"At {phase.upper()}: a reply out of order."))
         return False

@@ -100,7 +100,7 @@ class SmtpTransport:
         try:
             delivery = await Transaction(connection, self._account, packed).run(before_data)
         except BaseException:
-            connection.drop()  # in a state nobody knows: never to be used again
+            connection.drop()  # its state is unknown
             raise
         self._keep_idle(connection)
         return delivery

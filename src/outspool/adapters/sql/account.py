@@ -74,7 +74,7 @@ def _read(connection: sa.Connection, statement: sa.Select[Any]) -> AccountState:
     if row is None:
         return AccountState()
     if not isinstance(row["failures"], int):
-        raise ValueError("failures is no number")  # noqa: TRY004 - one kind of error for all that cannot be read
+        raise ValueError("failures is no number")  # noqa: TRY004 - the same error for everything unreadable
     return AccountState(**{name: row[name] for name in _values(AccountState())})
 
 

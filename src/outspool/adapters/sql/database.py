@@ -116,7 +116,7 @@ class Database:
     def _discard(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever still waits has it too; whoever was canceled does not care
+            task.exception()  # mark it as retrieved; a caller that still waits gets it too
 
 
 _BUGS = (IntegrityError, DataError)

@@ -63,7 +63,7 @@ class FileIdentity:
                 newest = connection.execute(_NEWEST).fetchone()[0] if self._newest else 0
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
-                return  # by one that is at work on it, which will be seen next time
+                return  # another process is writing; the next check will see it
             raise self._error("overwritten") from None
         except sqlite3.DatabaseError:
             raise self._error("overwritten") from None

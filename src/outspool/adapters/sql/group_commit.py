@@ -51,12 +51,12 @@ class GroupCommit(Generic[Asked, Answer]):
     async def _do(self, batch: Sequence[tuple[Asked, asyncio.Future[Answer]]]) -> None:
         try:
             answers = await self._do_all([asked for asked, _ in batch])
-        except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
+        except Exception as error:  # noqa: BLE001 - it is raised in the callers
             if len(batch) == 1 or isinstance(error, StoreUnavailable):
                 for _, answer in batch:
                     _settle(answer, error)
                 return
-            for one in batch:  # each alone, so that none suffers for another
+            for one in batch:  # each alone, so that only the failing one gets the error
                 await self._do([one])
         else:
             for (_, answer), result in zip(batch, answers, strict=True):

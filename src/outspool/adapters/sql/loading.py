@@ -65,7 +65,7 @@ def read_alone(connection: sa.Connection, raw_id: Any) -> Email | None:
 
 
 def find_damage(connection: sa.Connection, raw_id: Any) -> Damage | None:
-    """Return what is wrong with a row recipients `emails` or its parts; None if it can be read."""
+    """Return what is wrong with a row of `emails` or its parts; None if it can be read."""
     email = read_alone(connection, raw_id)
     if email is None:
         return Damage(raw_id, "Its id is none.")
@@ -73,7 +73,7 @@ def find_damage(connection: sa.Connection, raw_id: Any) -> Damage | None:
 
 
 def read_emails(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> list[Email]:
-    """Return the emails recipients `rows`, in their order, with recipients and attachments, without events.
+    """Return the emails in `rows`, in their order, with recipients and attachments, without events.
 
     If one cannot be read (`is_unreadable`), it raises and returns none.
     """

@@ -51,7 +51,7 @@ async def check_pooler(connection: Any, url: str) -> None:
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
         raise _is_shared() from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        if "statement pooling" in str(error):  # where not even a transaction is one session's
+        if "statement pooling" in str(error):  # that mode forbids transactions
             raise _is_shared() from None
         raise
 

@@ -64,7 +64,7 @@ class SqlProbe:
         database = Database(self._url)
         if not database.is_postgres:
             return f"SQLite, {database.sqlite_path}"
-        with suppress(ValueError):  # a password with an unescaped "#" or "/" makes nonsense of the rest
+        with suppress(ValueError):  # e.g. an unescaped "#" or "/" in the password
             hosts = ", ".join(f"{host}:{port}" for host, port in parse_hosts(self._url))
             return f"Postgres, {hosts}{urlsplit(self._url).path}"
         return "Postgres"
@@ -122,7 +122,7 @@ class SqlProbe:
 
 
 def _measure_answer(connection: sa.Connection) -> tuple[float, datetime | None]:
-    """Return the duration of damage query on an open connection in seconds, and the server's time."""
+    """Return the duration of one query on an open connection in seconds, and the server's time."""
     is_postgres = connection.dialect.name == "postgresql"
     ask = sa.select(sa.func.clock_timestamp(type_=UtcDateTime)) if is_postgres else sa.select(sa.null())
     started = time.perf_counter()

@@ -14,7 +14,7 @@ from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.tables import SCHEMA_VERSION
 from outspool.errors import MisconfiguredError
 
-_ADVISORY_LOCK = 0x6F757473706F6F6D  # "outspoom" in ASCII: versions before waited for "outspool", and held snapshots
+_ADVISORY_LOCK = 0x6F757473706F6F6D  # ASCII "outspoom"; earlier versions blocked on "outspool"
 
 VERSION_TABLE = "outspool_version"
 """Not Alembic's default name, which another program in the same database may use."""
@@ -88,7 +88,7 @@ def _bring_up_to_date(connection: sa.Connection) -> bool:
     if connection.dialect.name == "postgresql":
         connection.rollback()  # each migration begins a transaction of its own
     if version == SCHEMA_VERSION:
-        return False  # another process was quicker
+        return False  # another process has migrated it
     _upgrade(connection)
     return True
 

@@ -123,7 +123,7 @@ class SqliteBackend:
                     results = [work(connection) for work in works]
             except CommitInDoubt as error:
                 return [_Outcome(failure=error)] * len(works)
-            except Exception as error:  # noqa: BLE001 - it is found again, and told to whom it concerns
+            except Exception as error:  # noqa: BLE001 - each work is run again alone and raises it
                 if not begun:
                     return [_Outcome(failure=error)] * len(works)
             else:
@@ -134,7 +134,7 @@ class SqliteBackend:
         try:
             with self._transaction() as connection:
                 result = work(connection)
-        except Exception as error:  # noqa: BLE001 - it is raised where the work was asked for
+        except Exception as error:  # noqa: BLE001 - it is raised in the caller
             return _Outcome(failure=error)
         return _Outcome(result=result)
 
@@ -167,7 +167,7 @@ def _is_undone(error: BaseException) -> bool:
 
 def _settle(done: asyncio.Future[Any], outcome: _Outcome) -> None:
     if done.done():
-        return  # its loop is closing
+        return  # the caller is gone
     if outcome.failure is not None:
         done.set_exception(outcome.failure)
     else:
@@ -181,7 +181,9 @@ def _engine(path: Path) -> sa.Engine:
         connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
         pool_timeout=CONNECT_SECONDS,
     )
-    sa.event.listen(engine, "do_connect", lambda *_: create_database_file(path))  # SQLite would make it readable
+    sa.event.listen(
+        engine, "do_connect", lambda *_: create_database_file(path)
+    )  # SQLite would create it readable by others
     sa.event.listen(engine, "connect", _prepare)
     sa.event.listen(engine, "begin", _begin)
     return engine

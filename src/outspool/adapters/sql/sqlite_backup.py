@@ -111,7 +111,7 @@ def _copy(source: Path, target: Path) -> None:
         contextlib.closing(sqlite3.connect(target, isolation_level=None)) as write,
     ):
         read.backup(write, pages=_PAGES)
-        write.execute("PRAGMA journal_mode=DELETE")  # so that the file is whole by itself
+        write.execute("PRAGMA journal_mode=DELETE")  # no separate log file
 
 
 def _open(path: Path) -> contextlib.closing[sqlite3.Connection]:

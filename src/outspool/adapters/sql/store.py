@@ -70,7 +70,7 @@ class SqlEmailStore:
             try:
                 stored = await self._admission.obey(add(), identity=first.identity, now=first.created_at)
             except StoreUnavailable:
-                raise doubt from None  # the first try may have been committed, whatever became of the second
+                raise doubt from None  # the first attempt may have been committed
         self._changes.announce(due=True)
         return stored
 

@@ -40,7 +40,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 def is_unreadable(error: BaseException) -> bool:
     """Tell whether `error` means an invalid value in a row, and not an unavailable database."""
-    if isinstance(error, DBAPIError):  # SQLite keeps any bytes as text, and its driver looks when it reads them
+    if isinstance(error, DBAPIError):  # SQLite stores any bytes; its driver decodes on reading
         return "Could not decode to UTF-8" in str(error.orig)
     return isinstance(
         error, ValueError | TypeError | LookupError | AttributeError | ArithmeticError

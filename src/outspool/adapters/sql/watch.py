@@ -29,7 +29,7 @@ class ChangeWatch:
     def __init__(self, database: Database) -> None:
         """Start nothing yet."""
         self._database = database
-        self._watchers: dict[Callable[[], None], bool] = {}  # with whether it cares for what is due alone
+        self._watchers: dict[Callable[[], None], bool] = {}  # callback to `due_only`
         self._listener: asyncio.Task[None] | None = None
 
     def notify(self, connection: sa.Connection) -> None:
@@ -70,7 +70,7 @@ class ChangeWatch:
         while True:
             try:
                 await follow()
-            except Exception as error:  # noqa: BLE001 - whatever broke the line, listening must come back
+            except Exception as error:  # noqa: BLE001 - listening must resume after any error
                 logger.debug("listening for changes stopped: %s", type(error).__name__)
             await asyncio.sleep(_RECONNECT_SECONDS)
             self.announce(due=True)
@@ -83,13 +83,13 @@ class ChangeWatch:
         try:
             connection.add_termination_listener(lambda _connection: lost.set())
             await connection.add_listener(CHANNEL, lambda *_notice: self.announce(due=True))
-            self.announce(due=True)  # whatever was told before we listened
+            self.announce(due=True)  # for notifications before LISTEN
             await lost.wait()
         finally:
             connection.terminate()
 
     async def _follow_sqlite(self) -> None:
-        await asyncio.to_thread(self._database.make_file)  # SQLite would make one that everybody may read
+        await asyncio.to_thread(self._database.make_file)  # SQLite would create it readable by others
         # A separate connection: within a transaction the version does not change.
         connection = await asyncio.to_thread(
             sqlite3.connect, self._database.sqlite_path, isolation_level=None, check_same_thread=False

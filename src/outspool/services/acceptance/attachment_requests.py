@@ -92,7 +92,7 @@ class InlineFile:
         """Yield the bytes; see `SourceFile.chunks`."""
         for start in range(0, len(self.content), _CHUNK):
             yield self.content[start : start + _CHUNK]
-            await asyncio.sleep(0)  # others have a turn
+            await asyncio.sleep(0)  # let other tasks run
 
     @classmethod
     def of(cls, request: AttachmentRequest, field: str) -> InlineFile:
@@ -117,7 +117,7 @@ def _decode(content: str, field: str) -> bytes:
     joined = _LINE_BREAKS.sub("", content) if "\n" in content else content
     try:
         return binascii.a2b_base64(joined.encode("ascii"), strict_mode=True)
-    except ValueError:  # binascii's and the codec's
+    except ValueError:  # of binascii and of the codec
         raise AttachmentRefused(
             f"{field}.content is not base64.",
             "Encode the bytes with the standard alphabet and padding, without a data: prefix; or give `text`.",

@@ -135,7 +135,7 @@ class Attachments:
         await self._ledger.note(sizes, kept_until=self._clock.now() + _ACCEPTANCE_RETENTION)
         for place, (request, attachment) in enumerate(zip(requests, attachments, strict=True)):
             if sizes.pop(attachment.digest, None) is None:
-                continue  # stored a moment ago, under another name
+                continue  # same content as an earlier attachment
             async with AsyncExitStack() as stack:
                 _, source = await self._open(request, f"attachments[{place}]", scope, stack)
                 if source is not None:

@@ -194,7 +194,7 @@ class Outbox:
             if email.status is EmailStatus.CANCELED:
                 return email
             change = plan_cancellation(email, actor=self._principal.actor, now=self._clock.now())
-            version = None if email.unreadable else email.version  # which may be what cannot be read
+            version = None if email.unreadable else email.version  # the version itself may be unreadable
             if await self._store.record(email.id, change, self._principal.scope, version=version):
                 return await self.get(email_id)
             if email.unreadable:
@@ -262,7 +262,7 @@ class Outbox:
                     await on_settled(done)
         finally:
             for task in outcomes:
-                task.cancel()  # of those who wait no longer
+                task.cancel()  # stop waiting
         with contextlib.suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_FINAL_READ_SECONDS):
                 now = {email.id: email for email in await self._store.get_all(waiting, self._principal.scope)}

@@ -63,7 +63,7 @@ class OutcomeWaiter:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(changed.wait(), _POLL_SECONDS)
             finally:
-                self._watch = None  # before the watch closes: who comes now must begin another
+                self._watch = None  # before the watch closes, so that a new caller starts another
 
     async def _find_settled(self) -> frozenset[UUID]:
         # One query for all callers, without scope: each caller waits only for emails that it has already seen.

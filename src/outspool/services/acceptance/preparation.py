@@ -115,7 +115,7 @@ class Preparer:
         staged = self._attachments.stage(principal.scope)
         emails = []
         for place, submission in enumerate(submissions):
-            await asyncio.sleep(0)  # composing takes a while; other callers get their turn
+            await asyncio.sleep(0)  # composing is slow: let other tasks run
             try:
                 emails.append(await self._prepare(submission, principal, staged))
             except Refusal as refusal:

@@ -33,7 +33,7 @@ def start_rule(rule: Recurrence, when: When | None, *, now: datetime) -> Recurre
     """Return `rule` starting no earlier than the time in `when`, if it has one."""
     if when is None or not when.has_time:
         return rule
-    if when.scheduled_at is None:  # a delay needs no zone; the one given is the rule's
+    if when.scheduled_at is None:  # a delay needs no zone; this one belongs to the rule
         when = replace(when, timezone=None)
     return replace(rule, start=when.moment(now=now))
 

@@ -27,7 +27,7 @@ class ConcurrencyLimiter:
         self._narrowed_at = 0.0
         self._open = 1
         self._round = 0
-        self._taken = 0  # in this round; what hangs since before a trouble takes nobody's turn
+        self._taken = 0  # since the last restart; deliveries that hang from before do not count
         self._has_turned_away = False
         self._waiting: list[tuple[float, int, asyncio.Future[int | None]]] = []
         self._count = itertools.count()

@@ -101,7 +101,7 @@ class Dispatcher:
             self._woken.clear()
             try:
                 alarm.set(await self._look())
-            except Exception as error:  # noqa: BLE001 - no fault of ours may end the worker
+            except Exception as error:  # noqa: BLE001 - no bug may stop the worker
                 self._note_outage(error)
                 await asyncio.sleep(self._timings.store_retry_seconds)
                 continue
@@ -112,12 +112,12 @@ class Dispatcher:
         """Send a heartbeat, free the emails of dead workers, and allow a probe if a paused account may work."""
         try:
             self._watch.begin(await self._queue.last_trace())
-        except Exception as error:  # noqa: BLE001 - a start amid trouble is a start
+        except Exception as error:  # noqa: BLE001 - start even if the database is unavailable
             self._note_outage(error)
         await self.keeper.pulse()
         try:
             await self._breaker.allow_probe()
-        except Exception as error:  # noqa: BLE001 - a start amid trouble is a start
+        except Exception as error:  # noqa: BLE001 - start even if the database is unavailable
             self._note_outage(error)
 
     def _note_outage(self, error: Exception | None) -> None:
@@ -158,7 +158,7 @@ class Dispatcher:
         self._begin(emails, lease, expiry=expiry, full=quota.reached)
         self._more_is_due = len(emails) == limit
         if self._more_is_due:
-            return None  # whichever ends next has us look again
+            return None  # the next delivery to finish wakes the loop
         upcoming = await self._queue.next_due(after=now, deferred_too=not resting)
         resumes = state.paused_until if is_paused else None
         has_room = quota.reached.until if quota.reached is not None else None
@@ -178,7 +178,7 @@ class Dispatcher:
         self._looked_for_urgent_at = elapsed
         first = await self._queue.first_turn(now=now)
         if first is not None and self._breaker.slots.send_away(later_than=first.timestamp()):
-            self._more_is_due = True  # whichever is handed back first has us claim again
+            self._more_is_due = True  # the first hand-back wakes the loop
         return None
 
     async def _try_account(self, now: datetime) -> datetime | None:

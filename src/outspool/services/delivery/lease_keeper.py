@@ -85,7 +85,7 @@ class LeaseKeeper:
             return
         now = self._clock.now()
         try:
-            others = await self._queue.workers(since=_LONG_AGO)  # before our heartbeat deletes those of another time
+            others = await self._queue.workers(since=_LONG_AGO)  # first: our heartbeat deletes old rows
             self._watch.compare(worker for worker in others if worker.name != self._name)
             skew = await self._queue.heartbeat(
                 tuple(self._held_tokens), until=now + self._timings.lease, worker=self._name, at=now

@@ -83,7 +83,7 @@ class Doctor:
         if login is not None:
             yield login
         if health is None or health.schema is not SchemaState.CURRENT:
-            return  # nothing else can be read, or nothing is there
+            return  # the database is unavailable or empty
         try:
             async for finding in self._examine_outbox(logged_in=login is not None and login.level is Level.OK):
                 yield finding

@@ -133,7 +133,7 @@ def _explain(file: str) -> Iterator[None]:
         ) from None
     except RecursionError:
         raise TemplateError(f"{file}: it includes or calls itself without end.") from None
-    except Exception as error:  # noqa: BLE001 - a template may go wrong in any way, and each is its own fault
+    except Exception as error:  # noqa: BLE001 - whatever a template raises is the template's error
         raise TemplateError(f"{_place(error, file)}: {_sentence(str(error))}") from None
 
 
