@@ -39,9 +39,9 @@ class Sink:
         """Forget what was taken."""
         await self._ask("clear")
 
-    async def wait_for(self, count: int, *, within: float) -> list[Taken]:
+    async def wait_for(self, count: int, *, max_wait: float) -> list[Taken]:
         """Return what was taken, in order, once that is `count` messages; `TimeoutError` after so many seconds."""
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(max_wait):
             answer = await self._ask(f"wait {count}")
         return [Taken(*message) for message in json.loads(answer)]
 

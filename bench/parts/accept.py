@@ -79,5 +79,5 @@ async def _load(ground: Ground, stand: _Stand, *, calls: int, callers: int, is_s
     took = await stand.server.load(stand.tool, stand.arguments, calls=calls, callers=callers)
     seconds, used = time.perf_counter() - began, cpu_seconds(stand.server.pid) - used
     if is_sent:
-        await ground.sink.wait_for(calls, within=120)  # nobody else's turn before all is quiet
+        await ground.sink.wait_for(calls, max_wait=120)  # nobody else's turn before all is quiet
     return {**latencies(took), "per second": calls / seconds, "server CPU ms": used * 1000 / calls}

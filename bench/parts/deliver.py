@@ -69,7 +69,7 @@ async def empty_a_queue(
             await _all_ready(outspool, workers)
             before = cpu_seconds(*pids)
             await stocked.release()
-            taken = await ground.sink.wait_for(emails, within=_PATIENCE)
+            taken = await ground.sink.wait_for(emails, max_wait=_PATIENCE)
             await _all_recorded(outspool, emails)
             used = cpu_seconds(*pids) - before
     return {"per second": rate(taken), "worker CPU ms each": used * 1000 / emails}

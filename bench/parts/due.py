@@ -61,7 +61,7 @@ async def _scheduled(ground: Ground, kind: str, number: int, seconds: float) -> 
             stocked = await stock(outspool, EmailRequest(to=EMAIL["to"], subject="A figure", body=BODY), number)
             first = datetime.now(UTC) + timedelta(seconds=ground.scale.lead)
             await stocked.schedule(first, over=timedelta(seconds=seconds))
-            taken = await ground.sink.wait_for(number, within=_PATIENCE + seconds)
+            taken = await ground.sink.wait_for(number, max_wait=_PATIENCE + seconds)
     return latencies([_late(message) for message in taken])
 
 
@@ -89,6 +89,6 @@ async def _one_by_one(ground: Ground, command: Sequence[str], variables: dict[st
             await ground.sink.clear()
             began = time.time()
             await server.call("send_email", EMAIL | {"wait": 0})
-            [message] = await ground.sink.wait_for(1, within=_PATIENCE)
+            [message] = await ground.sink.wait_for(1, max_wait=_PATIENCE)
             late.append(message.mail_at - began)
     return latencies(late)

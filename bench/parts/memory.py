@@ -58,7 +58,7 @@ async def _sending(ground: Ground, variables: Mapping[str, str], numbers: Sequen
         for number in numbers:
             await ground.sink.clear()
             await server.load("send_email", EMAIL | {"wait": 0}, calls=number - sent, callers=_AT_ONCE)
-            await ground.sink.wait_for(number - sent, within=_PATIENCE)
+            await ground.sink.wait_for(number - sent, max_wait=_PATIENCE)
             await asyncio.sleep(ground.scale.settling)
             figures |= _named(f"after {number:,}", memory_mb(server.pid))
             sent = number
@@ -78,7 +78,7 @@ async def _with_a_file(ground: Ground, variables: Mapping[str, str]) -> dict[str
         idle = memory_mb(server.pid)["PSS MB"]
         with peak_mb(server.pid) as peak:
             await server.call("send_email", EMAIL | {"attachments": [{"path": str(file)}]})
-            await ground.sink.wait_for(2, within=_PATIENCE)
+            await ground.sink.wait_for(2, max_wait=_PATIENCE)
         return {f"{_FILE_MB} MB attachment, more PSS MB": peak() - idle}
 
 

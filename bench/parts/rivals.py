@@ -79,7 +79,7 @@ async def _from_outside(ground: Ground, command: Sequence[str], number: int) -> 
     await ground.sink.clear()
     process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL)
     try:
-        taken = await ground.sink.wait_for(number, within=_PATIENCE)
+        taken = await ground.sink.wait_for(number, max_wait=_PATIENCE)
     finally:
         if process.returncode is None:
             process.terminate()
@@ -108,6 +108,6 @@ async def _server(ground: Ground, server: McpEmailServer, number: int, callers: 
         await ground.sink.clear()
         used = cpu_seconds(connected.pid)
         await connected.load(server.sending_tool, server.email, calls=number, callers=callers)
-        taken = await ground.sink.wait_for(number, within=_PATIENCE)
+        taken = await ground.sink.wait_for(number, max_wait=_PATIENCE)
         used = cpu_seconds(connected.pid) - used
     return {"per second": rate(taken), "worker CPU ms each": used * 1000 / number}

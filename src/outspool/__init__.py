@@ -1,16 +1,17 @@
-"""outspool: a durable, honest, safe outbox for agents.
+"""outspool: a durable outbox that lets agents send email safely.
 
-The layers, from the top; imports go down only::
+The layers, from the top; imports only go down:
 
-    cli                        commands
-    app                        composition root: settings → a running outspool
-    tools · http · adapters    faces and adapters; they never see each other
-    services                   outbox (accept …), dispatcher (claim → deliver → record), composer (email → message)
-    ports                      EmailStore, Queue, BlobStore, Transport, Clock …: what services need from outside
-    domain                     email, status, transition, settlement, policy, schedule …: pure
-    errors                     every deliberate error
+- `cli`: commands
+- `app`: composition root, from settings to a running outspool
+- `mcp`, `http` and `adapters`: faces and adapters, which never import each other
+- `api`: requests and results that all faces share
+- `services`: acceptance (request to stored email), delivery (claim, deliver, record), templates, doctor
+- `message` and `ports`: composing; Protocols for what services need from outside
+- `domain`: email, status, transition, settlement, policy, schedule: pure
+- `errors`: every deliberate error
 
-Beside them stand `settings`, which only `cli` and `app` read, and `templates/`, the templates that come along.
+`templates/` holds the templates that come with outspool.
 """
 
 __version__ = "0.1.0"

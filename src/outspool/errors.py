@@ -14,15 +14,15 @@
     │   ├── SenderRefused             sender_refused (by the operator's configuration)
     │   ├── AttachmentRefused         attachment_refused
     │   ├── TooLarge                  too_large
-    │   ├── RateLimited               rate_limited: the sender's hour is full
+    │   ├── RateLimited               rate_limited: the sender's rate limit is reached
     │   ├── TemplateError             template_error
     │   └── NotConfigured             not_configured
     ├── StoreUnavailable              store_unavailable: the database cannot be used now
-    │   ├── StoreMisconfigured        misconfigured: … nor will it, until a person mends it
-    │   └── BlobsUnavailable          … nor can the place where attachments are kept
-    ├── AttachmentLost                attachment_lost: its bytes are gone, or are no longer what they were
+    │   ├── StoreMisconfigured        misconfigured: … until an operator fixes it
+    │   └── BlobsUnavailable          … or the blob store cannot
+    ├── AttachmentLost                attachment_lost: its bytes are missing or have changed
     ├── AccountTrouble                the SMTP account, not the email, is at fault
-    ├── QuotaReached                  the SMTP account's day is full
+    ├── QuotaReached                  the SMTP account's daily quota is used up
     ├── LeaseLost                     another worker may own the email now: do not send it
     └── MisconfiguredError            the process cannot start like this
 
@@ -38,7 +38,7 @@ from typing import ClassVar
 
 
 def printable(text: str, limit: int) -> str:
-    """Return the first `limit` characters of a stranger's text, on one line and without control characters."""
+    """Return at most `limit` characters of a stranger's text, on one line and without control characters."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:limit])
 
 
@@ -54,7 +54,7 @@ class OutspoolError(Exception):
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str, hint: str = "") -> None:
-        """Take two plain sentences; the hint may be left out when the message says it all."""
+        """Take two plain sentences; `hint` may be empty if the message is enough."""
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -69,7 +69,7 @@ class Refusal(OutspoolError):
 
 
 class InvalidArgument(Refusal):
-    """An argument is missing, unknown, of the wrong type, or holds what no email can hold."""
+    """An argument is missing, unknown, of the wrong type, or impossible in an email."""
 
     code = "invalid_argument"
 
@@ -99,7 +99,7 @@ class WrongState(Refusal):
 
 
 class IdempotencyConflict(Refusal):
-    """The idempotency key already stands for another payload."""
+    """The idempotency key already belongs to another payload."""
 
     code = "idempotency_conflict"
 
@@ -111,76 +111,76 @@ class RecipientRefused(Refusal):
 
 
 class SenderRefused(Refusal):
-    """The operator's configuration does not allow mail in this name."""
+    """The operator's configuration does not allow this sender."""
 
     code = "sender_refused"
 
 
 class AttachmentRefused(Refusal):
-    """An attachment is not one readable file that this server may send, or is described by what no email can hold."""
+    """An attachment is not a readable file that may be sent, or its description is invalid."""
 
     code = "attachment_refused"
 
 
 class TooLarge(Refusal):
-    """The message would be larger than the operator allows."""
+    """The message exceeds the operator's size limit."""
 
     code = "too_large"
 
 
 class RateLimited(Refusal):
-    """So many emails were accepted lately that the operator wants no more now."""
+    """The sender's rate limit is reached."""
 
     code = "rate_limited"
 
     def __init__(self, message: str, hint: str = "", *, retry_after: float, retry_at: datetime) -> None:
-        """Say beside the two sentences when it may be asked again: in `retry_after` seconds, at `retry_at` (UTC)."""
+        """Retry after `retry_after` seconds, at `retry_at` (UTC)."""
         super().__init__(message, hint)
         self.retry_after = retry_after
         self.retry_at = retry_at
 
 
 class TemplateError(Refusal):
-    """There is no such template, it is broken, or it and its variables do not go together."""
+    """The template is missing or broken, or does not fit its variables."""
 
     code = "template_error"
 
 
 class NotConfigured(Refusal):
-    """No SMTP account is set, so nothing could ever be sent."""
+    """No SMTP account is configured, so nothing can be sent."""
 
     code = "not_configured"
 
 
 class StoreUnavailable(OutspoolError):
-    """The database cannot be used now; what was asked did not happen, unless `in_doubt`: then it may have."""
+    """The database cannot be used now; nothing happened, unless `in_doubt`: then it may have."""
 
     code = "store_unavailable"
 
     def __init__(self, message: str, hint: str = "", *, in_doubt: bool = False) -> None:
-        """Say beside the two sentences whether a commit was under way when the database went."""
+        """`in_doubt`: a commit was running when the connection was lost."""
         super().__init__(message, hint)
         self.in_doubt = in_doubt
 
 
 class StoreMisconfigured(StoreUnavailable):
-    """The database cannot be used like this, and that does not pass by itself: a person must mend it first."""
+    """The database cannot be used until an operator fixes something."""
 
     code = "misconfigured"
 
 
 class BlobsUnavailable(StoreUnavailable):
-    """The place where attachments are kept cannot be used now; nothing of what was asked happened."""
+    """The blob store cannot be used now; nothing was changed."""
 
 
 class AttachmentLost(OutspoolError):
-    """The bytes of an attachment are not where they were stored, or are no longer those that were stored."""
+    """The bytes of an attachment are missing or have changed since they were stored."""
 
     code = "attachment_lost"
 
 
 class TroubleKind(StrEnum):
-    """What ails an SMTP account; decides how long it rests (`outspool.domain.retry`)."""
+    """Kind of account trouble; it determines the pause (`outspool.domain.retry`)."""
 
     NETWORK = "network"
     TLS = "tls"
@@ -189,17 +189,14 @@ class TroubleKind(StrEnum):
 
 
 class AccountTrouble(OutspoolError):
-    """The SMTP account cannot be used now: the account is paused, the email keeps its attempts."""
+    """The SMTP account cannot be used now: it is paused, and the email's attempts do not count."""
 
     code = "account_trouble"
 
     def __init__(
         self, kind: TroubleKind, message: str, hint: str = "", *, phase: str = "", reply_code: int | None = None
     ) -> None:
-        """Say beside the two sentences which kind of trouble it is, at which command, and the reply's basic code.
-
-        Without a reply the code is None; `phase` may be empty, when nobody tried.
-        """
+        """`phase` is the command that failed, or empty; `reply_code` the reply's basic code, or None."""
         super().__init__(message, hint)
         self.kind = kind
         self.phase = phase
@@ -207,12 +204,12 @@ class AccountTrouble(OutspoolError):
 
 
 class QuotaReached(OutspoolError):
-    """The account has handed over as many recipients as it may in a day; the email waits, its attempts unburnt."""
+    """The account's daily quota is used up; the email waits, and the attempt does not count."""
 
     code = "daily_quota"
 
     def __init__(self, message: str, hint: str = "", *, until: datetime) -> None:
-        """Say beside the two sentences when there will be room (UTC)."""
+        """`until` is when there is room again (UTC)."""
         super().__init__(message, hint)
         self.until = until
 
@@ -224,6 +221,6 @@ class LeaseLost(OutspoolError):
 
 
 class MisconfiguredError(OutspoolError):
-    """The settings or the command line contradict themselves: refuse to start, say why."""
+    """The settings or the command line contradict themselves, so the process does not start."""
 
     code = "misconfigured"

@@ -222,7 +222,7 @@ async def test_twenty_emails_of_25_mb_at_once_cost_less_than_120_mb(
     async def send(session: Session, name: str) -> str:
         message = {"to": ["a@example.com"], "subject": name, "body": "large", "attachments": [{"path": name}]}
         email = await session.call("send_email", **message)
-        return str((await session.until(email["id"], "sent", "failed", "deferred", within=90))["status"])
+        return str((await session.until(email["id"], "sent", "failed", "deferred", max_wait=90))["status"])
 
     with SmtpSwallower() as server:
         environment = {

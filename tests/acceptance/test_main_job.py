@@ -103,7 +103,7 @@ async def test_with_smtp_down_it_is_deferred_with_the_reason_and_sent_when_smtp_
             assert email["error"]["code"] == "account_trouble"
             assert "It goes out by itself" in email["summary"]
             assert email["attempts"] == 0
-        sent = await session.until(email["id"], "sent", within=60)
+        sent = await session.until(email["id"], "sent", max_wait=60)
     assert sent["attempts"] == 1
     [mail] = stage.received()
     assert mail.message_id == email["message_id"]

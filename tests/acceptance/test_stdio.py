@@ -110,7 +110,7 @@ async def test_deferred_while_smtp_is_down_it_survives_a_restart_and_is_sent(std
             email = await session.call("send_email", **stdio.message())
             assert email["status"] == "deferred"
     async with stdio.session() as session:
-        await session.until(email["id"], "sent", within=60)
+        await session.until(email["id"], "sent", max_wait=60)
     assert len(stdio.received()) == 1
 
 

@@ -41,9 +41,9 @@ async def accept(app: Outspool, count: int) -> list[Email]:
     return [await app.outbox.accept(EmailRequest(to=[f"r{n}@example.com"], body="x")) for n in range(count)]
 
 
-async def settled(app: Outspool, *, within: float) -> dict[EmailStatus, int]:
+async def settled(app: Outspool, *, max_wait: float) -> dict[EmailStatus, int]:
     """Wait until nothing is due or under way, and return the counts by status."""
-    async with asyncio.timeout(within):
+    async with asyncio.timeout(max_wait):
         while True:
             counts = dict((await app.outbox.find()).counts)
             if not counts.keys() & {S.QUEUED, S.SENDING, S.DEFERRED}:
@@ -59,7 +59,7 @@ async def test_two_workers_send_500_emails_once_each(tmp_path: Path, postgres_ur
         async with client(variables) as app:
             await accept(app, 500)
             with Worker(variables, tmp_path), Worker(variables, tmp_path):
-                counts = await settled(app, within=120)
+                counts = await settled(app, max_wait=120)
         assert counts == {S.SENT: 500}
         assert Counter(mail.recipients[0] for mail in sink.messages()) == {f"r{n}@example.com": 1 for n in range(500)}
 
@@ -73,7 +73,7 @@ async def test_two_stdio_servers_on_one_file_send_500_emails_once_each(tmp_path:
         async with client(variables) as app:
             await accept(app, 500)
             async with Client(stdio_client(server, errlog=log)), Client(stdio_client(server, errlog=log)):
-                counts = await settled(app, within=200)
+                counts = await settled(app, max_wait=200)
                 workers = await app.queue.workers(since=app.clock.now() - timedelta(minutes=1))
         assert len(workers) == 2
         assert counts == {S.SENT: 500}
@@ -96,7 +96,7 @@ async def test_after_ten_kills_every_email_arrived_once_or_is_in_doubt(tmp_path:
                     worker.kill()
                 assert len(sink.messages()) < 300, f"all was sent before kill {kills + 1}"
             with Worker(variables, tmp_path):
-                counts = await settled(app, within=90)  # a lease is 30 s: none is stuck a minute later
+                counts = await settled(app, max_wait=90)  # a lease is 30 s: none is stuck a minute later
             after = [await app.outbox.get(str(email.id)) for email in emails]
     arrived = Counter(mail.message_id for mail in sink.messages())
     assert max(arrived.values()) == 1
@@ -117,10 +117,10 @@ async def test_a_worker_that_slept_through_its_lease_sends_nothing_twice(tmp_pat
             await sink.wait_for(5, timeout=30)
             sleeper.signal(signal.SIGSTOP)
             with Worker(variables, tmp_path):
-                await settled(app, within=90)
+                await settled(app, max_wait=90)
                 sleeper.signal(signal.SIGCONT)
                 await asyncio.sleep(3)
-                counts = await settled(app, within=30)
+                counts = await settled(app, max_wait=30)
             arrived = Counter(mail.message_id for mail in sink.messages())
             after = [await app.outbox.get(str(email.id)) for email in emails]
         assert max(arrived.values()) == 1

@@ -95,7 +95,7 @@ async def test_nothing_outside_is_even_looked_at(root: Path, outside: Path, monk
     for name in INSIDE:
         for link in ("out", "near", "sub/deep", "twice"):
             with pytest.raises(AttachmentRefused):
-                files._opened(f"{root}/{link}/{name}")
+                files._open_descriptor(f"{root}/{link}/{name}")
     assert looked
     assert [path for path in looked if path.startswith(str(outside)) or "/out/" in path or "/near/" in path] == []
 

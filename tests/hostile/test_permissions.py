@@ -22,7 +22,7 @@ from outspool.adapters.blobs.local import LocalBlobs
 from outspool.adapters.files.private_files import create_database_file, create_folder
 from outspool.adapters.sandbox import Sandbox
 from outspool.adapters.sql.sqlite import SqliteBackend
-from outspool.app.examination import doctor_for
+from outspool.app.examination import build_doctor
 from outspool.app.runtime import Outspool
 from outspool.app.settings import Settings
 from outspool.services.doctor.findings import Finding, Level
@@ -207,7 +207,7 @@ async def test_what_the_sandbox_and_the_blob_store_keep_is_private_without_the_c
 
 
 async def access(settings: Settings) -> Finding:
-    findings = [finding async for finding in doctor_for(Outspool(settings), offline=True).examine()]
+    findings = [finding async for finding in build_doctor(Outspool(settings), offline=True).examine()]
     [found] = [finding for finding in findings if finding.name == "access"]
     return found
 
@@ -230,7 +230,7 @@ async def test_doctor_warns_of_a_folder_that_others_can_read(tmp_path: Path, mod
     found = await access(Settings.load({"OUTSPOOL_DATA_DIR": data, "OUTSPOOL_SANDBOX": True}))
     assert found.level is Level.WARN
     assert f"{data}: {words}" in found.finding
-    assert "chmod 700" in found.cure
+    assert "chmod 700" in found.fix
     assert stat.S_IMODE(data.stat().st_mode) == mode
 
 

@@ -20,7 +20,7 @@ from support.outbox_samples import EVERYTHING, NOW, Outlet, an_email, outlet
 from support.smtp_sink import SmtpSink
 from support.variables import environment
 
-from outspool.app.examination import doctor_for
+from outspool.app.examination import build_doctor
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
@@ -193,7 +193,7 @@ def outspool(outspool: Callable[..., Any]) -> Callable[..., Any]:
 
 
 async def examined(app: Outspool) -> dict[str, Finding]:
-    return {finding.name: finding async for finding in doctor_for(app, offline=True).examine()}
+    return {finding.name: finding async for finding in build_doctor(app, offline=True).examine()}
 
 
 def run_doctor(settings: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -218,18 +218,18 @@ async def test_the_doctor_names_it_mail_goes_on_and_a_person_decides(
         await damage(client, ON_BOTH["an unknown kind of recipient"], worse)
         async with outspool() as app:
             good = await app.outbox.accept(EmailRequest(to=["good@example.com"], body="x"))
-            assert (await app.outbox.wait_for_outcome(good, within=10)).status is S.SENT
+            assert (await app.outbox.wait_for_outcome(good, max_wait=10)).status is S.SENT
             # The wire is for what can be read alone.
             found = (await examined(app))["unreadable"]
             assert found.level is Level.FAIL
             assert str(bad.id) in found.finding
             assert "priority" in found.finding
-            assert "outspool retry" in found.cure
+            assert "outspool retry" in found.fix
             with pytest.raises(WrongState, match="cannot be read"):
                 await app.outbox.retry(str(bad.id))
             await damage(client, "UPDATE emails SET priority = 'normal'", bad)
             mended = await app.outbox.retry(str(bad.id))
-            assert (await app.outbox.wait_for_outcome(mended, within=10)).status is S.SENT
+            assert (await app.outbox.wait_for_outcome(mended, max_wait=10)).status is S.SENT
             assert (await app.outbox.cancel(str(worse.id))).unreadable
             assert await status_in_database(app, worse) == S.CANCELED
     assert sorted(mail.recipients[0] for mail in sink.messages()) == ["bad@example.com", "good@example.com"]
@@ -274,7 +274,7 @@ async def test_an_account_or_a_worker_that_cannot_be_read_stops_nothing(
             await app.database.write(lambda connection, one=one: connection.execute(one))
     async with outspool() as app:
         email = await app.outbox.accept(EmailRequest(to=["good@example.com"], body="x"))
-        assert (await app.outbox.wait_for_outcome(email, within=10)).status is S.SENT
+        assert (await app.outbox.wait_for_outcome(email, max_wait=10)).status is S.SENT
         assert (await examined(app))["dispatching"].level is Level.OK
 
 

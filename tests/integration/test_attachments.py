@@ -68,13 +68,13 @@ def draft(*files: AttachmentRequest, **more: Any) -> EmailRequest:
 
 
 async def sent(app: Outspool, *files: AttachmentRequest, **more: Any) -> Email:
-    email = await app.outbox.wait_for_outcome(await app.outbox.accept(draft(*files, **more)), within=30)
+    email = await app.outbox.wait_for_outcome(await app.outbox.accept(draft(*files, **more)), max_wait=30)
     assert email.status is S.SENT, email.problem
     return email
 
 
-async def until(app: Outspool, email: Email, *statuses: S, within: float = 40) -> Email:
-    async with asyncio.timeout(within):
+async def until(app: Outspool, email: Email, *statuses: S, max_wait: float = 40) -> Email:
+    async with asyncio.timeout(max_wait):
         while (now := await app.outbox.get(str(email.id))).status not in statuses:
             await asyncio.sleep(0.05)
     return now
@@ -583,7 +583,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
         async def send(files: list[AttachmentRequest]) -> None:
             try:
-                email = await app.outbox.wait_for_outcome(await app.outbox.accept(draft(*files)), within=20)
+                email = await app.outbox.wait_for_outcome(await app.outbox.accept(draft(*files)), max_wait=20)
             except Refusal as refusal:
                 assert "\n" not in str(refusal)
                 return

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from support.smtp_sink import SmtpSink
 
-from outspool.app.examination import doctor_for
+from outspool.app.examination import build_doctor
 from outspool.app.recovery import back_up, restore
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Email
@@ -52,11 +52,11 @@ async def accept(app: Outspool, to: str = "ann@example.com", **when: Any) -> Ema
 
 
 async def settled(app: Outspool, email: Email) -> Email:
-    return await app.outbox.wait_for_outcome(await app.outbox.get(str(email.id)), within=10)
+    return await app.outbox.wait_for_outcome(await app.outbox.get(str(email.id)), max_wait=10)
 
 
 async def examined(app: Outspool) -> dict[str, Finding]:
-    return {finding.name: finding async for finding in doctor_for(app, offline=True).examine()}
+    return {finding.name: finding async for finding in build_doctor(app, offline=True).examine()}
 
 
 def remove(file: Path) -> None:

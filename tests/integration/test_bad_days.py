@@ -40,8 +40,8 @@ async def accept(app: Outspool, to: str = "ann@example.com", body: str = "Hi.", 
     return await app.outbox.accept(EmailRequest(to=[to], body=body), when=When(**when) if when else None)
 
 
-async def until(app: Outspool, email: Email, status: EmailStatus, *, within: float = 30) -> Email:
-    async with asyncio.timeout(within):
+async def until(app: Outspool, email: Email, status: EmailStatus, *, max_wait: float = 30) -> Email:
+    async with asyncio.timeout(max_wait):
         while True:
             try:
                 if (now := await app.outbox.get(str(email.id))).status is status:
@@ -51,9 +51,9 @@ async def until(app: Outspool, email: Email, status: EmailStatus, *, within: flo
             await asyncio.sleep(0.05)
 
 
-async def eventually(app: Outspool, *, within: float = 30) -> Email:
+async def eventually(app: Outspool, *, max_wait: float = 30) -> Email:
     """Accept an email as soon as the database lets us."""
-    async with asyncio.timeout(within):
+    async with asyncio.timeout(max_wait):
         while True:
             try:
                 return await accept(app)

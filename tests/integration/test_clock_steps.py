@@ -14,7 +14,7 @@ import pytest
 from support.set_clock import SetClock
 from support.smtp_sink import SmtpSink
 
-from outspool.app.examination import doctor_for
+from outspool.app.examination import build_doctor
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
@@ -108,7 +108,7 @@ async def test_a_worker_whose_clock_differs_from_the_databases_is_named_and_says
     clock.step(timedelta(seconds=12))
     async with outspool(worker=False) as person, outspool(clock=clock, timings=QUICK) as app:
         await until_seen(app, clock)
-        findings = [finding async for finding in doctor_for(person, offline=True).examine()]
+        findings = [finding async for finding in build_doctor(person, offline=True).examine()]
         clock.step(timedelta(seconds=-12))
         await until_seen(app, clock)
         await until_seen(app, clock)
@@ -121,7 +121,7 @@ async def test_a_worker_whose_clock_differs_from_the_databases_is_named_and_says
     (finding,) = named
     assert finding.level is Level.WARN
     assert "12 s ahead of the database's" in finding.finding
-    assert "NTP" in finding.cure
+    assert "NTP" in finding.fix
     assert len(said) == 2
     assert "12 s ahead" in said[0]
     assert "agree again" in said[1]

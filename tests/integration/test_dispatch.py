@@ -38,12 +38,12 @@ def draft(*to: str, **more: object) -> EmailRequest:
     return EmailRequest(to=to or ("ann@example.com",), subject="Hello", body="Hi.\n", **more)  # type: ignore[arg-type]
 
 
-async def send(app: Outspool, *to: str, within: float = 20, **more: object) -> Email:
-    return await app.outbox.wait_for_outcome(await app.outbox.accept(draft(*to, **more)), within=within)
+async def send(app: Outspool, *to: str, max_wait: float = 20, **more: object) -> Email:
+    return await app.outbox.wait_for_outcome(await app.outbox.accept(draft(*to, **more)), max_wait=max_wait)
 
 
-async def until(app: Outspool, email: Email, *statuses: EmailStatus, within: float = 20) -> Email:
-    async with asyncio.timeout(within):
+async def until(app: Outspool, email: Email, *statuses: EmailStatus, max_wait: float = 20) -> Email:
+    async with asyncio.timeout(max_wait):
         while (now := await app.outbox.get(str(email.id))).status not in statuses:
             await asyncio.sleep(0.02)
     return now
@@ -66,7 +66,7 @@ async def test_each_recipient_has_its_own_outcome(outspool: OpenOutspool, sink: 
         assert [r.status for r in email.recipients] == [R.SENT, R.FAILED]
         assert email.problem is not None
         assert "550" in email.problem.message
-        retried = await app.outbox.wait_for_outcome(await app.outbox.retry(str(email.id)), within=20)
+        retried = await app.outbox.wait_for_outcome(await app.outbox.retry(str(email.id)), max_wait=20)
         assert retried.status is S.PARTIAL
     assert [mail.recipients for mail in sink.messages()] == [("ann@example.com",)]
 
@@ -109,7 +109,7 @@ async def test_an_outage_burns_no_attempt_and_all_leave_when_it_ends(outspool: O
         assert (await app.outbox.account()).paused_until is not None
         sink.start()
         for email in emails:
-            assert (await until(app, email, S.SENT, within=30)).attempts == 1
+            assert (await until(app, email, S.SENT, max_wait=30)).attempts == 1
         assert (await app.outbox.account()).failures == 0
     assert Counter(mail.recipients[0] for mail in sink.messages()) == {f"r{n}@example.com": 1 for n in range(6)}
 
@@ -140,7 +140,7 @@ async def test_what_one_process_schedules_another_sends_on_time(outspool: OpenOu
         await worker.outbox.find()
         email = await client.outbox.accept(draft(), when=When(delay="PT1S"))
         email = await until(client, email, S.SENT)
-        now = await client.outbox.wait_for_outcome(await client.outbox.accept(draft()), within=20)
+        now = await client.outbox.wait_for_outcome(await client.outbox.accept(draft()), max_wait=20)
         assert now.status is S.SENT
     assert 0 <= (sink.messages()[0].at - email.due_at).total_seconds() < 2
 
@@ -181,7 +181,7 @@ async def test_a_trial_that_never_reaches_the_server_makes_room_for_the_next(
         await client.account.swap(AccountState(), state)
         email = await client.outbox.accept(draft("bob@example.com"))
         async with outspool():
-            await until(client, email, S.SENT, within=15)
+            await until(client, email, S.SENT, max_wait=15)
         assert (await client.outbox.get(str(old.id))).status is S.FAILED
 
 
@@ -284,7 +284,7 @@ async def test_nobodys_mail_leaves_through_somebody_elses_account(outspool: Open
 
 async def test_a_hundred_callers_wait_as_cheaply_as_one(outspool: OpenOutspool, sink: SmtpSink) -> None:
     async with outspool() as app:
-        emails = await asyncio.gather(*(send(app, f"r{n}@example.com", within=60) for n in range(100)))
+        emails = await asyncio.gather(*(send(app, f"r{n}@example.com", max_wait=60) for n in range(100)))
     assert {email.status for email in emails} == {S.SENT}
     assert len(sink.messages()) == 100
 
@@ -293,7 +293,7 @@ async def test_a_caller_gets_an_answer_in_time_though_nothing_has_come_of_it(
     outspool: OpenOutspool, sink: SmtpSink
 ) -> None:
     async with outspool() as app, asyncio.timeout(8):
-        email = await send(app, "stall-ann@example.com", within=0.5)
+        email = await send(app, "stall-ann@example.com", max_wait=0.5)
     assert email.status in (S.QUEUED, S.SENDING)
 
 

@@ -19,7 +19,7 @@ from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.tables import emails
 from outspool.adapters.system_clock import SystemClock
 from outspool.api.errors import name_variables
-from outspool.app.examination import doctor_for
+from outspool.app.examination import build_doctor
 from outspool.app.runtime import Outspool
 from outspool.domain.schedule import When
 from outspool.errors import TroubleKind
@@ -42,7 +42,7 @@ class TenSecondsAhead(SystemClock):
 
 async def examined(app: Outspool, *, offline: bool = False) -> dict[str, Finding]:
     """Return the findings by name; no name may come twice."""
-    findings = [finding async for finding in doctor_for(app, offline=offline).examine()]
+    findings = [finding async for finding in build_doctor(app, offline=offline).examine()]
     assert len({finding.name for finding in findings}) == len(findings), findings
     assert SECRET not in repr(findings)
     return {finding.name: finding for finding in findings}
@@ -60,7 +60,7 @@ async def change(url: str, statement: sa.Executable) -> None:
 async def test_all_is_well_while_somebody_dispatches(outspool: OpenOutspool, database_url: str) -> None:
     async with outspool() as app:
         email = await app.outbox.accept(ADA)
-        assert (await app.outbox.wait_for_outcome(email, within=10)).status == "sent"
+        assert (await app.outbox.wait_for_outcome(email, max_wait=10)).status == "sent"
         findings = await examined(app)
     assert levels(findings) == {Level.OK}, findings
     assert f":{os.getpid()} (" in findings["dispatching"].finding
@@ -76,7 +76,7 @@ async def test_a_wrong_password_is_a_refused_login(outspool: OpenOutspool, tmp_p
             login = (await examined(app))["smtp login"]
     assert login.level is Level.FAIL
     assert "refused the login" in login.finding
-    assert "SMTP_PASSWORD" in login.cure
+    assert "SMTP_PASSWORD" in login.fix
 
 
 async def test_a_closed_port_and_an_unknown_name_are_told_apart(outspool: OpenOutspool, sink: SmtpSink) -> None:
@@ -95,7 +95,7 @@ async def test_no_account_is_a_failure_and_the_cure_names_the_variables(outspool
     async with outspool(worker=False, SMTP_HOST=None, GMAIL_EMAIL="ada@gmail.com") as app:
         account = (await examined(app))["account"]
     assert account.level is Level.FAIL
-    assert "GMAIL_APP_PASSWORD" in account.cure
+    assert "GMAIL_APP_PASSWORD" in account.fix
 
 
 async def test_a_broken_template_and_a_folder_that_is_none_are_warned_of(
@@ -132,7 +132,7 @@ async def test_misspelt_settings_are_named_also_those_in_a_file(
         found = (await examined(app, offline=True))["settings"]
     assert found.level is Level.WARN
     assert found.finding.startswith("EMAIL_ALOWED_RECIPIENTS is no setting")
-    assert found.cure == "Did you mean EMAIL_ALLOWED_RECIPIENTS?"
+    assert found.fix == "Did you mean EMAIL_ALLOWED_RECIPIENTS?"
 
 
 async def test_an_empty_database_is_fine_and_stays_empty(outspool: OpenOutspool, database_url: str) -> None:
@@ -153,7 +153,7 @@ async def test_a_schema_that_this_outspool_does_not_know_fails(outspool: OpenOut
         unversioned = (await examined(app))["migrations"]
     assert unknown.level is unversioned.level is Level.FAIL
     assert '"f00d"' in unknown.finding
-    assert "Upgrade outspool" in unknown.cure
+    assert "Upgrade outspool" in unknown.fix
     assert "outspool_version is missing" in unversioned.finding
 
 
@@ -161,7 +161,7 @@ def test_a_schema_that_is_behind_is_cured_by_migrate() -> None:
     behind = DatabaseHealth(schema=SchemaState.BEHIND, revision="0000", seconds=0.001)
     [_, migrations] = check_database("SQLite, here", behind, now=datetime.now(UTC))
     assert migrations.level is Level.WARN
-    assert "outspool migrate" in migrations.cure
+    assert "outspool migrate" in migrations.fix
 
 
 async def test_clocks_that_differ_are_shown(outspool: OpenOutspool, postgres_url: str) -> None:
@@ -180,13 +180,13 @@ async def test_due_emails_that_nobody_sends_fail(outspool: OpenOutspool) -> None
     assert later.level is Level.WARN
     assert due.level is Level.FAIL
     assert due.finding == "Nobody is sending, and 1 email is due."
-    assert "outspool worker" in due.cure
+    assert "outspool worker" in due.fix
 
 
 async def test_emails_due_for_long_and_emails_in_doubt_are_told(outspool: OpenOutspool, database_url: str) -> None:
     async with outspool() as app:
         doubtful = await app.outbox.accept(EmailRequest(to=["takedrop-ada@example.com"], subject="s", body="b"))
-        assert (await app.outbox.wait_for_outcome(doubtful, within=10)).status == "unknown"
+        assert (await app.outbox.wait_for_outcome(doubtful, max_wait=10)).status == "unknown"
     async with outspool(worker=False) as app:
         await app.outbox.accept(ADA)
         assert (await examined(app))["queue"].level is Level.OK
@@ -195,14 +195,14 @@ async def test_emails_due_for_long_and_emails_in_doubt_are_told(outspool: OpenOu
     assert findings["queue"].level is Level.WARN
     assert "1 email is due, the oldest for 7 min" in findings["queue"].finding
     assert findings["unknown"].level is Level.WARN
-    assert "outspool retry ID" in findings["unknown"].cure
+    assert "outspool retry ID" in findings["unknown"].fix
 
 
 async def test_a_pause_is_ended_once_the_login_works(outspool: OpenOutspool, sink: SmtpSink) -> None:
     sink.fail(greeting="554 5.7.1 Not you")
     async with outspool() as app:
         email = await app.outbox.accept(ADA)
-        assert (await app.outbox.wait_for_outcome(email, within=10)).status == "deferred"
+        assert (await app.outbox.wait_for_outcome(email, max_wait=10)).status == "deferred"
     async with outspool(worker=False) as app:
         await rest(app, TroubleKind.LOGIN)
         before = await examined(app)
@@ -214,7 +214,7 @@ async def test_a_pause_is_ended_once_the_login_works(outspool: OpenOutspool, sin
         assert "pause" not in await examined(app)
     assert before["smtp login"].level is Level.FAIL
     assert before["pause"].level is Level.WARN
-    assert before["pause"].cure == "Mend it."
+    assert before["pause"].fix == "Mend it."
     assert mended.level is Level.OK
     assert mended.finding.endswith("The login works now, so the pause was ended.")
 

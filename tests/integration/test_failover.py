@@ -11,8 +11,8 @@ import pytest
 from support.postgres import PostgresServer, PostgresStandby
 from support.smtp_sink import SmtpSink
 
-from outspool.adapters.sql.backend import check_address, hosts_of
-from outspool.app.examination import doctor_for
+from outspool.adapters.sql.backend import check_address, parse_hosts
+from outspool.app.examination import build_doctor
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Email
 from outspool.domain.status import EmailStatus
@@ -53,7 +53,7 @@ def both(first: PostgresServer, second: PostgresServer, *, attributes: str = "?t
     ],
 )
 def test_hosts_are_read_as_libpq_reads_them(place: str, hosts: list[tuple[str, int]]) -> None:
-    assert hosts_of(f"postgresql://{place}/name") == hosts
+    assert parse_hosts(f"postgresql://{place}/name") == hosts
     check_address(f"postgresql://{place}/name")
 
 
@@ -69,16 +69,16 @@ async def test_the_primary_is_found_and_found_again_when_it_is_another(
 ) -> None:
     async with outspool(DATABASE_URL=both(standby, own_postgres)) as app:
         before = await app.outbox.accept(ANN)
-        assert (await app.outbox.wait_for_outcome(before, within=20)).status is EmailStatus.SENT
-        findings = {finding.name: finding async for finding in doctor_for(app, offline=True).examine()}
+        assert (await app.outbox.wait_for_outcome(before, max_wait=20)).status is EmailStatus.SENT
+        findings = {finding.name: finding async for finding in build_doctor(app, offline=True).examine()}
         assert findings["database"].level is Level.OK
         assert findings["standby"].level is Level.WARN
         assert "asynchronous" in findings["standby"].finding
-        assert "docs/failover.md" in findings["standby"].cure
+        assert "docs/failover.md" in findings["standby"].fix
         own_postgres.stop()
         await asyncio.to_thread(standby.promote)
         after = await eventually(app)
-        assert (await app.outbox.wait_for_outcome(after, within=20)).status is EmailStatus.SENT
+        assert (await app.outbox.wait_for_outcome(after, max_wait=20)).status is EmailStatus.SENT
     assert {mail.message_id for mail in sink.messages()} == {before.message_id, after.message_id}
 
 
@@ -107,5 +107,5 @@ async def test_a_standby_alone_is_read_only_and_the_cure_is_named(
         with pytest.raises(StoreMisconfigured, match="read-only: a standby") as refused:
             await app.outbox.accept(ANN)
         assert "target_session_attrs=read-write" in str(refused.value)
-        findings = {finding.name: finding async for finding in doctor_for(app, offline=True).examine()}
+        findings = {finding.name: finding async for finding in build_doctor(app, offline=True).examine()}
         assert findings["database"].level is Level.FAIL

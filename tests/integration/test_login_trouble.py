@@ -32,13 +32,13 @@ async def test_a_refused_login_is_not_tried_by_every_start_but_a_mended_one_is(
             email = await app.outbox.accept(EmailRequest(to=["ann@example.com"], body="x"))
             async with asyncio.timeout(60):
                 while email.status is not S.DEFERRED:
-                    email = await app.outbox.wait_for_outcome(email, within=20)
+                    email = await app.outbox.wait_for_outcome(email, max_wait=20)
             assert email.problem is not None
             assert "wrong" not in str(email.problem)
     assert sink.connections() == 1
     async with outspool(SMTP_USERNAME="ada", SMTP_PASSWORD="right") as app:
         email = await app.outbox.wait_for_outcome(
-            await app.outbox.accept(EmailRequest(to=["ann@example.com"], body="x")), within=20
+            await app.outbox.accept(EmailRequest(to=["ann@example.com"], body="x")), max_wait=20
         )
         await sink.wait_for(5)
     assert len(sink.messages()) == 5

@@ -26,7 +26,7 @@ async def accept(app: Outspool, *to: str, **more: str) -> Email:
 
 
 async def settled(app: Outspool, email: Email) -> Email:
-    return await app.outbox.wait_for_outcome(await app.outbox.get(str(email.id)), within=10)
+    return await app.outbox.wait_for_outcome(await app.outbox.get(str(email.id)), max_wait=10)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from support.pgbouncer import pgbouncer
 from support.postgres import PostgresServer
 from support.smtp_sink import SmtpSink
 
-from outspool.app.examination import doctor_for
+from outspool.app.examination import build_doctor
 from outspool.app.runtime import Outspool
 from outspool.domain.status import EmailStatus
 from outspool.errors import StoreMisconfigured
@@ -85,8 +85,8 @@ async def test_a_pooler_in_session_mode_works(
         async with outspool(DATABASE_URL=url) as app:
             emails = await asyncio.gather(*(app.outbox.accept(ANN) for _ in range(30)))
             for email in emails:
-                assert (await app.outbox.wait_for_outcome(email, within=20)).status is EmailStatus.SENT
-            findings = {finding.name: finding async for finding in doctor_for(app, offline=True).examine()}
+                assert (await app.outbox.wait_for_outcome(email, max_wait=20)).status is EmailStatus.SENT
+            findings = {finding.name: finding async for finding in build_doctor(app, offline=True).examine()}
             assert findings["database"].level is Level.OK
     assert len(sink.messages()) == 30
 
@@ -97,7 +97,7 @@ async def test_the_doctor_names_the_pooler(
     with pgbouncer(tmp_path, own_postgres.url(), mode="transaction") as url:
         async with outspool(worker=False, DATABASE_URL=own_postgres.url()) as app:
             app.settings = app.settings.model_copy(update={"database_url": url})
-            findings = {finding.name: finding async for finding in doctor_for(app, offline=True).examine()}
+            findings = {finding.name: finding async for finding in build_doctor(app, offline=True).examine()}
     assert findings["database"].level is Level.FAIL
     assert "transaction mode" in findings["database"].finding
-    assert "pool_mode = session" in findings["database"].cure
+    assert "pool_mode = session" in findings["database"].fix

@@ -103,7 +103,7 @@ async def test_a_server_answers_over_streams_of_ours() -> None:
 
 def test_metadata_declares_the_output_schema_and_takes_no_arguments_of_its_own() -> None:
     schema = {"type": "object", "properties": {"id": {"type": "string"}}}
-    metadata = sdk.metadata_of(schema)
+    metadata = sdk.make_metadata(schema)
     assert metadata.output_schema == schema
     assert metadata.arg_model.model_fields == {}
 

@@ -350,7 +350,7 @@ async def test_a_series_that_cannot_be_read_does_not_keep_the_others(app: Outspo
 )
 async def test_nonsense_is_refused_in_a_sentence_and_nothing_is_stored(app: Outspool, when: When, said: str) -> None:
     asked = [when]
-    if when.recurrence is None and when.is_given and when.count is None and when.until is None:
+    if when.recurrence is None and when.has_time and when.count is None and when.until is None:
         # The start of a series is held against the same rules.
         asked.append(replace(when, recurrence="0 9 * * mon", timezone=when.timezone or "UTC"))
     for one in asked[: 1 if said.startswith("does not say") else 2]:

@@ -7,7 +7,7 @@ import base64
 import pytest
 from support.quirky_smtp import QuirkySmtp, Session
 
-from outspool.app.examination import doctor_for
+from outspool.app.examination import build_doctor
 from outspool.app.runtime import Outspool
 from outspool.app.settings import Settings
 from outspool.domain.email import Email
@@ -37,7 +37,7 @@ def app_for(server: QuirkySmtp, tmp_path: object, **more: object) -> Outspool:
 
 async def send(app: Outspool, *to: str) -> Email:
     email = await app.outbox.accept(EmailRequest(to=to or ("ada@example.com",), subject="s", body="b"))
-    return await app.outbox.wait_for_outcome(email, within=15)
+    return await app.outbox.wait_for_outcome(email, max_wait=15)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ async def test_more_recipients_than_a_message_may_have_go_in_the_next_one(tmp_pa
         async with app.run(worker=True):
             email = await send(app, *(f"r{n}@example.com" for n in range(7)))
             while email.status is S.DEFERRED or email.status is S.QUEUED:
-                email = await app.outbox.wait_for_outcome(await app.outbox.get(str(email.id)), within=5)
+                email = await app.outbox.wait_for_outcome(await app.outbox.get(str(email.id)), max_wait=5)
     assert (email.status, email.attempts) == (S.SENT, 1)
     assert sum(session.messages for session in server.sessions) == 3
 
@@ -127,8 +127,8 @@ async def test_the_doctor_finds_a_name_that_is_refused(tmp_path: object, command
     async with QuirkySmtp(answer).listen() as server:
         app = app_for(server, tmp_path)
         async with app.run(worker=False):
-            findings = [finding async for finding in doctor_for(app, offline=False).examine()]
-    assert [f for f in findings if "SMTP_HELO_NAME" in f.cure if f.level is Level.FAIL]
+            findings = [finding async for finding in build_doctor(app, offline=False).examine()]
+    assert [f for f in findings if "SMTP_HELO_NAME" in f.fix if f.level is Level.FAIL]
     assert not [line for session in server.sessions for line in session.commands if line == "DATA"]
 
 

@@ -33,6 +33,6 @@ async def test_what_the_sandbox_keeps_is_for_its_owners_eyes_alone(tmp_path: Pat
     app = Outspool(settings)
     async with app.run(worker=True):
         email = await app.outbox.accept(EmailRequest(to=["ada@example.com"], body="x"))
-        await app.outbox.wait_for_outcome(email, within=20)
+        await app.outbox.wait_for_outcome(email, max_wait=20)
     assert list(settings.sandbox_dir.glob("*.eml"))
     assert settings.sandbox_dir.stat().st_mode & 0o077 == 0

@@ -29,9 +29,9 @@ async def ticking(clock: SetClock, chore: asyncio.Event, *, seconds: float = 360
         await ticker.stop()
 
 
-async def again(event: asyncio.Event, *, within: float) -> None:
+async def again(event: asyncio.Event, *, max_wait: float) -> None:
     event.clear()
-    async with asyncio.timeout(within):
+    async with asyncio.timeout(max_wait):
         await event.wait()
 
 
@@ -41,7 +41,7 @@ async def test_chores_go_on_when_the_clock_is_set_back_or_forward() -> None:
         for step in (timedelta(hours=-3), timedelta(hours=3), timedelta(days=2)):
             clock.step(step)
             for _ in range(3):
-                await again(done, within=2)
+                await again(done, max_wait=2)
 
 
 async def test_a_chore_is_made_up_for_once_when_the_machine_has_slept() -> None:
@@ -49,7 +49,7 @@ async def test_a_chore_is_made_up_for_once_when_the_machine_has_slept() -> None:
     async with ticking(clock, done):
         await asyncio.sleep(0)
         clock.pass_by(timedelta(hours=8))
-        await again(done, within=3)
+        await again(done, max_wait=3)
         done.clear()
         await asyncio.sleep(1.2)
         assert not done.is_set()
@@ -60,9 +60,9 @@ async def test_an_alarm_rings_at_its_time_by_a_clock_that_differs_from_the_machi
     clock.step(timedelta(hours=5))
     async with ticking(clock, rung) as ticker:
         ticker.set(clock.now() + timedelta(seconds=0.2))
-        await again(rung, within=2)
+        await again(rung, max_wait=2)
         ticker.set(clock.now() - timedelta(days=1))
-        await again(rung, within=2)
+        await again(rung, max_wait=2)
         ticker.set(clock.now() + timedelta(seconds=0.3))
         ticker.set(None)
         rung.clear()
@@ -82,7 +82,7 @@ async def test_a_chore_that_fails_is_done_again() -> None:
     ticker = Ticker(done.set, clock=clock)
     ticker.every(0.02, fail_once)
     ticker.start()
-    await again(done, within=2)
+    await again(done, max_wait=2)
     await ticker.stop()
 
 

@@ -20,7 +20,7 @@ from support.outbox_samples import EVERYTHING, NOW, an_email, as_sent, outlet
 from support.postgres import PostgresServer
 
 from outspool.adapters.sql.sqlite import SqliteBackend
-from outspool.app.examination import doctor_for
+from outspool.app.examination import build_doctor
 from outspool.app.runtime import Outspool
 from outspool.domain.email import Reply
 from outspool.domain.status import EmailStatus
@@ -42,7 +42,7 @@ async def execute(url: str, *statements: str) -> None:
 
 
 async def database_finding(app: Outspool) -> Finding:
-    found = {finding.name: finding async for finding in doctor_for(app, offline=True).examine()}
+    found = {finding.name: finding async for finding in build_doctor(app, offline=True).examine()}
     return found["database"]
 
 
@@ -57,14 +57,14 @@ async def refused(app: Outspool) -> str:
     return said
 
 
-async def check(app: Outspool, words: str, cure: str) -> None:
+async def check(app: Outspool, words: str, fix: str) -> None:
     """Hold what the caller and the doctor say to these words."""
     said = await refused(app)
     finding = await database_finding(app)
     assert finding.level is Level.FAIL, finding
-    for text in (said, f"{finding.finding} {finding.cure}"):
+    for text in (said, f"{finding.finding} {finding.fix}"):
         assert words in text
-        assert cure in text
+        assert fix in text
 
 
 async def test_a_read_only_database_is_named(outspool: OpenOutspool, postgres_url: str) -> None:
@@ -103,7 +103,7 @@ async def test_a_role_that_may_not_write_is_named(outspool: OpenOutspool, postgr
             finding = await database_finding(app)
             assert finding.level is Level.FAIL
             assert "may not do" in finding.finding
-            assert "grants it" in finding.cure
+            assert "grants it" in finding.fix
             if rights != "no update of emails":
                 assert "may not do" in await refused(app)
     finally:

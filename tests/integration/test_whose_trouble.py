@@ -105,7 +105,7 @@ async def test_one_connection_too_many_is_done_without_and_nothing_pauses(
     over = asyncio.Event()
     async with outspool(SMTP_CONNECTIONS=4) as app:
         (first,) = await accept(app, "first@example.com")
-        await app.outbox.wait_for_outcome(first, within=20)
+        await app.outbox.wait_for_outcome(first, max_wait=20)
         sink.fail(greeting="421 4.7.0 Too many connections")
         watching = asyncio.create_task(pauses(app, over))
         await accept(app, *others(30))
@@ -134,7 +134,7 @@ async def test_the_days_limit_rests_the_account_and_is_said(outspool: OpenOutspo
     sink.fail(data="550 5.4.5 Daily user sending limit exceeded")
     async with outspool() as app:
         (email,) = await accept(app, "ann@example.com")
-        email = await app.outbox.wait_for_outcome(email, within=20)
+        email = await app.outbox.wait_for_outcome(email, max_wait=20)
         pause = await app.outbox.pause()
     assert email.status is S.DEFERRED
     assert email.attempts == 0

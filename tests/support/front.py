@@ -116,13 +116,13 @@ class Front:
         files = [path for path in self.app.settings.blobs_dir.glob("**/*") if path.is_file()]
         return (*await self.app.database.read(read), len(files))
 
-    async def delivered(self, *asked: Mapping[str, Any], within: float = 60) -> list[Received]:
+    async def delivered(self, *asked: Mapping[str, Any], max_wait: float = 60) -> list[Received]:
         """Send these emails, all of which must be accepted, and return what the server received of each, in order.
 
         Whatever arrives is safe on the wire, goes to those it was for, holds no field that nobody asked for, and is
         one message each: nothing was smuggled in beside it.
         """
-        mails = await self.arrivals(await self.accepted(asked), within=within)
+        mails = await self.arrivals(await self.accepted(asked), max_wait=max_wait)
         arrived = [mail.message_id for mail in self.sink.messages()]
         assert len(set(arrived)) == len(arrived), "a message arrived twice"
         assert set(arrived) <= self.ours, "more arrived than was sent"
@@ -135,11 +135,11 @@ class Front:
         assert not refusals, refusals
         return [answer for answer in answers if isinstance(answer, Accepted)]
 
-    async def arrivals(self, accepted: Sequence[Accepted], *, within: float = 60) -> list[Received]:
+    async def arrivals(self, accepted: Sequence[Accepted], *, max_wait: float = 60) -> list[Received]:
         """Return what the server received of each of these emails, as soon as it has all; see `delivered`."""
         wanted = [answer.result["message_id"] for answer in accepted]
         by_id: dict[str | None, Received] = {}
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(max_wait):
             while not by_id.keys() >= set(wanted):
                 await asyncio.sleep(0.02)
                 by_id = {mail.message_id: mail for mail in self.sink.messages()}

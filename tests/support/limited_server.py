@@ -24,7 +24,7 @@ async def _nothing() -> AsyncIterator[None]:
 
 def main() -> None:
     """Serve until told to stop."""
-    configure_logging(working=True)
+    configure_logging(is_worker=True)
     limits = HttpLimits(**json.loads(sys.argv[2]))
     app = build_app(
         build_server(lambda _name, _version: cast("Outbox", None)), lifespan_context=_nothing, limits=limits

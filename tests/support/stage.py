@@ -56,11 +56,11 @@ class Session:
             return str(error)
         raise AssertionError(f"{tool} was not refused: {accepted}")
 
-    async def until(self, email_id: str, *statuses: str, within: float = 20) -> dict[str, Any]:
-        """Return the email as soon as it has one of `statuses`; fail after `within` seconds."""
-        deadline = time.monotonic() + within
+    async def until(self, email_id: str, *statuses: str, max_wait: float = 20) -> dict[str, Any]:
+        """Return the email as soon as it has one of `statuses`; fail after `max_wait` seconds."""
+        deadline = time.monotonic() + max_wait
         while (email := await self.call("get_status", email_id=email_id))["status"] not in statuses:
-            assert time.monotonic() < deadline, f"still {email['status']} after {within} s: {email['summary']}"
+            assert time.monotonic() < deadline, f"still {email['status']} after {max_wait} s: {email['summary']}"
             await asyncio.sleep(0.05)
         return email
 
@@ -108,11 +108,11 @@ class Stage:
         """Return the arguments of an email that `received` can find."""
         return {"to": list(recipients or ("ada@example.com",)), "subject": self.topic, "body": "Good day.", **more}
 
-    async def arrival(self, within: float = 20) -> list[Received]:
-        """Return what `received` does as soon as there is something; fail after `within` seconds."""
-        deadline = time.monotonic() + within
+    async def arrival(self, max_wait: float = 20) -> list[Received]:
+        """Return what `received` does as soon as there is something; fail after `max_wait` seconds."""
+        deadline = time.monotonic() + max_wait
         while not (mails := self.received()):
-            assert time.monotonic() < deadline, f"nothing of this test has arrived in {within} s"
+            assert time.monotonic() < deadline, f"nothing of this test has arrived in {max_wait} s"
             await asyncio.sleep(0.05)
         return mails
 

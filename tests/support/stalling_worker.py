@@ -72,5 +72,5 @@ async def main(point: str) -> None:
 
 
 if __name__ == "__main__":
-    configure_logging(working=True)
+    configure_logging(is_worker=True)
     asyncio.run(main(sys.argv[1]))

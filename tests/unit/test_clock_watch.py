@@ -133,7 +133,7 @@ def test_the_clock_of_the_database_is_the_databases_however_the_machines_is_set(
     shared = DatabaseClock(clock)
     assert shared.now() == clock.now()
     assert shared.skew() == timedelta()
-    shared.learn(BEGAN - timedelta(days=6), asked=100.0, answered=100.2)
+    shared.learn(BEGAN - timedelta(days=6), asked_at=100.0, answered_at=100.2)
     clock.go_on(60)
     clock.step(YEAR)
     assert shared.now() == BEGAN - timedelta(days=6) + timedelta(seconds=59.9)
@@ -143,10 +143,10 @@ def test_the_clock_of_the_database_is_the_databases_however_the_machines_is_set(
 
 def test_an_answer_that_was_slow_moves_no_clock_that_was_set_lately(clock: Hand) -> None:
     shared = DatabaseClock(clock)
-    shared.learn(BEGAN, asked=100.0, answered=100.0)
+    shared.learn(BEGAN, asked_at=100.0, answered_at=100.0)
     clock.go_on(60)
-    shared.learn(BEGAN, asked=100.0, answered=160.0)
+    shared.learn(BEGAN, asked_at=100.0, answered_at=160.0)
     assert shared.now() == BEGAN + timedelta(seconds=60)
     clock.go_on(600)
-    shared.learn(BEGAN, asked=160.0, answered=760.0)
+    shared.learn(BEGAN, asked_at=160.0, answered_at=760.0)
     assert shared.now() == BEGAN + timedelta(seconds=300), "better than the last one by now"

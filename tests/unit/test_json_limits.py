@@ -32,12 +32,12 @@ def test_marks_in_strings_do_not_count(value: Any, chunk: int) -> None:
     written = json.dumps(value, ensure_ascii=False).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_limits, "_CHUNK", chunk)
-        marks = b"".join(json_limits._marks(written))
+        marks = b"".join(json_limits._find_punctuation(written))
     plain = json.dumps(value).encode()
     assert marks.count(b"[") == marks.count(b"]")
     assert marks.count(b"{") == marks.count(b"}")
     assert len(marks) - marks.count(b"]") - marks.count(b"}") <= 2 * count(value)
-    assert marks == b"".join(json_limits._marks(plain))
+    assert marks == b"".join(json_limits._find_punctuation(plain))
 
 
 def test_what_is_at_a_limit_passes_and_one_more_does_not() -> None:

@@ -1,1 +1,1 @@
-"""The outside world: SQL, SMTP, files and S3, APScheduler. Each implements a port."""
+"""Implementations of the ports: SQL, SMTP, files, S3 and APScheduler."""

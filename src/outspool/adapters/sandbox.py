@@ -28,15 +28,15 @@ _TAKEN = "250 2.0.0 The sandbox took it"
 
 
 class Sandbox:
-    """The handler of the server's sessions (aiosmtpd calls the ``handle_`` methods)."""
+    """Handles the server's sessions (aiosmtpd calls the ``handle_`` methods)."""
 
     def __init__(self, folder: Path) -> None:
-        """Leave messages in `folder`, which is made when the first arrives."""
+        """Write messages to `folder`, which is created with the first."""
         self._folder = folder
         self._turned_away: set[str] = set()
 
     async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, address: str, _options: list[str]) -> str:
-        """Answer one recipient."""
+        """Answer RCPT by the recipient's local part."""
         if address.startswith("nobody"):
             return _NOBODY
         if address.startswith("busy") and address not in self._turned_away:
@@ -46,7 +46,7 @@ class Sandbox:
         return "250 2.1.5 ok"
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
-        """Keep one message."""
+        """Store one message."""
         await asyncio.to_thread(self._keep, envelope.content)
         return _TAKEN
 
@@ -60,7 +60,7 @@ class Sandbox:
 
 @asynccontextmanager
 async def sandbox_server(folder: Path) -> AsyncIterator[int]:
-    """Serve a `Sandbox` on a free loopback port, which is yielded."""
+    """Serve a `Sandbox` on a free loopback port; yield the port."""
     from aiosmtpd.smtp import SMTP
 
     handler = Sandbox(folder)

@@ -1,4 +1,4 @@
-"""The machine's clock."""
+"""The operating system's clock."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _STEADY: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOT
 
 
 def time_since_start() -> float:
-    """Return the seconds since the machine started, those it slept through too."""
+    """Return the seconds since the machine started, including sleep."""
     return time.monotonic() if _STEADY is None else time.clock_gettime(_STEADY)
 
 
 class SystemClock:
-    """`Clock` by the operating system."""
+    """The `Clock` port by the operating system."""
 
     def now(self) -> datetime:
         """Return the current time, aware, in UTC."""

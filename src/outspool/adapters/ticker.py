@@ -1,7 +1,8 @@
-"""What makes a dispatcher look: an alarm by the time of day, and chores by time that has passed.
+"""The dispatcher's alarm, by wall clock, and its periodic chores, by a monotonic clock.
 
-APScheduler is the clock of the alarm, never a store: the emails table is the truth. It is not the clock of the
-chores: its intervals are times of day too, so that a clock set back by an hour would stop every heartbeat for an hour.
+APScheduler only triggers the alarm; it stores nothing, because the emails table is the truth. It does not run the
+chores, because its intervals use the wall clock: setting the clock back by an hour would stop every heartbeat for an
+hour.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ logger = logging.getLogger(__name__)
 _ALARM = "alarm"
 
 _LONGEST_NAP = 1.0
-"""Seconds after which a chore notices that the machine slept, and is made up for."""
+"""Within this many seconds a chore notices that the machine slept."""
 
 
 class Ticker:
-    """Rings one alarm at a time (the `Alarm` port) and repeats chores. Must be used on a running event loop.
+    """Triggers one alarm at a time (the `Alarm` port) and repeats chores, on a running event loop.
 
-    When the time of day is set back, an alarm waits for its time; when it is set forward, or the machine slept, the
-    alarm may be late, so let a chore look too.
+    If the clock is set back, the alarm waits for its time. If it is set forward, or the machine slept, the alarm may be
+    late, so a chore should poll too.
     """
 
     def __init__(
         self, ring: Callable[[], None], *, clock: Clock, elapsed: Callable[[], float] = time_since_start
     ) -> None:
-        """Call `ring` when the alarm goes off by `clock`. `elapsed` counts the seconds between chores."""
-        # The default grace of one second would drop an alarm that is late: late is better than never.
+        """Call `ring` when the alarm is due by `clock`. `elapsed` measures the seconds between chores."""
+        # The default grace of one second would drop a late alarm.
         defaults = {"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
         self._scheduler = AsyncIOScheduler(timezone="UTC", job_defaults=defaults)
         self._ring = ring
@@ -47,12 +48,12 @@ class Ticker:
         self._under_way: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to tick."""
+        """Start the alarm and the chores."""
         self._scheduler.start()
         self._under_way = [asyncio.create_task(self._repeat(seconds, chore)) for seconds, chore in self._chores]
 
     async def stop(self) -> None:
-        """Tick no more. A chore under way is canceled; what it began in the database still ends whole."""
+        """Stop. A running chore is canceled, but its database transaction completes."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         for chore in self._under_way:
@@ -69,7 +70,7 @@ class Ticker:
         self._scheduler.add_job(self._ring_async, DateTrigger(machines_at), id=_ALARM, replace_existing=True)
 
     def every(self, seconds: float, chore: Callable[[], Awaitable[Any]]) -> None:
-        """Run `chore` every so many seconds once started; a slow one is not begun twice."""
+        """Run `chore` every `seconds` after `start`; a slow one does not overlap itself."""
         self._chores.append((seconds, chore))
 
     async def _repeat(self, seconds: float, chore: Callable[[], Awaitable[Any]]) -> None:
@@ -83,9 +84,9 @@ class Ticker:
                 logger.exception("a chore failed unexpectedly; it is done again")
 
     async def _until(self, moment: float) -> None:
-        # In naps: the event loop's own clock stands still while the machine sleeps.
-        while (wait := moment - self._elapsed()) > 0:  # noqa: ASYNC110 - nothing tells that the machine slept
+        # Sleep in short steps, because the event loop's clock stops while the machine sleeps.
+        while (wait := moment - self._elapsed()) > 0:  # noqa: ASYNC110 - there is no event when the machine wakes up
             await asyncio.sleep(min(wait, _LONGEST_NAP))
 
-    async def _ring_async(self) -> None:  # a coroutine runs on the loop, a function would go to a thread
+    async def _ring_async(self) -> None:  # APScheduler would run a plain function in a thread
         self._ring()

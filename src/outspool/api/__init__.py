@@ -1,1 +1,1 @@
-"""The one vocabulary of every face: requests, results, errors and their JSON schemas."""
+"""The vocabulary that all faces share: requests, results, errors and their JSON schemas."""

@@ -1,4 +1,4 @@
-"""The arguments of every tool: what a caller may write, and nothing else.
+"""The arguments of every tool.
 
 Unknown arguments are refused, because an ignored ``bcc`` or ``schedule_at`` is a disaster. Nothing is coerced, but what
 clients write by themselves is read as what it is: null is an argument that was not given, and so is "" where an empty
@@ -31,7 +31,7 @@ from outspool.services.acceptance.attachment_requests import AttachmentRequest
 
 
 def _read_json(*kinds: type) -> Callable[[object], object]:
-    """Build a validator that reads a string holding JSON of one of `kinds`, and leaves all else as it is."""
+    """Return a validator that parses a string with JSON of one of `kinds`, and leaves other values."""
 
     def read(value: object) -> object:
         if not isinstance(value, str):
@@ -47,19 +47,19 @@ def _read_json(*kinds: type) -> Callable[[object], object]:
 
 
 def _check_entries(value: object, info: ValidationInfo) -> object:
-    """Refuse by sheer number before each entry is looked at: pydantic keeps a kilobyte for each that is wrong."""
+    """Reject too many entries before validation: pydantic keeps a kilobyte for each wrong one."""
     if isinstance(value, (list, dict)) and len(value) > _MOST_ENTRIES:
         raise TooLarge(f"{info.field_name} has {len(value):,} entries; {_MOST_ENTRIES:,} is the most.", "Give fewer.")
     return value
 
 
 def _first_names(value: object) -> object:
-    """Leave out what is beyond the first names of an object that has too many: some of those are unknown, too."""
+    """Drop entries beyond the limit of an object with too many, enough to report unknown names."""
     return dict(islice(value.items(), _MOST_NAMES)) if isinstance(value, dict) else value
 
 
 def _read_flag(value: object) -> object:
-    """Read a yes or no that is written as a word."""
+    """Parse a boolean written as a word."""
     return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
 
@@ -70,27 +70,27 @@ def _read_whole(value: object) -> object:
 
 
 def _read_list(value: object) -> object:
-    """Take one string for a list of one."""
+    """Accept a string for a list of one."""
     parsed = _read_json(list)(value)
     return [parsed] if isinstance(parsed, str) else parsed
 
 
 _MOST_ENTRIES = 10_000
-"""Of one list or object; the limits of mail, which are lower, have words of their own."""
+"""Entries of one list or object; the limits of mail are lower and have their own errors."""
 _MOST_NAMES = 50
 
 
 class _FirstError(FailFast):
-    """Stops at the first wrong entry of a list. Pydantic's own has no hash, which ``| None`` needs."""
+    """Stops at the first wrong entry of a list. Pydantic's own class is not hashable, which ``| None`` needs."""
 
     def __hash__(self) -> int:
-        """Return the same for all: they are equal."""
+        """Return a constant, because all instances are equal."""
         return hash(_FirstError)
 
 
 _FIRST_ERROR = _FirstError()
 _Entries = BeforeValidator(_check_entries)
-"""To be named before the validator that reads a string: pydantic runs the last of them first."""
+"""Put this before the validator that parses strings: pydantic runs the last one first."""
 
 Strings = Annotated[list[str], _FIRST_ERROR, _Entries, BeforeValidator(_read_list)]
 Addresses = Annotated[
@@ -115,7 +115,7 @@ Seconds = Annotated[float, BeforeValidator(_read_json(int, float))]
 
 
 class Arguments(BaseModel):
-    """Base of all: strict types, and no unknown names."""
+    """Base class: strict types, no unknown names."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -219,7 +219,7 @@ class ScheduleArguments(MessageArguments):
 
 
 class BatchArguments(Arguments):
-    """`send_batch`: each email is held against `MessageArguments` when it has what is `shared`."""
+    """`send_batch`: each email is validated as `MessageArguments` after merging it with `shared`."""
 
     emails: Annotated[
         list[dict[str, Any]],
@@ -235,17 +235,17 @@ class BatchArguments(Arguments):
 
 
 class EmailArguments(Arguments):
-    """The tools that take an email's id alone."""
+    """Arguments of tools that take only an email's id."""
 
     email_id: str
 
 
 class NoArguments(Arguments):
-    """The tools that take nothing."""
+    """Arguments of tools that take none."""
 
 
 class UpdateArguments(EmailArguments):
-    """`update_email`: what is absent stays; an empty list, or "" for body, html, in_reply_to and until, clears."""
+    """`update_email`: absent fields stay; an empty list, or "" for body, html, in_reply_to and until, clears."""
 
     meaningful_when_empty: ClassVar = frozenset({"subject", "body", "html", "in_reply_to", "until"})
 
@@ -286,9 +286,9 @@ class ListArguments(Arguments):
     cursor: str | None = Field(None, description="next_cursor of the page before.")
 
 
-def provided_fields(arguments: BaseModel, *, but: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Return the arguments the caller wrote, null ones included, by their names in the domain (``from`` → `sender`)."""
-    written = {name: getattr(arguments, name) for name in arguments.model_fields_set}
-    if written.get("attachments") is not None:
-        written["attachments"] = [AttachmentRequest(**file.model_dump()) for file in written["attachments"]]
-    return {"sender" if name == "from_" else name: value for name, value in written.items() if name not in but}
+def provided_fields(arguments: BaseModel, *, exclude: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return the arguments that the caller set, including nulls, by domain name (``from`` is `sender`)."""
+    provided = {name: getattr(arguments, name) for name in arguments.model_fields_set}
+    if provided.get("attachments") is not None:
+        provided["attachments"] = [AttachmentRequest(**file.model_dump()) for file in provided["attachments"]]
+    return {"sender" if name == "from_" else name: value for name, value in provided.items() if name not in exclude}

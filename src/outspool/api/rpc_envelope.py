@@ -1,7 +1,7 @@
-"""Answers a JSON-RPC message that is not parsed, because it is too much or no JSON.
+"""Answers a JSON-RPC message that is too large or invalid to be parsed.
 
-The caller waits for an answer with its id, so that is looked for at both ends of the message, where every client writes
-it; what stands in between is not read.
+The caller waits for an answer with its id. The id is searched at both ends of the message, where clients write it; what
+is in between is not read.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from outspool.errors import InvalidArgument, OutspoolError
 
 _PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
 REFUSED = "outspool/refused"
-"""The argument of a `harmless_call`: no tool has one of this name."""
+"""The argument of a `harmless_call`; no tool has one of this name."""
 _ANY_TOOL = "list_templates"
 
 EDGE_BYTES = 2_000
-"""Of a message, at either end, in which its id is looked for."""
+"""How much of each end of a message is searched for its id."""
 
 _ID = rb'"id"\s*+:\s*+("(?:[^"\\]++|\\.){0,200}+"|-?[0-9]{1,18}+)'
 _METHOD = rb'"method"\s*+:\s*+"([^"\\]{1,100}+)"'
@@ -28,9 +28,9 @@ _AFTER = rb"\s*+(?:,\s*+" + _OTHER + rb"\s*+){0,2}+\}\s*+\Z"
 
 
 def answer_to(message: bytes, error: OutspoolError) -> bytes | None:
-    """Return the JSON-RPC response that tells the sender of `message` of `error`; None when it expects none.
+    """Return the JSON-RPC response to `message` with `error`; None if it expects none.
 
-    A tool call gets a result that is an error, as from the tool itself; anything else gets an error of the protocol.
+    A tool call gets an error result, as from the tool itself; other requests get a protocol error.
     """
     method, request_id = _member(_METHOD, message), _request_id(message)
     if method is not None and method.startswith(b"notifications/"):
@@ -46,14 +46,14 @@ def answer_to(message: bytes, error: OutspoolError) -> bytes | None:
 
 
 def is_tool_call(message: bytes) -> bool:
-    """Whether `message` is one, with an id to answer to."""
+    """Tell whether `message` is a tool call with an id."""
     return _member(_METHOD, message) == b"tools/call" and _request_id(message) is not None
 
 
 def harmless_call(message: bytes) -> bytes:
-    """Return a small call with the id of `message`, which every tool refuses as too much.
+    """Return a small call with the id of `message`, which every tool rejects as too large.
 
-    For a transport whose answers nobody but the SDK can give.
+    For transports through which only the SDK can answer.
     """
     params = {"name": _ANY_TOOL, "arguments": {REFUSED: True}}
     call = {"jsonrpc": "2.0", "id": _request_id(message), "method": "tools/call", "params": params}
@@ -66,15 +66,15 @@ def no_json() -> InvalidArgument:
 
 
 def _request_id(message: bytes) -> str | int | None:
-    written = _member(_ID, message)
+    request_id = _member(_ID, message)
     try:
-        return None if written is None else cast("str | int", json.loads(written))
+        return None if request_id is None else cast("str | int", json.loads(request_id))
     except ValueError:
         return None
 
 
 def _member(pattern: bytes, message: bytes) -> bytes | None:
-    """Return what `pattern` finds among the first or the last members of the outermost object."""
+    """Return what `pattern` matches in the first or last members of the outermost object."""
     head, tail = message[:EDGE_BYTES], message[-EDGE_BYTES:]
     found = re.search(_BEFORE + pattern, head) or re.search(pattern + _AFTER, tail)
     return found[1] if found else None

@@ -1,7 +1,7 @@
-"""One sentence about what is wrong with the arguments of a call, from what pydantic found.
+"""Turns pydantic's validation errors into one sentence.
 
-Pydantic's own text echoes the values and links to its documentation; a model needs the name, the expectation and,
-for a misspelt argument, the right name.
+Pydantic's own text repeats the values and links to its documentation; a model needs the name, the expectation and, for
+a misspelt argument, the right name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from outspool.api.requests import AttachmentArguments
 from outspool.errors import InvalidArgument, brief
 
-_MEANT: Mapping[str, str] = MappingProxyType(
+_SYNONYMS: Mapping[str, str] = MappingProxyType(
     {
         "text": "body",
         "content": "body",
@@ -47,10 +47,10 @@ _MEANT: Mapping[str, str] = MappingProxyType(
         "cid": "content_id",
     }
 )
-"""What callers write for lack of the right name, where likeness of letters does not help."""
+"""Right names for common wrong ones that are not similar in spelling."""
 
 _NAMED = 3
-"""So many unknown arguments are named in one refusal."""
+"""Most unknown arguments named in one error."""
 
 _EXPECTED: Mapping[str, str] = MappingProxyType(
     {
@@ -71,28 +71,31 @@ _EXPECTED: Mapping[str, str] = MappingProxyType(
 def check_names(
     arguments: Mapping[str, Any], model: type[BaseModel], *, untouched: str, elsewhere: Mapping[str, str]
 ) -> None:
-    """Raise `InvalidArgument` for arguments that `model` does not have, before pydantic writes an error for each.
+    """Raise `InvalidArgument` for unknown arguments, before pydantic makes an error for each.
 
-    `untouched` and `elsewhere` are those of `explain_validation_error`.
+    `untouched` and `elsewhere` as in `explain_validation_error`.
     """
     known = _names(model)
     if unknown := [name for name in arguments if name not in known]:
-        raise _unknown(unknown, known, untouched, elsewhere)
+        raise _unknown_error(unknown, known, untouched, elsewhere)
 
 
 def explain_validation_error(
     error: ValidationError, model: type[BaseModel], *, untouched: str, elsewhere: Mapping[str, str]
 ) -> InvalidArgument:
-    """Turn what pydantic found in the arguments of `model` into one refusal.
+    """Return one error for what pydantic found in the arguments of `model`.
 
-    `untouched` says what did not happen, e.g. "Nothing was sent."; `elsewhere` names the tool that does take an
-    argument which this one does not.
+    `untouched` says what did not happen, e.g. "Nothing was sent."; `elsewhere` maps arguments that this tool lacks to
+    the tool that has them.
     """
     found = error.errors(include_url=False, include_context=True, include_input=False)
-    strange = [e["loc"] for e in found if e["type"] == "extra_forbidden"]
-    if strange:
-        (depth, around), unknown = _around(strange[0], model), [str(location[-1]) for location in strange]
-        return _unknown(unknown, _names(around), untouched, elsewhere if depth == 0 else {})
+    misplaced = [e["loc"] for e in found if e["type"] == "extra_forbidden"]
+    if misplaced:
+        (depth, enclosing), unknown = (
+            _find_enclosing(misplaced[0], model),
+            [str(location[-1]) for location in misplaced],
+        )
+        return _unknown_error(unknown, _names(enclosing), untouched, elsewhere if depth == 0 else {})
     missing = [_path(e["loc"]) if e["loc"] else e["msg"] for e in found if e["type"] == "missing"]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
@@ -103,32 +106,34 @@ def explain_validation_error(
     return InvalidArgument(f"{_path(first['loc'])} {_expectation(first['type'], first.get('ctx', {}))}.", untouched)
 
 
-def _unknown(unknown: list[str], known: list[str], untouched: str, elsewhere: Mapping[str, str]) -> InvalidArgument:
+def _unknown_error(
+    unknown: list[str], known: list[str], untouched: str, elsewhere: Mapping[str, str]
+) -> InvalidArgument:
     name = unknown[0]
     noun = "unknown argument" if len(unknown) == 1 else "unknown arguments"
     rest = "…" if len(unknown) > _NAMED else ""
     message = f"{noun} {', '.join(brief(n, 40) for n in unknown[:_NAMED])}{rest}."
-    near, there = _nearest(name, known), _nearest(name, elsewhere)
-    if near and name not in there:
-        meant = f"Did you mean {' or '.join(brief(n) for n in near)}?"
-    elif there:
-        meant = f"{brief(there[0])} is an argument of {elsewhere[there[0]]}: call that instead."
+    near, others = _nearest(name, known), _nearest(name, elsewhere)
+    if near and name not in others:
+        suggestion = f"Did you mean {' or '.join(brief(n) for n in near)}?"
+    elif others:
+        suggestion = f"{brief(others[0])} is an argument of {elsewhere[others[0]]}: call that instead."
     else:
-        meant = f"Known are: {', '.join(known)}."
-    return InvalidArgument(message, f"{meant} {untouched}".rstrip())
+        suggestion = f"Known are: {', '.join(known)}."
+    return InvalidArgument(message, f"{suggestion} {untouched}".rstrip())
 
 
 def _nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Return the one or two of `known` that `name` was most likely meant to be."""
+    """Return the one or two of `known` that `name` most likely means."""
     names = list(known)
-    folded = name[:60].strip().lower().replace("-", "_")
-    if _MEANT.get(folded) in names:
-        return [_MEANT[folded]]
-    return [folded] if folded in names else get_close_matches(folded, names, n=2, cutoff=0.6)
+    lower = name[:60].strip().lower().replace("-", "_")
+    if _SYNONYMS.get(lower) in names:
+        return [_SYNONYMS[lower]]
+    return [lower] if lower in names else get_close_matches(lower, names, n=2, cutoff=0.6)
 
 
-def _around(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[int, type[BaseModel]]:
-    """Return how deep in the arguments something stands, and the model of what it stands in."""
+def _find_enclosing(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[int, type[BaseModel]]:
+    """Return how deep a location is in the arguments, and the model that contains it."""
     return (0, model) if len(location) == 1 else (1, AttachmentArguments)
 
 
@@ -137,7 +142,7 @@ def _names(model: type[BaseModel]) -> list[str]:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """Write ("to", 1) as ``to[1]``; a key of an object is the caller's own words, so it is quoted."""
+    """Format ("to", 1) as ``to[1]``; keys of objects are the caller's words, so they are quoted."""
     first, *rest = location
     steps = (f"[{step}]" if isinstance(step, int) else f"[{brief(step, 40)}]" for step in rest if step != "[key]")
     return str(first) + "".join(steps)

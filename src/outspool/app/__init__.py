@@ -1,8 +1,8 @@
-"""Composition root: `Settings` → a running `Outspool`. The only package that names adapters.
+"""Composition root: builds a running `Outspool` from `Settings`. The only package that imports adapters.
 
-* `configuration`: what the settings mean
-* `storage`: where attachments come from and are kept
+* `configuration`: the SMTP account, rules and limits
+* `storage`: attachments
 * `runtime`: the parts of one process, built and run
 * `faces`: MCP over stdio and over HTTP, and a worker alone, around it
-* `examination`: what `doctor` looks at
+* `examination`: the checks of `doctor`
 """

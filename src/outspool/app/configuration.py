@@ -1,4 +1,4 @@
-"""What the settings mean: the SMTP account, whom emails are from, on what terms they are accepted and retried."""
+"""Interprets the settings: SMTP account, sender, acceptance rules, limits and retries."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from outspool.errors import InvalidAddress, MisconfiguredError, brief
 from outspool.services.acceptance.preparation import AcceptanceRules
 
 _TLS_PORT = 465
-"""Where TLS begins with the first byte (RFC 8314 §3.3), so that it need not be said twice."""
+"""The port for implicit TLS (RFC 8314 §3.3), so that it need not be configured twice."""
 
 _GMAIL_QUOTA, _WORKSPACE_QUOTA = 500, 2000
-"""Recipients in any 24 hours, of an account of Gmail's own domains and of a company's (Workspace)."""
+"""Recipients in any 24 hours: of accounts in Gmail's own domains, and of Workspace accounts."""
 
 _GMAIL_DOMAINS = frozenset({"gmail.com", "googlemail.com"})
 
 _MOST_RECIPIENTS = 100
-"""Of one email: what Gmail takes, and what every server must (RFC 5321 §4.5.3.1.8)."""
+"""Recipients of one email: Gmail's limit, and what every server must accept (RFC 5321 §4.5.3.1.8)."""
 
 _SANDBOX_SENDER = Mailbox(address="sandbox@outspool.test", name="outspool sandbox")
 _SANDBOX_DELAYS = (timedelta(seconds=2), timedelta(seconds=5), timedelta(seconds=10))
@@ -36,7 +36,7 @@ _SANDBOX_DELAYS = (timedelta(seconds=2), timedelta(seconds=5), timedelta(seconds
 
 
 def read_smtp_account(settings: Settings) -> SmtpAccount | None:
-    """Return the SMTP account that the settings name, None when they name none.
+    """Return the configured SMTP account; None if there is none.
 
     Raises `MisconfiguredError` for half a login, or one that would cross a network unencrypted.
     """
@@ -84,7 +84,7 @@ def _read_helo_name(settings: Settings, username: str) -> str:
 
 
 def find_obstacle(settings: Settings, account: SmtpAccount | None) -> Problem | None:
-    """Return why nothing can be sent, None when there is an account or the sandbox."""
+    """Return why nothing can be sent; None with an account or in the sandbox."""
     if account is not None or settings.sandbox:
         return None
     missing = "GMAIL_APP_PASSWORD" if settings.gmail_email else "GMAIL_EMAIL and GMAIL_APP_PASSWORD"
@@ -99,25 +99,25 @@ def find_obstacle(settings: Settings, account: SmtpAccount | None) -> Problem | 
 
 
 def read_sender(settings: Settings, account: SmtpAccount | None) -> Mailbox | None:
-    """Return whom emails are from: ``EMAIL_FROM``, else the account if its name is an address."""
+    """Return the From address: ``EMAIL_FROM``, else the account's name if that is an address."""
     username = account.username if account else None
-    written = settings.email_from or (username if username and "@" in username else None)
-    if written is None:
+    address = settings.email_from or (username if username and "@" in username else None)
+    if address is None:
         return _SANDBOX_SENDER if settings.sandbox else None
     try:
-        return parse_mailbox(written, "EMAIL_FROM")
+        return parse_mailbox(address, "EMAIL_FROM")
     except InvalidAddress as error:
         raise MisconfiguredError(error.message, error.hint) from None
 
 
 def read_acceptance_rules(settings: Settings, account: SmtpAccount | None) -> AcceptanceRules:
-    """Return the rules by which emails are accepted."""
+    """Return the rules for accepting emails."""
     username = account.username if account else None
     quota = read_daily_quota(settings, account)
     policy = Policy(
         allowed=settings.allowed_recipients,
         denied=settings.denied_recipients,
-        allowed_headers=tuple(map(_allowable, settings.allowed_headers)),
+        allowed_headers=tuple(map(_check_allowable, settings.allowed_headers)),
         max_recipients=min(_MOST_RECIPIENTS, quota.most if quota else _MOST_RECIPIENTS),
         max_message_bytes=int(settings.max_message_mb * 1024 * 1024),
         sender=read_sender(settings, account),
@@ -131,8 +131,8 @@ def read_acceptance_rules(settings: Settings, account: SmtpAccount | None) -> Ac
     )
 
 
-def _allowable(name: str) -> str:
-    """Return the name of a header that an operator may allow. Raises `MisconfiguredError`."""
+def _check_allowable(name: str) -> str:
+    """Return the name of a header that may be allowed. Raises `MisconfiguredError`."""
     if name.lower() in ALLOWABLE or (name.lower() not in WRITTEN_BY_US and OWN_HEADER.fullmatch(name)):
         return name
     raise MisconfiguredError(
@@ -141,31 +141,31 @@ def _allowable(name: str) -> str:
 
 
 def read_rate(settings: Settings) -> Cap:
-    """Return how many emails of one sender are accepted."""
+    """Return the rate limit for each sender."""
     return Cap(most=settings.rate_limit_per_hour, window=HOUR)
 
 
 def read_daily_quota(settings: Settings, account: SmtpAccount | None) -> Cap | None:
-    """Return how many recipients the account may hand over a day: as set, or what Gmail is known to allow."""
-    most = settings.daily_quota
-    if most is None and account is not None and account.is_gmail:
+    """Return the account's daily quota of recipients: as set, or Gmail's known limit."""
+    quota = settings.daily_quota
+    if quota is None and account is not None and account.is_gmail:
         domain = (account.username or "").rpartition("@")[2].lower()
-        most = _GMAIL_QUOTA if domain in _GMAIL_DOMAINS else _WORKSPACE_QUOTA
-    return None if most is None else Cap(most=most, window=DAY)
+        quota = _GMAIL_QUOTA if domain in _GMAIL_DOMAINS else _WORKSPACE_QUOTA
+    return None if quota is None else Cap(most=quota, window=DAY)
 
 
 def read_retry_policy(settings: Settings) -> RetryPolicy:
-    """Return how often, and how far apart, an email is tried again."""
+    """Return the number and spacing of retries."""
     if settings.sandbox:
         return RetryPolicy(max_retries=settings.max_retries, delays=_SANDBOX_DELAYS)
     return RetryPolicy(max_retries=settings.max_retries)
 
 
 def read_identity(settings: Settings, account: SmtpAccount | None) -> Identity:
-    """Return which emails of the database are this process's to send, and by which account.
+    """Return the identity whose emails this process sends.
 
-    People with accounts of their own may share an outbox: nobody's mail leaves through somebody else's account. The
-    sender's address tells them apart, so that a change of server strands nothing. The sandbox never takes real mail.
+    People with different accounts may share a database, and nobody's mail must leave through another's account. The
+    sender's address tells them apart, so that changing the server strands no email. The sandbox never claims real mail.
     """
     if settings.sandbox:
         return Identity(address=SANDBOX_IDENTITY, account="sandbox")
@@ -174,14 +174,16 @@ def read_identity(settings: Settings, account: SmtpAccount | None) -> Identity:
     return Identity(address=mailbox.address.lower() if mailbox else "", account=login)
 
 
-def build_principal(settings: Settings, own: Identity, *, role: Role, agent: str = "", client: str = "") -> Principal:
-    """Return who calls through this process; `agent` is the program, `client` its name and version."""
+def build_principal(
+    settings: Settings, identity: Identity, *, role: Role, agent: str = "", client: str = ""
+) -> Principal:
+    """Return the principal of this process's calls; `agent` is the program, `client` its name and version."""
     user = SANDBOX_USER if settings.sandbox else settings.user
-    return Principal(user=user, identities=frozenset({own.address}), agent=agent, client=client, role=role)
+    return Principal(user=user, identities=frozenset({identity.address}), agent=agent, client=client, role=role)
 
 
 def hash_credential(account: SmtpAccount | None) -> str:
-    """Return a salted scrypt hash of the login: it tells a mended password from one already refused."""
+    """Return a salted scrypt hash of the login, to tell whether it changed since it was refused."""
     if account is None or account.password is None:
         return ""
     salt = f"{account.username or ''}@{account.host}:{account.port}".encode()

@@ -1,7 +1,7 @@
-"""Reads `.env` files: only those that nobody else can have written.
+"""Reads `.env` files, but only those that no other user can have written.
 
-Whoever may write to a folder can put a `.env` there. If a command typed in that folder obeyed it, it would log in at
-the planter's host with the operator's password, and write to whom the planter likes.
+Whoever can write to a folder can put a `.env` there. If a command run in that folder obeyed it, it would send the
+operator's password to a host of the attacker's choice.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ _NEVER_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 @dataclass(frozen=True, slots=True)
 class EnvFile:
-    """A `.env` file: its `values` by upper-case name, or `distrust`, which says in words why it is ignored."""
+    """A `.env` file: its `values` by upper-case name, or `distrust`: why it is ignored."""
 
     path: Path
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     distrust: str = ""
 
     def value(self, name: str) -> str:
-        """Return the value of a variable, empty when the file does not set it."""
+        """Return a variable's value; empty if the file does not set it."""
         return self.values.get(name, "")
 
 
 def read_env_file(path: Path, *, expands_environment: bool) -> EnvFile:
-    """Read a `.env` file; one that is not there has no values.
+    """Read a `.env` file; a missing one has no values.
 
-    ``${NAME}`` stands for what the file itself says, and for the environment if `expands_environment`: a file that may
-    be a stranger's must not move a secret of the environment into a setting that is shown or sent. Raises
-    `MisconfiguredError` for what is no text.
+    ``${NAME}`` is replaced from the file itself, and from the environment if `expands_environment`: an untrusted file
+    must not move a secret of the environment into a setting that is shown or sent. Raises `MisconfiguredError` if it is
+    not text.
     """
     try:
         text = _read(path)
@@ -63,14 +63,14 @@ def read_env_file(path: Path, *, expands_environment: bool) -> EnvFile:
 
 
 class _DistrustError(Exception):
-    """Somebody else may have written the file; the text says how."""
+    """Another user may have written the file; the text says how."""
 
 
 def _read(path: Path) -> str:
-    """Return the text of the file; all that is checked is checked on the one descriptor that is read."""
-    found = os.lstat(path)  # of a link: whoever made it chose the file
+    """Return the file's text; the checks are made on the descriptor that is read."""
+    found = os.lstat(path)  # lstat: who created a link chose the file
     _check_owner(found)
-    # A password manager may offer its file as a pipe, and writes when it is opened; another pipe must not hold us up.
+    # A password manager may provide the file as a pipe; reading another user's pipe could block forever.
     is_own_pipe = stat.S_ISFIFO(found.st_mode) and not found.st_mode & _OTHERS_WRITE
     descriptor = os.open(path, _OPEN if is_own_pipe else _OPEN | _NEVER_WAIT)
     with os.fdopen(descriptor, "rb") as file:
@@ -99,22 +99,22 @@ def _check_owner(found: os.stat_result) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EnvFiles:
-    """The `.env` file of the data directory, and that of the folder in which a command is typed, which wins."""
+    """The `.env` files of the data directory and of the current folder, which wins."""
 
     data_dir: EnvFile
     folder: EnvFile | None = None
 
     @classmethod
     def read(cls, data_dir: Path, folder: Path | None) -> EnvFiles:
-        """Read both. Raises `MisconfiguredError` for what is no text.
+        """Read both. Raises `MisconfiguredError` if one is not text.
 
-        `folder` is None when an MCP client started us in a folder of its choice: a project's `.env` must not decide
-        whose account sends.
+        `folder` is None if an MCP client started the process in a folder of its choice: outspool ignores the `.env` of
+        the project that the client has open.
         """
-        own = read_env_file(data_dir / ".env", expands_environment=True)
+        data_dir_file = read_env_file(data_dir / ".env", expands_environment=True)
         if folder is None or os.path.realpath(folder) == os.path.realpath(data_dir):
-            return cls(own)
-        return cls(own, read_env_file(folder / ".env", expands_environment=False))
+            return cls(data_dir_file)
+        return cls(data_dir_file, read_env_file(folder / ".env", expands_environment=False))
 
     @property
     def all(self) -> tuple[EnvFile, ...]:
@@ -123,40 +123,40 @@ class EnvFiles:
 
     @property
     def ignored(self) -> tuple[EnvFile, ...]:
-        """Those that somebody else may have written."""
+        """Files that another user may have written."""
         return tuple(file for file in self.all if file.distrust)
 
     def values(self) -> dict[str, str]:
-        """Return what they set; an empty value is none."""
+        """Return the variables of both; empty values are left out."""
         return {name: value for file in self.all for name, value in file.values.items() if value}
 
     def check_secrets(self, chosen: Mapping[str, str]) -> None:
-        """Raise `MisconfiguredError` if a secret would go to a host that the current folder's file alone names.
+        """Raise `MisconfiguredError` if a secret would go to a host named only by the current folder's file.
 
-        One may have copied the folder from a stranger, and its `.env` with it. `chosen` are the variables of the
-        environment and the command line, which win over both files.
+        The folder may be a copy of a stranger's, with its `.env`. `chosen` are variables of the environment and the
+        command line, which win over both files.
         """
         if self.folder is None:
             return
-        named_here = {
+        folder_names = {
             name
             for name, value in self.folder.values.items()
             if value and name not in chosen and value != self.data_dir.value(name)
         }
         settings = {**self.values(), **chosen}
-        from_elsewhere = settings.keys() - named_here
+        other_names = settings.keys() - folder_names
         for host in ("SMTP_HOST", "SMTP_PORT") if _is_loopback(settings.get("SMTP_HOST", "")) else ("SMTP_HOST",):
-            if host in named_here and "SMTP_PASSWORD" in from_elsewhere:
-                raise _stray(host, "SMTP_PASSWORD comes")
-        # Without a key of our own, boto takes the machine's.
+            if host in folder_names and "SMTP_PASSWORD" in other_names:
+                raise _stray_secret_error(host, "SMTP_PASSWORD comes")
+        # Without a configured key, boto uses the machine's.
         uses_bucket = "AWS_BUCKET_NAME" in settings
-        if uses_bucket and "AWS_ENDPOINT_URL" in named_here and "AWS_SECRET_ACCESS_KEY" not in named_here:
-            raise _stray("AWS_ENDPOINT_URL", "the keys to S3 come")
-        if "DATABASE_URL" in named_here and _takes_any_password(settings["DATABASE_URL"]):
-            raise _stray("DATABASE_URL", "the password (PGPASSWORD, PGPASSFILE or PGSERVICE) comes")
+        if uses_bucket and "AWS_ENDPOINT_URL" in folder_names and "AWS_SECRET_ACCESS_KEY" not in folder_names:
+            raise _stray_secret_error("AWS_ENDPOINT_URL", "the keys to S3 come")
+        if "DATABASE_URL" in folder_names and _takes_any_password(settings["DATABASE_URL"]):
+            raise _stray_secret_error("DATABASE_URL", "the password (PGPASSWORD, PGPASSFILE or PGSERVICE) comes")
 
 
-def _stray(host: str, secret: str) -> MisconfiguredError:
+def _stray_secret_error(host: str, secret: str) -> MisconfiguredError:
     return MisconfiguredError(
         f"{host} is set by the .env of this folder, and {secret} from elsewhere: it is not sent there.",
         "Set both in one place, or run the command in another folder.",
@@ -164,7 +164,7 @@ def _stray(host: str, secret: str) -> MisconfiguredError:
 
 
 def _is_loopback(host: str) -> bool:
-    """Return whether other users of this machine could listen at the host: there a port decides who gets a password."""
+    """Tell whether the host is this machine, where other users could listen on the port."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -172,17 +172,17 @@ def _is_loopback(host: str) -> bool:
 
 
 def _takes_any_password(url: str) -> bool:
-    """Return whether asyncpg would send the server of this URL a password that was not meant for it alone."""
+    """Tell whether asyncpg would send this server a password that is not in the URL."""
     if not url.startswith(("postgres://", "postgresql://")):
         return False
     try:
         parts = urlsplit(url)
     except ValueError:
-        return False  # refused elsewhere
+        return False  # an invalid URL is reported elsewhere
     query = parse_qs(parts.query)
     if parts.password or "password" in query:
         return False
-    # A service of pg_service.conf fills in what the URL leaves out: the password, for another host than its own.
+    # A service of pg_service.conf supplies what the URL lacks, even the password of another host.
     if os.environ.get("PGPASSWORD") or os.environ.get("PGSERVICE") or "service" in query:
         return True
     named = query.get("passfile", [os.environ.get("PGPASSFILE") or "~/.pgpass"])[-1]

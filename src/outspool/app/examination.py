@@ -1,4 +1,4 @@
-"""What `doctor` looks at: the checks of `outspool.services.doctor`, on the real parts."""
+"""Builds the `Doctor` of a running configuration."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from outspool.services.doctor.doctor import Doctor
 from outspool.services.doctor.findings import Finding
 
 _IMPATIENT = Timeouts(connect=10, command=20)
-"""For a person who watches."""
+"""Short timeouts, because a person is waiting."""
 
 
-def doctor_for(outspool: Outspool, *, offline: bool) -> Doctor:
-    """Build what examines this outspool; `offline`: without trying the SMTP account."""
+def build_doctor(outspool: Outspool, *, offline: bool) -> Doctor:
+    """Build the doctor of this outspool; `offline` skips the SMTP login."""
     account = outspool.smtp
     database = outspool.database
     folder = outspool.settings.data_dir if database.is_postgres else database.sqlite_path.parent
@@ -76,7 +76,7 @@ def _setup(outspool: Outspool) -> Setup:
 
 
 def _list_set_names() -> Iterator[str]:
-    """Name everything that is set, in the environment or in a `.env` file."""
+    """Yield the names of all variables set in the environment or a `.env` file."""
     for file in env_files(Path.cwd()).all:
         yield from file.values
     yield from os.environ

@@ -1,4 +1,4 @@
-"""Backing up an SQLite outbox, and putting a backup back: what may have been sent since is for a person to decide."""
+"""Backs up and restores an SQLite outbox; emails that may have been sent since the backup become ``unknown``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _UNLIMITED = Cap(most=10**9, window=HOUR)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What came of a restore: when the backup was `taken_at`, how many emails are in doubt, where the old outbox is."""
+    """The result of a restore: time of the backup, number of doubtful emails, path of the old outbox."""
 
     taken_at: datetime
     doubtful: int
@@ -55,11 +55,11 @@ async def back_up(settings: Settings, target: Path) -> None:
 
 
 async def restore(settings: Settings, backup: Path) -> Restored:
-    """Put a backup in the place of the outbox, which is kept beside it.
+    """Replace the outbox by a backup, and keep the old one beside it.
 
-    What had come due by now is ``unknown``, with the code ``restored``: it may have been sent since the backup. Raises
-    `MisconfiguredError` on Postgres, and while an outspool runs on the outbox; `InvalidArgument` for what is no backup.
-    Nothing has changed then.
+    Emails that have come due since become ``unknown`` with the code ``restored``, because they may have been sent.
+    Raises `MisconfiguredError` on Postgres and while an outspool is running, and `InvalidArgument` for an invalid
+    backup; nothing has changed then.
     """
     database, now = _file(settings), SystemClock().now()
     if await asyncio.to_thread(database.exists):
@@ -91,7 +91,7 @@ async def _refuse_if_in_use(path: Path, now: datetime) -> None:
         async with Database(f"sqlite:///{path}").opened() as database:
             names = await database.read(lambda connection: connection.execute(alive).scalars().all())
     except StoreUnavailable:
-        return  # it is damaged, or empty: that is why it is replaced
+        return  # damaged or empty, hence the restore
     if names:
         raise MisconfiguredError(
             f"An outspool runs on the outbox: {', '.join(names[:3])}.",
@@ -100,7 +100,7 @@ async def _refuse_if_in_use(path: Path, now: datetime) -> None:
 
 
 async def _doubt(database: MigratedDatabase, now: datetime) -> int:
-    """Leave in doubt whatever may have been sent since the backup; return how many emails that are."""
+    """Set emails that may have been sent since the backup to ``unknown``; return their number."""
     await set_all_aside(database, now=now)
     number = await database.write(lambda connection: _doubt_emails(connection, now))
     for series in await database.read(lambda connection: _due_series(connection, now)):
@@ -136,7 +136,7 @@ def _due_series(connection: sa.Connection, now: datetime) -> Sequence[Series]:
 
 
 async def _doubt_occurrence(database: MigratedDatabase, series: Series, now: datetime) -> int:
-    """Make the email of a series' last time as one in doubt, and move the series on; what came before it is past."""
+    """Make the series' last due email as ``unknown``, and advance the series; earlier ones are past."""
     at = series.recurrence.latest_until(series.due_at, now=now)
     made = make_occurrence(series, at, now=now, email_id=new_id(now), expire_after=_ALIVE)
     recipients = tuple(replace(r, status=RecipientStatus.UNKNOWN) for r in made.recipients)

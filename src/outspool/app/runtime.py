@@ -1,4 +1,4 @@
-"""One process's outspool: its parts, built from the settings, and the dispatcher that runs beside the faces."""
+"""One process's outspool: its parts, built from the settings, and its dispatcher."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ from outspool.services.message_stream import open_message
 from outspool.services.templates.catalog import Templates
 
 _CLOCK_SECONDS = 2.0
-"""How long a start waits for the database to say what time it is."""
+"""How long a start waits for the database's time."""
 
 logger = logging.getLogger(__name__)
 
 
 class Outspool:
-    """Everything of one process, built and not yet started: `outbox` for the faces, `run` for the runtime."""
+    """Everything of one process, not yet started: `outbox_for` serves the faces, `run` runs it."""
 
     def __init__(
         self,
@@ -67,12 +67,10 @@ class Outspool:
         machine_clock: Clock | None = None,
         timings: Timings | None = None,
     ) -> None:
-        """Build it; nothing is opened. `timings` is the usual unless given.
+        """Build all parts; open nothing.
 
-        Without `clock` the time is the database's if it has a clock (Postgres), else that of `machine_clock`, which is
-        the operating system's unless given.
-
-        Raises `MisconfiguredError` when the settings contradict themselves.
+        Without `clock` the time is the database's if it has a clock (Postgres), else that of `machine_clock`, by
+        default the operating system's. Raises `MisconfiguredError` if the settings contradict each other.
         """
         self.settings = settings
         self.smtp = None if settings.sandbox else configuration.read_smtp_account(settings)
@@ -117,23 +115,23 @@ class Outspool:
 
     @property
     def account_label(self) -> str:
-        """How emails are sent, for a person: no secret in it."""
+        """The account in words, without secrets."""
         if self.smtp is None:
             return "to the sandbox" if self.settings.sandbox else "by nobody: no account is set"
         login = f" as {self.smtp.username}" if self.smtp.username else ""
         return f"through {self.smtp}{login}"
 
     def require_account(self) -> None:
-        """Raise `NotConfigured` when there is nothing to send through."""
+        """Raise `NotConfigured` if there is no account."""
         if (obstacle := self.rules.obstacle) is not None:
             raise NotConfigured(obstacle.message, obstacle.hint)
 
     def principal(self, *, role: Role = Role.AGENT, agent: str = "", client: str = "") -> Principal:
-        """Return who calls through this process; see `outspool.app.configuration.principal`."""
+        """Return the principal of this process's calls; see `outspool.app.configuration.build_principal`."""
         return configuration.build_principal(self.settings, self.identity, role=role, agent=agent, client=client)
 
     async def attach(self, file: Path) -> str:
-        """Store a file that the operator names, wherever it is and links lead, and return its handle.
+        """Store any file that the operator names, and return its handle.
 
         Raises as `Attachments.keep` does.
         """
@@ -142,11 +140,11 @@ class Outspool:
         )
 
     def outbox_for(self, name: str, version: str) -> Outbox:
-        """Return the outbox as an MCP client of this name and version may use it."""
+        """Return the outbox for an MCP client of this name and version."""
         return self.outbox.acting_for(self.principal(agent=name, client=f"{name} {version}".strip()))
 
     def operators_outbox(self) -> Outbox:
-        """Return the outbox of the command line: it sees everybody's mail, and attaches any file that is named."""
+        """Return the command line's outbox: it sees all mail, and attaches any file."""
         return self._outbox(
             storage.build_operator_files(self.settings), self.principal(role=Role.OPERATOR, agent="command line")
         )
@@ -176,19 +174,19 @@ class Outspool:
         )
 
     async def migrate(self) -> bool:
-        """Bring the database to this code's schema; True when something had to be done.
+        """Migrate the database's schema; True if anything was changed.
 
-        Raises `StoreUnavailable`, and `MisconfiguredError` when the database was made by a newer outspool.
+        Raises `StoreUnavailable`, and `MisconfiguredError` if the database was made by a newer outspool.
         """
         async with Database(self.settings.store_url).opened() as database:
             return await migrate(database)
 
     @asynccontextmanager
-    async def run(self, *, worker: bool, anyhow: bool = False) -> AsyncIterator[None]:
-        """Keep the database open and, if `worker` and an account is set, dispatch, until the block ends.
+    async def run(self, *, worker: bool, allow_misconfigured: bool = False) -> AsyncIterator[None]:
+        """Keep the database open within the block and, with `worker` and an account, dispatch.
 
-        An unreachable database does not stop it from starting: what needs it fails, or waits, until it is there. Raises
-        `StoreMisconfigured` for one that outspool can never work with, unless it is to start `anyhow`.
+        An unavailable database does not prevent the start: calls fail or wait until it is back. Raises
+        `StoreMisconfigured` for a database that outspool can never work with, unless `allow_misconfigured`.
         """
         await asyncio.to_thread(
             restrict_earlier_files, blobs=self.settings.blobs_dir, sandbox=self.settings.sandbox_dir
@@ -198,9 +196,9 @@ class Outspool:
             stack.push_async_callback(self.changes.close)
             stack.push_async_callback(self.blobs.close)
             try:
-                await self.database.learn_time(within=_CLOCK_SECONDS)
+                await self.database.learn_time(timeout_seconds=_CLOCK_SECONDS)
             except StoreMisconfigured:
-                if not anyhow:
+                if not allow_misconfigured:
                     raise
             if worker and (self.smtp is not None or self.settings.sandbox):
                 await stack.enter_async_context(self._run_dispatcher(await self._transport(stack)))
@@ -220,11 +218,11 @@ class Outspool:
                 yield
             finally:
                 await dispatcher.stop()
-                # It ends by itself. Canceled within a claim it would leave emails behind that nobody carries.
+                # It ends by itself. If canceled during a claim, it would leave claimed emails that nobody delivers.
                 await asyncio.wait({loop}, timeout=self.timings.last_claim_seconds)
                 loop.cancel()
                 await asyncio.gather(loop, return_exceptions=True)
-                await dispatcher.stop()  # for what that last claim began
+                await dispatcher.stop()  # again, for deliveries that the last claim started
                 await ticker.stop()
                 await transport.close()
 

@@ -1,4 +1,4 @@
-"""The environment, and a `.env` file beside it, read once into frozen settings. Only `cli` and `app` see this."""
+"""The settings: environment and `.env` files, read once and frozen. Only `cli` and `app` use them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _split_commas(value: object) -> object:
 
 
 def _remove_spaces(value: object) -> object:
-    """Google shows an app password in four groups; the spaces are not part of it."""
+    """Google displays an app password in four groups; the spaces are not part of it."""
     return "".join(value.split()) if isinstance(value, str) else value
 
 
@@ -46,13 +46,13 @@ def _default_data_dir() -> Path:
 
 
 def env_files(folder: Path | None) -> EnvFiles:
-    """Return what the `.env` files say: the data directory's, and that of `folder` if given."""
+    """Read the `.env` files of the data directory and of `folder`, if given."""
     home = os.environ.get("OUTSPOOL_DATA_DIR")
     return EnvFiles.read(Path(home).expanduser() if home else _default_data_dir(), folder)
 
 
 class Settings(BaseSettings):
-    """Every setting, named as in the environment. `load` reads them; a field's alias is its variable."""
+    """Every setting; a field's alias is its environment variable. `load` reads them."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 
@@ -100,15 +100,15 @@ class Settings(BaseSettings):
     def load(cls, overrides: Mapping[str, object] | None = None, *, folder: Path | None = None) -> Settings:
         """Read the environment, then the `.env` of `folder` if given, then that of the data directory.
 
-        `overrides` are command-line options, by variable. Raises `MisconfiguredError` that names the variable, never
-        its value.
+        `overrides` are command-line options by variable name. Raises `MisconfiguredError`, naming the variable but
+        never its value.
         """
         files = env_files(folder)
         for file in files.ignored:
             logger.warning("%s is ignored: %s.", file.path, file.distrust)
-        given = {name: str(value) for name, value in (overrides or {}).items()}
-        chosen = {name.upper(): value for name, value in os.environ.items() if value} | given
-        if "EMAIL_ALLOWED_RECIPIENTS" not in given and _is_allowlist_blank(files):
+        values = {name: str(value) for name, value in (overrides or {}).items()}
+        chosen = {name.upper(): value for name, value in os.environ.items() if value} | values
+        if "EMAIL_ALLOWED_RECIPIENTS" not in values and _is_allowlist_blank(files):
             raise MisconfiguredError(
                 "EMAIL_ALLOWED_RECIPIENTS is set and empty: everybody, or nobody?",
                 "Name addresses or @domains, or unset it to allow everybody.",
@@ -120,8 +120,8 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             name = ".".join(str(part) for part in first["loc"])
-            complaint = first["msg"].removeprefix("Value error, ")
-            raise MisconfiguredError(f"{name}: {complaint}." if name else f"{complaint}.") from None
+            error_text = first["msg"].removeprefix("Value error, ")
+            raise MisconfiguredError(f"{name}: {error_text}." if name else f"{error_text}.") from None
         if settings.user == SANDBOX_USER:
             raise MisconfiguredError(
                 f"OUTSPOOL_USER is {SANDBOX_USER}, the name that owns the sandbox's mail.", "Choose another name."
@@ -130,7 +130,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def names(cls) -> frozenset[str]:
-        """Return the variables that are settings."""
+        """Return the names of all variables."""
         return frozenset(field.alias for field in cls.model_fields.values() if field.alias)
 
     @property
@@ -140,28 +140,28 @@ class Settings(BaseSettings):
 
     @property
     def blobs_dir(self) -> Path:
-        """Where attachments are kept without a bucket."""
+        """Folder of attachments, if there is no bucket."""
         return self.data_dir.expanduser().absolute() / "attachments"
 
     @property
     def templates_dir(self) -> Path:
-        """Where the operator's templates are: ``EMAIL_TEMPLATE_DIR``, or a folder in the data directory."""
+        """Folder of templates: ``EMAIL_TEMPLATE_DIR``, or one in the data directory."""
         return (self.template_dir or self.data_dir / "templates").expanduser().absolute()
 
     @property
     def sandbox_dir(self) -> Path:
-        """Where the sandbox leaves what it caught, as ``.eml`` files."""
+        """Folder of the sandbox's ``.eml`` files."""
         return self.data_dir.expanduser().absolute() / "sandbox"
 
 
 def _is_allowlist_blank(files: EnvFiles) -> bool:
-    """Return whether the place that decides who may be written to, of those that name the variable, names nobody."""
+    """Tell whether the winning source of the allowlist sets it to nothing."""
     places = (os.environ, *(file.values for file in reversed(files.all)))
     named = [place["EMAIL_ALLOWED_RECIPIENTS"] for place in places if "EMAIL_ALLOWED_RECIPIENTS" in place]
     return bool(named) and not named[0].strip(" ,")
 
 
 def unknown_names(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return variables that look like ours and are not: a misspelt limit would silently not hold."""
+    """Return variables that look like outspool's but are not: a misspelt limit would silently not apply."""
     known = Settings.names()
     return sorted(name for name in environment if name.startswith(_OURS) and name not in known)

@@ -1,4 +1,4 @@
-"""Where attachments come from and where they are kept, as the settings say."""
+"""Builds the blob store and the file access of attachments from the settings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from outspool.ports.files import BlobStore
 
 
 def build_blob_store(settings: Settings) -> BlobStore:
-    """Return the bucket if one is set, else a folder in the data directory.
+    """Return the bucket if configured, else a folder in the data directory.
 
-    Raises `MisconfiguredError` for one half of a pair of keys.
+    Raises `MisconfiguredError` for half a pair of keys.
     """
     if not settings.aws_bucket_name:
         return LocalBlobs(settings.blobs_dir, is_shared=not settings.store_url.startswith("sqlite:"))
@@ -38,16 +38,16 @@ def build_blob_store(settings: Settings) -> BlobStore:
 
 
 def build_rooted_files(settings: Settings) -> RootedFiles:
-    """Return the files that a caller may name by path.
+    """Return the files that callers may attach by path.
 
-    Raises `MisconfiguredError` for a folder that is not absolute, or that is everything.
+    Raises `MisconfiguredError` for a relative folder, or the root folder.
     """
     roots = []
-    for written in settings.attachment_roots:
-        root = Path(written).expanduser()
+    for setting in settings.attachment_roots:
+        root = Path(setting).expanduser()
         if not root.is_absolute() or root == Path(root.anchor) or ".." in root.parts:
             raise MisconfiguredError(
-                f"EMAIL_ATTACHMENT_ROOTS: {brief(written)} is not a folder to take files from.",
+                f"EMAIL_ATTACHMENT_ROOTS: {brief(setting)} is not a folder to take files from.",
                 "Name absolute folders, separated by commas, each with nothing in it but what may be sent.",
             )
         roots.append(root)
@@ -55,12 +55,12 @@ def build_rooted_files(settings: Settings) -> RootedFiles:
 
 
 def build_operator_files(settings: Settings) -> OperatorFiles:
-    """Return the files that whoever types a command may name."""
+    """Return the files that the operator may name on the command line."""
     return OperatorFiles(own=list_own_files(settings))
 
 
 def list_own_files(settings: Settings) -> list[Path]:
-    """Return the files of the database, which may lie outside of the data directory."""
+    """Return the database's files, which may be outside the data directory."""
     prefix = "sqlite:///"
     if not settings.store_url.startswith(prefix):
         return []

@@ -1,6 +1,6 @@
-"""The command line. It translates and prints, and never decides.
+"""The command line: parses arguments and prints results.
 
-Nothing heavy is imported at module level here: an MCP client waits for ``outspool`` to answer.
+It imports nothing heavy at module level, because an MCP client waits for ``outspool`` to answer.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ mail.register(cli)
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage."""
-    os.umask(0o077)  # what a library makes beside our own files is nobody else's to read either
+    """Run the command line and exit: 0 done, 1 failed (one line on stderr says why), 2 wrong usage."""
+    os.umask(0o077)  # also for files that libraries create
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # a stream may be missing, or not a text file
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -50,8 +50,8 @@ def main() -> None:
 
         typer.echo(f"error: {printable(describe(error))}", err=True)
         sys.exit(1)
-    except Exception as error:  # noqa: BLE001 - a person gets a sentence, never a traceback
-        # Type and place only: the text of a stranger's exception may hold an address, or a password.
+    except Exception as error:  # noqa: BLE001 - print one line, never a traceback
+        # Type and place only: the exception's text may contain an address or a password.
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
         typer.echo(f"error: internal_error: outspool failed unexpectedly ({place}). Please report it.", err=True)
@@ -74,13 +74,13 @@ def _root(
     if context.invoked_subcommand is not None:
         if sandbox or no_worker:
             option = "--sandbox" if sandbox else "--no-worker"
-            # Silently sending for real what was meant for the sandbox would be the worst of all answers.
+            # Sending for real what was meant for the sandbox would be the worst mistake.
             raise typer.BadParameter(f"write it after the command: outspool {context.invoked_subcommand} {option}")
         return
     if sys.stdin is None or sys.stdin.isatty():
         typer.echo(context.get_help())
         return
-    configure_logging(working=True)
+    configure_logging(is_worker=True)
     settings = load_settings(sandbox=sandbox, by_client=True)
     warn_of_unknown_names()
     from outspool.cli.stdio import serve_stdio

@@ -1,6 +1,6 @@
-"""The main job, watched: a real MCP client starts ``outspool --sandbox`` over stdio and uses its tools.
+"""``demo``: a real MCP client starts ``outspool --sandbox`` over stdio and uses its tools.
 
-Nothing is staged. The server is the one that everybody runs, and each line printed is what its tools returned.
+Nothing is simulated: it is the ordinary server, and each printed line is what a tool returned.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from outspool.errors import OutspoolError
 
 _AHEAD = "PT3S"
 _ON_TIME = 1.0
-"""Seconds a scheduled email may be late before the demo calls it so."""
+"""Seconds that a scheduled email may be late."""
 _PATIENCE = 15.0
 _HEADER_LINES = 12
 
 
 class DemoFailedError(OutspoolError):
-    """Something did not come out as it should."""
+    """Something did not turn out as expected."""
 
     code = "demo_failed"
 
 
 @dataclass(frozen=True)
 class Act:
-    """One email of the demo: the tool and arguments it takes, how it must end, and what its timeline must hold."""
+    """One email of the demo: tool, arguments, expected status and expected events."""
 
     title: str
     tool: str
@@ -83,7 +83,7 @@ _ACTS = (
 
 
 async def run_demo() -> None:
-    """Run the demo and print it. Raises `DemoFailedError` unless everything came out as said."""
+    """Run and print the demo. Raises `DemoFailedError` unless everything turned out as expected."""
     out = console()
     folder = Path(tempfile.mkdtemp(prefix="outspool-demo-"))
     log = folder / "outspool.log"
@@ -93,8 +93,8 @@ async def run_demo() -> None:
             emails = await _play(out, client)
         _show_files(out, folder / "sandbox", emails)
     except Exception as error:
-        # The client's task groups wrap what is raised among them.
-        found = _first(error)
+        # The client's task groups wrap exceptions.
+        found = _find_first(error)
         message = found.message if isinstance(found, DemoFailedError) else f"The client failed: {found!r:.200}."
         raise DemoFailedError(message, f"The server's log is {log}.") from error
     out.print("\nEverything came out as said.", style="bold green")
@@ -102,26 +102,26 @@ async def run_demo() -> None:
 
 @asynccontextmanager
 async def _client(folder: Path, log: Path) -> AsyncIterator[Client]:
-    """Start the server with settings of its own, in a folder without ``.env``, and connect to it."""
+    """Start the server with its own settings, in a folder without ``.env``, and connect to it."""
     server = StdioServerParameters(
         command=sys.executable,
         args=["-m", "outspool", "--sandbox"],
         env={"OUTSPOOL_DATA_DIR": str(folder)},
         cwd=folder,
     )
-    with log.open("w", encoding="utf-8") as errors:  # in a folder that `mkdtemp` made for us alone
+    with log.open("w", encoding="utf-8") as errors:  # in a private folder of `mkdtemp`
         async with Client(stdio_client(server, errlog=errors)) as client:
             yield client
 
 
-def _first(error: Exception) -> Exception:
+def _find_first(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 async def _play(out: Console, client: Client) -> list[dict[str, Any]]:
-    """Do every act, then show each email's timeline; return the emails. Raises `DemoFailedError`."""
+    """Send every email, then print their timelines; return the emails. Raises `DemoFailedError`."""
     tools = (await client.list_tools()).tools
     out.print(f"Its tools: {', '.join(tool.name for tool in tools)}.\n", soft_wrap=True)
     accepted = []
@@ -143,13 +143,13 @@ async def _play(out: Console, client: Client) -> list[dict[str, Any]]:
 async def _call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     result = await client.call_tool(tool, arguments)
     if result.is_error or result.structured_content is None:
-        said = " ".join(block.text for block in result.content if isinstance(block, TextContent))
-        raise DemoFailedError(f"{tool} was refused: {said}")
+        reply_text = " ".join(block.text for block in result.content if isinstance(block, TextContent))
+        raise DemoFailedError(f"{tool} was refused: {reply_text}")
     return dict(result.structured_content)
 
 
 async def _wait_for_end(client: Client, email_id: str, act: Act) -> dict[str, Any]:
-    """Return the email once it is as it must end, or as it is when patience does."""
+    """Return the email once it has its expected status, or as it is after a while."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         email = await _call(client, "get_status", email_id=email_id)
@@ -170,19 +170,19 @@ def _show_timeline(out: Console, act: Act, email: dict[str, Any]) -> None:
         due = datetime.fromisoformat(email["scheduled_at"])
         out.print(f"  due {clock_time(due)[11:]}, left {_lateness(email) * 1000:.0f} ms after that")
     for recipient in email["recipients"] if len(email["recipients"]) > 1 else ():
-        said = " ".join(str(recipient[key]) for key in ("code", "enhanced_code", "reply") if key in recipient)
-        out.print(f"  {recipient['address']}: {recipient['status']}, {said}", soft_wrap=True)
+        reply_text = " ".join(str(recipient[key]) for key in ("code", "enhanced_code", "reply") if key in recipient)
+        out.print(f"  {recipient['address']}: {recipient['status']}, {reply_text}", soft_wrap=True)
 
 
 def _lateness(email: dict[str, Any]) -> float:
-    """Return how many seconds after its time a scheduled email was handed to the mail server."""
+    """Return how many seconds after its time a scheduled email was sent."""
     due = datetime.fromisoformat(email["scheduled_at"])
-    left = next(datetime.fromisoformat(event["at"]) for event in email["events"] if event["status"] == "sending")
-    return (left - due).total_seconds()
+    sent_at = next(datetime.fromisoformat(event["at"]) for event in email["events"] if event["status"] == "sending")
+    return (sent_at - due).total_seconds()
 
 
 def _check(act: Act, email: dict[str, Any]) -> None:
-    """Raise `DemoFailedError` unless the email came to what was said."""
+    """Raise `DemoFailedError` unless the email turned out as expected."""
     if email["status"] != act.ends:
         raise DemoFailedError(f'"{email["subject"]}" is {email["status"]}, and was to be {act.ends}.')
     if not any(f'said: "{act.reply} ' in str(event.get("detail", "")) for event in email["events"]):
@@ -192,7 +192,7 @@ def _check(act: Act, email: dict[str, Any]) -> None:
 
 
 def _show_files(out: Console, sandbox: Path, emails: list[dict[str, Any]]) -> None:
-    """Show where the caught emails are, and the head of the first. Raises `DemoFailedError` for one too few or many."""
+    """Print where the caught emails are, and the head of the first. Raises `DemoFailedError` for a wrong number."""
     files = sorted(sandbox.glob("*.eml"))
     texts = [file.read_text("utf-8", errors="replace") for file in files]
     for email in emails:

@@ -1,7 +1,7 @@
-"""What a line of the log may hold: printable text of bounded length, and not the same again and again.
+"""Formats log lines: printable text of bounded length, with repetitions collapsed.
 
-Names, addresses, replies and headers of strangers end in the log. Escape sequences among them would steer the terminal
-of whoever reads it, line breaks would forge lines, and a flood of one line would fill the disk.
+Names, addresses, replies and headers of strangers get into the log. Escape sequences in them would control the reader's
+terminal, line breaks would forge lines, and a flood of lines would fill the disk.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ MAX_LINE = 2000
 _MAX_TRACEBACK = 20_000
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Categories of Unicode: control, format (direction marks among them), surrogate, private, unassigned, line breaks."""
+"""Unicode categories: control, format (with direction marks), surrogate, private, unassigned, line breaks."""
 
 _PERIOD = 60.0
 _MOST_ALIKE = 30
-"""Lines of one kind in a period."""
+"""Lines of one kind per period."""
 
 _MOST_KINDS = 1000
 _OURS = ("outspool.services", "outspool.adapters", "outspool.app")
-"""Here a line may be all that is known of one email, so only those that say the very same are collapsed."""
+"""Loggers whose lines may be all that is known of an email: only identical ones are collapsed."""
 
 
 def printable(text: str) -> str:
-    """Return `text` with everything that does not print as itself written as an escape: hexadecimal, or backslash n."""
+    """Return `text` with unprintable characters as hexadecimal escapes, and line feeds as backslash n."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(char if _prints(char) else _escape(char) for char in text)
 
 
 def truncate(text: str, limit: int = MAX_LINE) -> str:
-    """Return the beginning of `text`, and how much of it is left out."""
+    """Return the beginning of `text`, and how much is left out."""
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} more characters)"
 
 
 class LineFormatter(logging.Formatter):
-    """Writes a record as one line, and a traceback indented below it: nothing in it can pass for a line of its own."""
+    """Formats a record as one line, and a traceback indented below it, so that no text can forge a line."""
 
     def __init__(self) -> None:
         super().__init__(_FORMAT)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Return the line. What is too long is cut before it is looked at, for that takes time."""
+        """Return the line. Too long text is cut first, because escaping takes time."""
         record.message = printable(truncate(record.message))
         return super().formatMessage(record)
 
     def formatException(self, ei: object) -> str:  # noqa: N802 - logging's name
-        """Return a traceback whose every line is indented, and of a validation error no word: it repeats the input."""
+        """Return the indented traceback; without text for validation errors, which repeat the input."""
         error = ei[1] if isinstance(ei, tuple) else None
         if error is not None and hasattr(error, "error_count"):  # pydantic's, which takes long to import
             return f"    {type(error).__name__}: {error.error_count()} errors in what a caller sent"
@@ -64,12 +64,12 @@ class LineFormatter(logging.Formatter):
         return "\n".join(f"    {printable(truncate(line))}" for line in text.split("\n"))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
-        """Return a stack whose every line is indented."""
+        """Return the indented stack."""
         return "\n".join(f"    {printable(truncate(line))}" for line in stack_info.split("\n"))
 
 
 class Collapse(logging.Filter):
-    """Lets through the first lines of a kind in each minute, the last of which says that more may have come."""
+    """Passes the first lines of a kind in each minute; the last one says that more may have come."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Collapse(logging.Filter):
         self._began = clock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to log the record."""
+        """Tell whether to log the record."""
         now = self._clock()
         if now - self._began >= _PERIOD or len(self._counts) >= _MOST_KINDS:
             self._counts, self._began = {}, now
@@ -96,12 +96,12 @@ class Collapse(logging.Filter):
     def _kind(record: logging.LogRecord) -> str:
         if record.name.startswith(_OURS):
             return record.getMessage()[:MAX_LINE]
-        # A stranger's words may be formatted into the message before it is logged: where it is logged says what it is.
+        # The message may already contain a stranger's words, so the place of the call is the kind.
         return f"{record.pathname}:{record.lineno}"
 
 
 def log_to(stream: TextIO | None = None, level: int = logging.WARNING) -> None:
-    """Send the log of the whole process to `stream`, stderr unless given, as safe lines; unless somebody did before."""
+    """Send the process's log to `stream` (default stderr) as safe lines, unless logging is configured already."""
     if logging.root.handlers:
         return
     handler = logging.StreamHandler(stream or sys.stderr)

@@ -1,4 +1,4 @@
-"""The operator's hand on what the outbox has: ``list``, ``show``, ``cancel``, ``retry``, and what belongs to them."""
+"""The operator's commands on stored emails: ``list``, ``show``, ``cancel``, ``retry`` and others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def list_emails(
     as_json: AsJson = False,
 ) -> None:
     """List emails, newest first."""
-    configure_logging(working=False)
+    configure_logging(is_worker=False)
     filters = {"status": status, "recipient": recipient, "query": query, "tag": tag, "series": series}
     page = run(_list({**filters, "limit": limit, "cursor": cursor}))
     from outspool.cli import printing
@@ -50,19 +50,19 @@ def list_emails(
 
 def show(email_id: Id, *, as_json: AsJson = False) -> None:
     """Show one email: every recipient, and everything that happened to it."""
-    configure_logging(working=False)
-    story = run(_show(email_id))
+    configure_logging(is_worker=False)
+    details = run(_show(email_id))
     from outspool.cli import printing
 
     if as_json:
-        printing.print_json(story)
+        printing.print_json(details)
     else:
-        printing.print_details(story)
+        printing.print_details(details)
 
 
 def cancel(email_id: Id, *, as_json: AsJson = False) -> None:
     """Cancel an email that still waits: it is never sent then."""
-    _do("cancel", email_id, as_json=as_json)
+    _run_command("cancel", email_id, as_json=as_json)
 
 
 def retry(
@@ -78,22 +78,22 @@ def retry(
 
     After `unknown` a recipient may get it twice.
     """
-    _do("override" if override_policy else "retry", email_id, as_json=as_json)
+    _run_command("override" if override_policy else "retry", email_id, as_json=as_json)
 
 
 def pause(email_id: Id, *, as_json: AsJson = False) -> None:
     """Let a series rest: it makes no emails until it is resumed."""
-    _do("pause", email_id, as_json=as_json)
+    _run_command("pause", email_id, as_json=as_json)
 
 
 def resume(email_id: Id, *, as_json: AsJson = False) -> None:
     """Let a paused series go on with its next time; what it missed is not made up for."""
-    _do("resume", email_id, as_json=as_json)
+    _run_command("resume", email_id, as_json=as_json)
 
 
 def templates(*, as_json: AsJson = False) -> None:
     """List the templates: what each needs in --variables, and what it may be given."""
-    configure_logging(working=False)
+    configure_logging(is_worker=False)
     found = run(_templates())
     from outspool.cli import printing
 
@@ -103,8 +103,8 @@ def templates(*, as_json: AsJson = False) -> None:
         printing.print_templates(found)
 
 
-def _do(verb: str, email_id: str, *, as_json: bool) -> None:
-    configure_logging(working=False)
+def _run_command(verb: str, email_id: str, *, as_json: bool) -> None:
+    configure_logging(is_worker=False)
     email = run(_change(verb, email_id))
     from outspool.cli import printing
 

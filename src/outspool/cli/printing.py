@@ -1,6 +1,6 @@
-"""What a person reads: emails as tables and timelines, or as the JSON that the tools return.
+"""Prints emails as tables and timelines, or as the JSON of the tools.
 
-Everything a stranger may have written is printed as it is, never read as markup. Times are the machine's own.
+Text from strangers is never interpreted as markup. Times are in the machine's time zone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from outspool.api.results.templates import TemplatesResult
 
 _WIDTH = 120
-"""Columns when the output is no terminal."""
+"""Columns if the output is not a terminal."""
 
 
 def console() -> Console:
@@ -35,13 +35,13 @@ def console() -> Console:
 
 
 def print_json(result: Result) -> None:
-    """Print what the tool of the same name returns."""
+    """Print a result as the tool of the same name returns it."""
     shown = result.model_dump(mode="json", by_alias=True, exclude_none=True)
     typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
 def print_email(email: EmailResult, *, as_json: bool) -> None:
-    """Print the sentence, the id, and what each recipient's server said; or `as_json` all of it."""
+    """Print the summary, the id, and each recipient's reply; or everything `as_json`."""
     if as_json:
         print_json(email)
         return
@@ -52,7 +52,7 @@ def print_email(email: EmailResult, *, as_json: bool) -> None:
 
 
 def print_templates(found: TemplatesResult) -> None:
-    """Print what each template is for and what it takes, or why it cannot be used."""
+    """Print the purpose and variables of each template, or why it cannot be used."""
     out = console()
     table = _table("template", "needs", "may be given", "what it is for")
     for template in found.templates:
@@ -62,7 +62,7 @@ def print_templates(found: TemplatesResult) -> None:
 
 
 def print_details(email: StatusResult) -> None:
-    """Print everything that is known of one email."""
+    """Print everything about one email."""
     out = console()
     out.print(email.summary, soft_wrap=True)
     fields = Table.grid(padding=(0, 2))
@@ -77,7 +77,7 @@ def print_details(email: StatusResult) -> None:
 
 
 def print_list(page: ListResult) -> None:
-    """Print one page of emails, and the counts of all."""
+    """Print one page of emails, and the counts."""
     from outspool.api.results.listing import format_counts
 
     out = console()
@@ -96,12 +96,12 @@ def print_list(page: ListResult) -> None:
 
 
 def local(moment: datetime) -> str:
-    """Write a time to the second, in the machine's own zone."""
+    """Format a time in seconds, in the machine's time zone."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def clock_time(moment: datetime) -> str:
-    """Write a time to the millisecond, in the machine's own zone."""
+    """Format a time in milliseconds, in the machine's time zone."""
     return moment.astimezone().replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
 
 
@@ -149,8 +149,10 @@ def _problem(email: StatusResult) -> Sequence[tuple[str, str]]:
 def _recipients(email: EmailResult) -> Table:
     table = _table("recipient", "as", "status", "what its server said")
     for recipient in email.recipients:
-        said = (recipient.code, recipient.enhanced_code, recipient.reply)
-        table.add_row(recipient.address, recipient.kind, recipient.status, " ".join(str(part) for part in said if part))
+        reply_parts = (recipient.code, recipient.enhanced_code, recipient.reply)
+        table.add_row(
+            recipient.address, recipient.kind, recipient.status, " ".join(str(part) for part in reply_parts if part)
+        )
     return table
 
 

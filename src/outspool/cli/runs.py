@@ -1,4 +1,4 @@
-"""What every command needs around its work: settings, logging, an event loop, and a graceful end."""
+"""The frame of every command: settings, logging, event loop and graceful stop."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NoWorker = Annotated[bool, typer.Option("--no-worker", help="Accept emails, and 
 def load_settings(*, sandbox: bool = False, by_client: bool = False) -> Settings:
     """Read the settings; `sandbox` wins over ``OUTSPOOL_SANDBOX``. Raises `MisconfiguredError`.
 
-    `by_client`: an MCP client started us, in a folder of its choice, whose `.env` is therefore not ours to read.
+    `by_client`: an MCP client started the process in a folder of its choice, so that folder's `.env` is ignored.
     """
     from outspool.app.settings import Settings
 
@@ -47,28 +47,28 @@ def load_settings(*, sandbox: bool = False, by_client: bool = False) -> Settings
 
 
 def warn_of_unknown_names() -> None:
-    """Log each variable that looks like a setting and is none: a misspelt limit would silently not hold."""
+    """Log each variable that looks like a setting but is not: a misspelt limit would silently not apply."""
     from outspool.app.settings import unknown_names
 
     for name in unknown_names():
         logger.warning("%s is no setting of outspool, so it does nothing; `outspool doctor` says more.", name)
 
 
-def configure_logging(*, working: bool) -> None:
-    """Log to stderr: warnings of everybody, and our own news while `working` on the queue."""
+def configure_logging(*, is_worker: bool) -> None:
+    """Log to stderr: warnings of all loggers, and outspool's information while `is_worker` on the queue."""
     log_to()
-    if working:
+    if is_worker:
         logging.getLogger("outspool").setLevel(logging.INFO)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end."""
+    """Run `work` in an event loop to its end."""
     return asyncio.run(work)
 
 
 @asynccontextmanager
 async def open_outspool(*, sandbox: bool = False) -> AsyncIterator[Outspool]:
-    """Yield the outspool that the settings describe, with its database open and without a worker."""
+    """Yield the configured outspool with an open database, without a worker."""
     from outspool.app.runtime import Outspool
 
     outspool = Outspool(load_settings(sandbox=sandbox))
@@ -77,9 +77,9 @@ async def open_outspool(*, sandbox: bool = False) -> AsyncIterator[Outspool]:
 
 
 def freeze_loaded_objects() -> None:
-    """Let the garbage collector pass over all there is by now: to walk through it stops everything for 0.1 s each time.
+    """Exclude all objects that exist now from garbage collection, which would stop everything for 0.1 s.
 
-    For programs that stay, once what they import is there; it lives as long as they do anyway.
+    For long-running commands, after their imports: those objects live as long as the process anyway.
     """
     gc.freeze()
 
@@ -91,11 +91,11 @@ def stop_on_signals() -> asyncio.Event:
     # Not `loop.add_signal_handler`, which Windows lacks.
     numbers = (signal.SIGTERM, signal.SIGINT)
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
+    def request_stop(_number: int, _frame: FrameType | None) -> None:
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
         loop.call_soon_threadsafe(stop.set)
 
     for number in numbers:
-        signal.signal(number, ask)
+        signal.signal(number, request_stop)
     return stop

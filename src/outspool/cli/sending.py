@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LONGEST_WAIT = 600
 _NOT_SERVED = 3
-"""The exit code of `send` when the email was accepted and not every recipient's server took it."""
+"""Exit code if the email was accepted but not sent to every recipient."""
 
 
 def register(cli: typer.Typer) -> None:
@@ -69,22 +69,22 @@ def send(
     from outspool.services.acceptance.attachment_requests import AttachmentRequest
     from outspool.services.acceptance.validation import EmailRequest
 
-    configure_logging(working=False)
-    draft = EmailRequest(
+    configure_logging(is_worker=False)
+    request = EmailRequest(
         to=to or (),
         cc=cc or (),
         bcc=bcc or (),
         sender=sender,
         subject=subject,
-        body=_text("body", body, body_file),
-        html=_text("html", html, html_file),
+        body=_read_text("body", body, body_file),
+        html=_read_text("html", html, html_file),
         template=template,
-        variables=_object(variables),
+        variables=_parse_object(variables),
         attachments=[AttachmentRequest(path=str(file), filename=file.name) for file in attach or ()],
         tags=tags or (),
     )
     when = When(scheduled_at=at, timezone=timezone, delay=delay, recurrence=recurrence, until=until, count=count)
-    email = run(_send(draft, None if when == When() else when, key, wait=wait, sandbox=sandbox))
+    email = run(_send(request, None if when == When() else when, key, wait=wait, sandbox=sandbox))
     from outspool.cli import printing
 
     printing.print_email(email, as_json=as_json)
@@ -92,17 +92,19 @@ def send(
         raise typer.Exit(_NOT_SERVED)
 
 
-async def _send(draft: EmailRequest, when: When | None, key: str | None, *, wait: float, sandbox: bool) -> EmailResult:
+async def _send(
+    request: EmailRequest, when: When | None, key: str | None, *, wait: float, sandbox: bool
+) -> EmailResult:
     from outspool.api.results.email import email_result
     from outspool.domain.status import UNSETTLED
 
     async with open_outspool(sandbox=sandbox) as outspool:
-        email = await outspool.operators_outbox().accept(draft, when=when, idempotency_key=key)
+        email = await outspool.operators_outbox().accept(request, when=when, idempotency_key=key)
     async with outspool.run(worker=wait > 0 and email.status in UNSETTLED):
         try:
-            email = await outspool.outbox.wait_for_outcome(email, within=wait)
+            email = await outspool.outbox.wait_for_outcome(email, max_wait=wait)
         except asyncio.CancelledError:
-            # Whoever interrupts the wait must not take the email for unsent, and send it again.
+            # After an interrupted wait the user must not believe that the email was not sent, and send it again.
             typer.echo(f"Accepted, and not canceled: see `outspool show {email.id}`.", err=True)
             raise
         return email_result(email, now=outspool.outbox.now(), pause=await outspool.outbox.pause(), for_operator=True)
@@ -115,7 +117,7 @@ def attach(
 
     It is kept for 30 days, and for as long as any email has it.
     """
-    configure_logging(working=False)
+    configure_logging(is_worker=False)
     typer.echo(run(_attach(file)))
 
 
@@ -124,22 +126,22 @@ async def _attach(file: Path) -> str:
         return await outspool.attach(file)
 
 
-def _object(text: str | None) -> dict[str, Any]:
-    """Return the object that is written as JSON. Raises `InvalidArgument`."""
+def _parse_object(text: str | None) -> dict[str, Any]:
+    """Parse a JSON object. Raises `InvalidArgument`."""
     try:
-        read = {} if text is None else json.loads(text)
+        parsed = {} if text is None else json.loads(text)
     except (ValueError, RecursionError):
-        read = None
-    if not isinstance(read, dict):
+        parsed = None
+    if not isinstance(parsed, dict):
         raise InvalidArgument("--variables is no object in JSON.", 'Write it like \'{"title": "Hello"}\'.')
-    return read
+    return parsed
 
 
-def _text(name: str, given: str | None, file: str | None) -> str | None:
-    """Return the text given, or read from where it is said to be. Raises `InvalidArgument`."""
+def _read_text(name: str, text: str | None, file: str | None) -> str | None:
+    """Return the given text, or the content of the given file. Raises `InvalidArgument`."""
     if file is None:
-        return given
-    if given is not None:
+        return text
+    if text is not None:
         raise InvalidArgument(f"--{name} and --{name}-file are both given.", "Give one of them.")
     try:
         raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()

@@ -1,4 +1,4 @@
-"""The commands that run until they are told to stop: ``serve`` and ``worker``."""
+"""The long-running commands: ``serve`` and ``worker``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def serve(
     no_worker: NoWorker = False,
 ) -> None:
     """Serve MCP over HTTP: /mcp (streamable HTTP), /sse (older clients) and /healthz."""
-    configure_logging(working=True)
+    configure_logging(is_worker=True)
     settings = load_settings(sandbox=sandbox)
     warn_of_unknown_names()
     run(_serve(settings, host, port, worker=not no_worker))
@@ -45,7 +45,7 @@ def serve(
 
 def worker(*, sandbox: Sandbox = False) -> None:
     """Send what is due, and serve nobody: any number may share one Postgres."""
-    configure_logging(working=True)
+    configure_logging(is_worker=True)
     settings = load_settings(sandbox=sandbox)
     warn_of_unknown_names()
     run(_work(settings))

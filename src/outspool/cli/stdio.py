@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 
 async def serve_stdio(settings: Settings, *, worker: bool) -> None:
-    """Serve until stdin closes, or SIGTERM or SIGINT arrives; then end the runtime gracefully.
+    """Serve until stdin closes, or SIGTERM or SIGINT arrives; then stop gracefully.
 
-    Raises `MisconfiguredError` when the settings contradict themselves.
+    Raises `MisconfiguredError` if the settings contradict each other.
     """
     face = StdioFace(settings, stop_on_signals(), worker=worker, on_ready=freeze_loaded_objects)
     try:
         await face.serve()
     except OutspoolError as error:
         if face.is_reading:
-            _exit(describe(error))
+            _exit_process(describe(error))
         raise
     if face.is_reading:
-        _exit()
+        _exit_process()
 
 
-def _exit(failure: str = "") -> NoReturn:
+def _exit_process(failure: str = "") -> NoReturn:
     """End the process although stdin is still open, and say why if it is for a `failure`.
 
-    The SDK reads stdin in a thread that nothing can interrupt, and both the event loop and the interpreter would wait
-    for it. All that must not be lost is committed and closed by now.
+    The SDK reads stdin in a thread that cannot be interrupted, and both the event loop and the interpreter would wait
+    for it. Everything that matters is committed and closed by now.
     """
     if failure:
         sys.stderr.write(f"error: {printable(failure)}\n")

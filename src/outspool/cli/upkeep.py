@@ -1,4 +1,4 @@
-"""The commands that look after an outspool: ``demo``, ``doctor``, ``migrate``, ``backup`` and ``restore``."""
+"""The maintenance commands: ``demo``, ``doctor``, ``migrate``, ``backup`` and ``restore``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def demo() -> None:
     """See the main job in a minute, without an account: send, schedule, retry, and what became of each."""
     from outspool.cli.demo import run_demo
 
-    configure_logging(working=False)
+    configure_logging(is_worker=False)
     run(run_demo())
 
 
@@ -38,14 +38,14 @@ def doctor(
 
     Exits with 1 if anything fails.
     """
-    configure_logging(working=False)
+    configure_logging(is_worker=False)
     if not run(_examine(offline=offline)):
         raise typer.Exit(1)
 
 
 def migrate() -> None:
     """Bring the database's schema up to date, as every start does."""
-    configure_logging(working=False)
+    configure_logging(is_worker=False)
     typer.echo("The database was brought up to date." if run(_migrate()) else "The database is up to date.")
 
 
@@ -56,7 +56,7 @@ def backup(
 
     Attachments are files in the data directory's `attachments`: copy that folder too.
     """
-    configure_logging(working=False)
+    configure_logging(is_worker=False)
     run(_back_up(file))
     typer.echo(f"The outbox was copied to {file}. Attachments are files beside the outbox: copy their folder too.")
 
@@ -68,7 +68,7 @@ def restore(
 
     What had come due since the backup may have been sent, so it becomes `unknown`, for you to decide.
     """
-    configure_logging(working=False)
+    configure_logging(is_worker=False)
     done = run(_restore(file))
     from outspool.domain.summary import format_utc
 
@@ -95,20 +95,20 @@ async def _restore(file: Path) -> Restored:
 
 
 async def _examine(*, offline: bool) -> bool:
-    """Print each finding as it comes; True when none is a failure."""
+    """Print each finding as it comes; True if none is a failure."""
     from outspool.services.doctor.findings import Level, fail
 
     try:
-        from outspool.app.examination import doctor_for
+        from outspool.app.examination import build_doctor
         from outspool.app.runtime import Outspool
 
         outspool = Outspool(load_settings())
-        doctor = doctor_for(outspool, offline=offline)
+        doctor = build_doctor(outspool, offline=offline)
     except OutspoolError as error:
         _print(fail("settings", error.message, error.hint))
         return False
     is_well = True
-    async with outspool.run(worker=False, anyhow=True):
+    async with outspool.run(worker=False, allow_misconfigured=True):
         async for finding in doctor.examine():
             _print(finding)
             is_well = is_well and finding.level is not Level.FAIL
@@ -116,8 +116,8 @@ async def _examine(*, offline: bool) -> bool:
 
 
 def _print(finding: Finding) -> None:
-    cure = f" \N{RIGHTWARDS ARROW} {finding.cure}" if finding.cure else ""
-    typer.echo(printable(name_variables(f"{finding.level:<5} {finding.name:<12} {finding.finding}{cure}")))
+    fix = f" \N{RIGHTWARDS ARROW} {finding.fix}" if finding.fix else ""
+    typer.echo(printable(name_variables(f"{finding.level:<5} {finding.name:<12} {finding.finding}{fix}")))
 
 
 async def _migrate() -> bool:

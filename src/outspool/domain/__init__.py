@@ -1,1 +1,1 @@
-"""What an email is and may become: pure, no I/O, no clock."""
+"""Emails, series, policies and schedules: pure rules, without I/O and without a clock."""

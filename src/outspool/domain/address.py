@@ -1,8 +1,8 @@
-"""Reads one mailbox (RFC 5322 §3.4) as people write it: ``a@b.com``, ``Name <a@b.com>``, ``Doe, John <j@x.com>``.
+"""Parses one mailbox (RFC 5322 §3.4) as people write it: ``a@b.com``, ``Name <a@b.com>``, ``Doe, John <j@x.com>``.
 
-Strict where it matters: what comes out is exactly one ASCII address that cannot be taken for anything else by an SMTP
-server. SMTP libraries alter doubtful ones in silence (``b@x.com,c@x.com`` becomes the first alone), so nothing doubtful
-gets through. The name is free text; quoting and encoding it is the composer's work.
+The result is exactly one ASCII address that no SMTP server can read differently. SMTP libraries silently alter doubtful
+addresses (``b@x.com,c@x.com`` becomes the first alone), so doubtful ones are rejected here. The name is free text;
+`message.compose` quotes and encodes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_NAME = 200
 
 _MAX_MAILBOX = 2 * MAX_NAME + MAX_ADDRESS + 8  # a quoted name may escape each of its characters
 
-# An unquoted name may hold a comma and inner quotes, but neither "@" nor ";": those speak of a list of addresses.
+# An unquoted name may contain commas and quotes, but neither "@" nor ";", which indicate a list of addresses.
 _NAMED = re.compile(
     r"""(?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<plain>[^<>@;"][^<>@;]*)? ) \s* <(?P<address>[^<>]*)>""", re.VERBOSE
 )
@@ -34,20 +34,20 @@ _PLAIN = "Write it like name@example.com."
 
 
 def parse_mailbox(value: str, field: str) -> Mailbox:
-    """Return the one mailbox that `value` names; internationalised domains come out in punycode.
+    """Return the mailbox in `value`; internationalised domains are converted to punycode.
 
-    Raises `InvalidAddress`, which speaks of the argument as `field`, when it is empty, over-long, more than one
-    address, or holds anything beside a name and an address. No look-up in the DNS is made.
+    Raises `InvalidAddress`, naming the argument `field`, if it is empty, too long, more than one address, or contains
+    anything beside a name and an address. Makes no DNS lookup.
     """
     text = check_header_line(value, field, _MAX_MAILBOX, InvalidAddress).strip()
     if not text:
         raise InvalidAddress(f"{field} holds an empty address.", _PLAIN)
     name, address = _split(text, field)
-    return Mailbox(address=_checked_address(address, field), name=_checked_name(name, field))
+    return Mailbox(address=_check_address(address, field), name=_check_name(name, field))
 
 
 def parse_mailboxes(values: Sequence[str], field: str) -> tuple[Mailbox, ...]:
-    """Return the mailbox of each item, or raise `InvalidAddress` for the first that is wrong."""
+    """Return the mailbox of each item; `InvalidAddress` for the first invalid one."""
     items = (values,) if isinstance(values, str) else values
     return tuple(parse_mailbox(value, field) for value in items)
 
@@ -58,10 +58,10 @@ def _refusal(text: str, field: str, why: str, hint: str = _PLAIN) -> InvalidAddr
 
 def _split(text: str, field: str) -> tuple[str, str]:
     """Split into display name and bare address."""
-    if named := _NAMED.fullmatch(text):
-        if named["quoted"] is not None:
-            return _ESCAPED.sub(r"\1", named["quoted"]), named["address"].strip()
-        return (named["plain"] or "").strip(), named["address"].strip()
+    if match := _NAMED.fullmatch(text):
+        if match["quoted"] is not None:
+            return _ESCAPED.sub(r"\1", match["quoted"]), match["address"].strip()
+        return (match["plain"] or "").strip(), match["address"].strip()
     if "<" not in text and ">" not in text:
         return "", text
     if _GROUP.fullmatch(text) or (text.count("@") > 1 and re.search("[,;]", text)):
@@ -73,16 +73,16 @@ def _split(text: str, field: str) -> tuple[str, str]:
     raise _refusal(text, field, "is not a name and one <address>", 'Write it like "Doe, John" <john@example.com>.')
 
 
-def _checked_name(name: str, field: str) -> str:
-    # Spaces in a row are one space to those who read a name from a header (RFC 5322 §3.2.2).
+def _check_name(name: str, field: str) -> str:
+    # Readers of a header see several spaces as one (RFC 5322 §3.2.2).
     normal = re.sub(" +", " ", unicodedata.normalize("NFC", name)).strip()
     if len(normal) > MAX_NAME:
         raise _refusal(name, field, f"is a name of {len(normal)} characters; {MAX_NAME} is the most", "Shorten it.")
-    # Once more: unescaping and normalising may have made what was not there before.
+    # Check again: unescaping and normalising may have produced new characters.
     return check_header_line(normal, f"The name in {field}", error=InvalidAddress)
 
 
-def _checked_address(address: str, field: str) -> str:
+def _check_address(address: str, field: str) -> str:
     if len(address) > MAX_ADDRESS:
         raise _refusal(address, field, f"is longer than {MAX_ADDRESS} characters", "No mailbox has such an address.")
     _check_shape(address, field)
@@ -90,7 +90,7 @@ def _checked_address(address: str, field: str) -> str:
     if not local.isascii():
         raise _refusal(address, field, "is not ASCII before the @", "Such addresses (SMTPUTF8) are not supported yet.")
     if "%" in local or "!" in local:
-        # Servers still read these as "send it on to another domain", past every allowlist.
+        # Some servers read these as "forward to another domain", which would bypass the allowlist.
         raise _refusal(address, field, "has a routing character (% or !) before the @")
     if domain and "." not in domain and domain.isascii():
         raise _refusal(address, field, "is not complete", "Give the whole domain with its ending, like gmail.com.")
@@ -98,7 +98,7 @@ def _checked_address(address: str, field: str) -> str:
 
 
 def _check_shape(address: str, field: str) -> None:
-    """Refuse, each with its own sentence, what is not ``local@domain`` at all."""
+    """Reject what is not ``local@domain`` at all, with a message for each case."""
     if not address:
         raise InvalidAddress(f"{field} holds an empty address.", _PLAIN)
     if re.search(r"[,;]", address) or (address.count("@") > 1 and re.search(r"\s", address)):
@@ -122,12 +122,12 @@ def _validate(address: str, field: str) -> str:
     from email_validator import EmailNotValidError, validate_email  # 60 ms and more: not before the first address
 
     try:
-        # `test_environment` lets the reserved domain .test through, which never leaves a test network.
-        found = validate_email(address, allow_smtputf8=False, check_deliverability=False, test_environment=True)
+        # `test_environment` accepts the reserved domain .test, which exists on test networks only.
+        result = validate_email(address, allow_smtputf8=False, check_deliverability=False, test_environment=True)
     except EmailNotValidError as invalid:
-        # The library lists the offending characters after a colon or in parentheses: input at length.
+        # The library appends the offending input after a colon or in parentheses; leave it out.
         reason = re.split("[:(]", str(invalid))[0].strip(" .")
         raise _refusal(address, field, f"is not an address that mail can reach ({reason})") from None
-    if found.ascii_email is None:
+    if result.ascii_email is None:
         raise _refusal(address, field, "has no ASCII form")
-    return found.ascii_email
+    return result.ascii_email

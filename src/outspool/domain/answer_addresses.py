@@ -1,4 +1,4 @@
-"""Whom the header fields of a caller name: who gets receipts, and where unsubscribing leads."""
+"""Finds the addresses and hosts that header fields direct answers to: receipts and unsubscribing."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from outspool.errors import InvalidArgument, brief
 _UNSUBSCRIBE = "list-unsubscribe"
 _URI = re.compile(r"<([^<>]*)>")
 _MORE_RECIPIENTS = frozenset({"to", "cc", "bcc", "reply-to"})
-"""Fields of a ``mailto`` (RFC 6068 §2) that name somebody."""
+"""Fields of a ``mailto`` (RFC 6068 §2) that contain addresses."""
 
 
-def named_addresses(headers: Mapping[str, str]) -> list[Mailbox]:
-    """Return each address that a field of `headers` names; raise `InvalidAddress` for what is none."""
+def find_addresses(headers: Mapping[str, str]) -> list[Mailbox]:
+    """Return each address in the fields of `headers`; raises `InvalidAddress`."""
     return [
-        parse_mailbox(written, f"headers: {name}")
+        parse_mailbox(address, f"headers: {name}")
         for name, value in headers.items()
-        for written in _written_in(name.lower(), value)
+        for address in _extract_addresses(name.lower(), value)
     ]
 
 
-def unsubscribe_hosts(headers: Mapping[str, str]) -> list[str]:
-    """Return the host, in lower case, of each web address of ``List-Unsubscribe``."""
+def find_unsubscribe_hosts(headers: Mapping[str, str]) -> list[str]:
+    """Return the lower-case host of each web address in ``List-Unsubscribe``."""
     uris = (uri for name, value in headers.items() if name.lower() == _UNSUBSCRIBE for uri in _URI.findall(value))
     return [_host(uri) for uri in uris if not uri.lower().startswith("mailto:")]
 
 
-def _written_in(name: str, value: str) -> Iterator[str]:
+def _extract_addresses(name: str, value: str) -> Iterator[str]:
     if name in ADDRESSES:
         yield from value.split(",")
     elif name == _UNSUBSCRIBE:
@@ -56,7 +56,7 @@ def _host(uri: str) -> str:
         host = urlsplit(uri).hostname
     except ValueError:
         host = None
-    # Browsers read a backslash as a slash, and what stands before an "@" as a name: neither is wanted here.
+    # Browsers read a backslash as a slash, and text before "@" as a user name: both could hide the real host.
     if not host or "\\" in uri or "@" in urlsplit(uri).netloc:
         raise InvalidArgument(f"headers: List-Unsubscribe {brief(uri)} is no plain web address.", "Write it without @.")
     return host.rstrip(".").lower()

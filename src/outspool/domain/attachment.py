@@ -1,7 +1,7 @@
-"""A file that goes with an email: its name, its type, and which bytes it is; never the bytes themselves.
+"""An attachment's name, type and digest, without its bytes.
 
-The name is chosen by a stranger and becomes a header here and a file on the recipient's machine, so it must be harmless
-in both. Everything here raises `AttachmentRefused` for what cannot be.
+A caller chooses the name; it becomes a header here and a file on the recipient's machine, so it must be harmless in
+both. Functions here raise `AttachmentRefused`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from outspool.errors import AttachmentRefused, brief
 
 MAX_ATTACHMENTS = 50
 MAX_FILENAME_BYTES = 255
-"""As most file systems have it. A longer name is shortened; its extension is kept."""
+"""The limit of most file systems. A longer name is shortened, keeping its extension."""
 
 UNKNOWN_TYPE = "application/octet-stream"
 
 _LONGEST_INPUT = 4096
 _LONGEST_EXTENSION = 32
 _JOINERS = "\u200c\u200d"
-"""Invisible, yet part of the spelling of Persian, of Indic scripts and of emoji."""
+"""Invisible characters that belong to the spelling of Persian, Indic scripts and emoji."""
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Control, format (bidi overrides among them), lone surrogates, line and paragraph separators."""
+"""Unicode categories: control, format (including bidi overrides), surrogates, line and paragraph separators."""
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|clock\$|(?:com|lpt)[0-9¹²³])[ ]*(?:\..*)?", re.IGNORECASE)
 _ENCODED_WORD = re.compile(r"=\?.*\?[bq]\?", re.IGNORECASE)
 
@@ -58,17 +58,16 @@ _MORE_TYPES = {
     ".avif": "image/avif",
     ".heic": "image/heic",
 }
-"""Common ones that the `mimetypes` of some Python versions lack."""
+"""Common types that some Python versions' `mimetypes` lack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """One file of an email.
+    """One attached file.
 
-    `filename` and `content_type` (``type/subtype``, perhaps with ``; charset=…``) are safe as header values once
-    written as RFC 2231 and RFC 2045 want them. `content_id`, without angle brackets, is what the HTML calls
-    ``cid:…``; None for a file that is not shown in it. `size` counts bytes; `digest` is their SHA-256 in lower-case
-    hex, and the key under which a `BlobStore` has them.
+    `filename` and `content_type` (``type/subtype``, perhaps with ``; charset=…``) are safe header values once encoded
+    by RFC 2231 and RFC 2045. `content_id`, without angle brackets, is what the HTML refers to as ``cid:…``; None if it
+    does not. `size` is in bytes; `digest` is the SHA-256 in lower-case hex and the key in the `BlobStore`.
     """
 
     filename: str
@@ -79,11 +78,11 @@ class Attachment:
 
 
 def check_filename(name: str, field: str = "filename") -> str:
-    """Return `name` if it is the name of one file, shortened to `MAX_FILENAME_BYTES` of UTF-8 with its extension kept.
+    """Return `name` if it is a safe file name, shortened to `MAX_FILENAME_BYTES` of UTF-8.
 
-    Refused are paths, control and bidi characters and others that do not show, encoded words, device names of Windows,
-    and names that a file system would change (a dot or space at the end). What merely looks like a path once it is
-    brought into another form of Unicode is one.
+    Refuses paths, control, bidi and other invisible characters, encoded words, Windows device names, and names that a
+    file system would change (a dot or space at the end). A name that becomes a path under Unicode normalisation counts
+    as a path.
     """
     if len(name) > _LONGEST_INPUT:
         raise AttachmentRefused(f"{field} is {len(name):,} characters long.", "Give a short name with its extension.")
@@ -111,14 +110,14 @@ def _shorten(name: str) -> str:
     if not stem or len(extension.encode()) > _LONGEST_EXTENSION:
         stem, dot, extension = name, "", ""
     room = MAX_FILENAME_BYTES - len((dot + extension).encode())
-    kept = stem.encode()[:room].decode(errors="ignore")
-    return f"{kept.rstrip(f' .{_JOINERS}')}{dot}{extension}"
+    shortened = stem.encode()[:room].decode(errors="ignore")
+    return f"{shortened.rstrip(f' .{_JOINERS}')}{dot}{extension}"
 
 
 def check_content_type(value: str, field: str = "content_type") -> str:
-    """Return ``type/subtype`` in lower case, with ``; charset=…`` if that is given.
+    """Return ``type/subtype`` in lower case, with ``; charset=…`` if given.
 
-    Refused is everything else, also types that are made of other messages: those are ours to write.
+    Refuses everything else, and the types ``message/*`` and ``multipart/*``, which only outspool writes.
     """
     match = _CONTENT_TYPE.fullmatch(value[:_LONGEST_INPUT].strip(" "))
     if match is None:
@@ -134,11 +133,11 @@ def check_content_type(value: str, field: str = "content_type") -> str:
 
 
 def guess_content_type(filename: str) -> str:
-    """Return the media type that the extension of `filename` stands for, `UNKNOWN_TYPE` if for none.
+    """Return the media type for the extension of `filename`, else `UNKNOWN_TYPE`.
 
-    The same on every machine: what is installed there does not count.
+    It is the same on every machine: the system's own tables are not used.
     """
-    kind, encoding = _known_types().guess_type(f"/{filename}")  # the slash: no name is a URL
+    kind, encoding = _known_types().guess_type(f"/{filename}")  # the slash keeps it from being parsed as a URL
     if encoding is not None:
         return _COMPRESSED.get(encoding, UNKNOWN_TYPE)
     return UNKNOWN_TYPE if kind is None or kind.startswith(_COMPOSITE) else kind
@@ -153,9 +152,9 @@ def _known_types() -> mimetypes.MimeTypes:
 
 
 def check_content_id(value: str, field: str = "content_id") -> str:
-    """Return a content id as HTML names it after ``cid:`` (RFC 2392); ``cid:`` or angle brackets may be around it.
+    """Return a content id as HTML refers to it after ``cid:`` (RFC 2392); strips ``cid:`` and angle brackets.
 
-    Letters, digits and ``. _ + - = @`` only, so that no program needs to escape it.
+    Only letters, digits and ``. _ + - = @`` are allowed, so that no program needs to escape it.
     """
     inner = value[:_LONGEST_INPUT]
     if inner.startswith("<") and inner.endswith(">"):

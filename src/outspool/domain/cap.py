@@ -1,4 +1,4 @@
-"""A limit on how much may pass in any stretch of time, not in calendar hours or days: no burst at their seams."""
+"""A limit on a sliding window: unlike a limit per calendar hour, it allows no burst at the border."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAY = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cap:
-    """At most `most`, which is 1 or more, in any `window`."""
+    """At most `most` (at least 1) in any `window`."""
 
     most: int
     window: timedelta
@@ -32,7 +32,7 @@ class FullQuota:
 
 
 def rate_limit_error(cap: Cap, *, now: datetime, again_at: datetime) -> RateLimited:
-    """Return the refusal of an email that would be one too many."""
+    """Return the error for an email beyond the rate limit."""
     seconds = max(1, math.ceil((again_at - now).total_seconds()))
     return RateLimited(
         f"{cap.most} emails were accepted within {_describe_window(cap.window)}; {Setting.RATE_LIMIT} allows no more.",

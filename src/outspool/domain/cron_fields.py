@@ -1,6 +1,6 @@
-"""Reads the five fields of a cron expression (crontab(5)) into the sets of values that they stand for.
+"""Parses the five fields of a cron expression (crontab(5)) into sets of values.
 
-Only forms with one meaning are taken: what some programs read one way and others another is refused in words.
+Only unambiguous forms are accepted; forms that cron programs read differently are refused with the reason.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _EXAMPLE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CronFields:
-    """The values of each field, ascending; `weekdays` count from Monday (0), as `date.weekday` does.
+    """The values of each field, ascending; `weekdays` count from Monday (0), like `date.weekday`.
 
-    `nth` restricts the weekday to its nth occurrence in the month. `is_last_day` stands for ``L``: the last day of the
-    month, in place of `days`.
+    `nth` restricts the weekday to its nth occurrence in the month. `is_last_day` is ``L``, the last day of the month,
+    in place of `days`.
     """
 
     minutes: tuple[int, ...]
@@ -45,11 +45,11 @@ class CronFields:
 
     @property
     def every_hour(self) -> bool:
-        """Whether no hour is left out: then the rule is an interval rather than a time of day."""
+        """Whether every hour is included: then the rule is an interval rather than a time of day."""
         return len(self.hours) == _HOURS
 
     def include(self, day: date) -> bool:
-        """Whether the rule is true on this day."""
+        """Whether the rule matches this day."""
         if day.month not in self.months or day.weekday() not in self.weekdays:
             return False
         if self.nth is not None and (day.day - 1) // _WEEK + 1 != self.nth:
@@ -59,7 +59,7 @@ class CronFields:
 
 @lru_cache(maxsize=256)
 def read_cron(cron: str) -> CronFields:
-    """Read five fields; case does not matter. Raises `InvalidSchedule` that names the field at fault."""
+    """Parse five fields, in any case. Raises `InvalidSchedule`, naming the invalid field."""
     texts = cron.lower().split() if len(cron) <= _LONGEST else []
     if len(texts) != _FIELDS:
         found = f"has {len(texts)} of five fields" if texts else "is not a cron expression"
@@ -94,16 +94,16 @@ class _Field:
     lowest: int
     highest: int
     words: tuple[str, ...] = ()
-    said: str = ""
+    note: str = ""
 
     def values(self, text: str) -> set[int]:
-        """Return every value that a field stands for. Raises `InvalidSchedule`."""
+        """Return every value of a field. Raises `InvalidSchedule`."""
         return set().union(*map(self._range, text.split(",")))
 
     def _range(self, item: str) -> range:
         found = _ITEM.fullmatch(item)
         if not found:
-            raise self._wrong(item)
+            raise self._invalid_error(item)
         first = self.number(found["first"]) if found["first"] else self.lowest
         last = first if found["first"] and not found["step"] else self.highest
         if found["last"]:
@@ -111,22 +111,22 @@ class _Field:
             if self is _WEEKDAY and last == 0 < first:
                 last = _WEEK  # fri-sun
         if not self.lowest <= first <= last <= self.highest:
-            raise self._wrong(item)
+            raise self._invalid_error(item)
         if found["step"] and not 1 <= int(found["step"]) <= last - first:
-            raise self._wrong(item)
+            raise self._invalid_error(item)
         return range(first, last + 1, int(found["step"] or 1))
 
     def number(self, text: str) -> int:
-        """Return the number that a number or a word stands for. Raises `InvalidSchedule`."""
+        """Return the value of a number or a name. Raises `InvalidSchedule`."""
         if text in self.words:
             return self.words.index(text)
         if not text.isdigit():
-            raise self._wrong(text)
+            raise self._invalid_error(text)
         return int(text)
 
-    def _wrong(self, item: str) -> InvalidSchedule:
+    def _invalid_error(self, item: str) -> InvalidSchedule:
         return InvalidSchedule(
-            f"recurrence: {brief(item)} is no {self.name} ({self.lowest} to {self.highest}{self.said}, ascending).",
+            f"recurrence: {brief(item)} is no {self.name} ({self.lowest} to {self.highest}{self.note}, ascending).",
             _EXAMPLE,
         )
 

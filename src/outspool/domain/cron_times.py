@@ -1,9 +1,9 @@
-"""The times of a cron expression on the clocks of a time zone.
+"""Computes the times of a cron expression in a time zone.
 
 When the clocks change:
 
-- a time that the clocks skip happens once, right after the gap; one that they repeat happens once, the first time;
-- a schedule of every hour simply goes on: it skips what does not exist and counts both hours of the same name.
+- a time that is skipped happens once, right after the gap; one that is repeated happens once, the first time;
+- a schedule of every hour continues by elapsed time: it skips missing hours and includes both repeated ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from outspool.domain.cron_fields import CronFields
 
 _RAREST_YEARS = 8
-"""The next 29th of February is never further away."""
+"""The next 29th of February is at most this far away."""
 
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
@@ -23,18 +23,18 @@ _LONGEST_MONTH = timedelta(days=31)
 
 
 def next_time(fields: CronFields, zone: ZoneInfo, *, after: datetime) -> datetime | None:
-    """Return the first time (UTC) later than `after` at which `fields` are true in `zone`; None when they never are."""
+    """Return the first matching time (UTC) after `after`; None if there is none."""
     folds = (0, 1) if fields.every_hour else (0,)
     found = [time for fold in folds if (time := _next_time(fields, zone, fold, after)) is not None]
     return min(found, default=None)
 
 
 def _next_time(fields: CronFields, zone: ZoneInfo, fold: int, after: datetime) -> datetime | None:
-    """Return it, where an hour that comes twice is meant the first (0) or the second (1) time."""
+    """Return the next time, taking a repeated hour as its first (`fold` 0) or second (1) occurrence."""
     offsets = [moment.astimezone(zone).utcoffset() or timedelta() for moment in (after, after + _DAY)]
     start = (after.astimezone(UTC) + min(offsets)).replace(tzinfo=None)
-    # What the clocks show grows with time, but for the hour that comes twice: so the first to be later is the earliest.
-    for wall in _walls(fields, start):
+    # Wall times grow with real time except in a repeated hour, so the first that is later is the earliest.
+    for wall in _wall_times(fields, start):
         time = _instant(wall, zone, fold)
         if time is None and not fields.every_hour:
             time = _end_of_gap(wall, zone)
@@ -43,8 +43,8 @@ def _next_time(fields: CronFields, zone: ZoneInfo, fold: int, after: datetime) -
     return None
 
 
-def _walls(fields: CronFields, start: datetime) -> Iterator[datetime]:
-    """Yield what the clocks show whenever `fields` are true, from `start` on, for as long as the rarest day is away."""
+def _wall_times(fields: CronFields, start: datetime) -> Iterator[datetime]:
+    """Yield matching wall times from `start` on, for `_RAREST_YEARS`."""
     day, end = start.date(), date(start.year + _RAREST_YEARS, 12, 31)
     while day <= end:
         if day.month not in fields.months:
@@ -60,13 +60,13 @@ def _walls(fields: CronFields, start: datetime) -> Iterator[datetime]:
 
 
 def _instant(wall: datetime, zone: ZoneInfo, fold: int) -> datetime | None:
-    """Return when the clocks of `zone` show `wall` (UTC); None when they skip it."""
+    """Return the UTC instant of a wall time; None if the clocks skip it."""
     time = wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
     return time if time.astimezone(zone).replace(tzinfo=None) == wall else None
 
 
 def _end_of_gap(wall: datetime, zone: ZoneInfo) -> datetime:
-    """Return the instant (UTC) at which the clocks jump over `wall`."""
+    """Return the UTC instant at which the clocks skip over `wall`."""
     before, after = sorted(wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     offset = after.astimezone(zone).utcoffset()
     while after - before > _SECOND:

@@ -1,6 +1,6 @@
-"""What one attempt over SMTP came to, recipient by recipient, and the table that reads a server's reply.
+"""The outcome of one SMTP attempt for each recipient, and the table that interprets server replies.
 
-An enhanced code (RFC 3463) decides before the basic one (RFC 5321 §4.2), because servers get the basic one wrong
+An enhanced code (RFC 3463) takes precedence over the basic one (RFC 5321 §4.2), because servers get the basic one wrong
 more often: ``552 4.2.2`` is a full mailbox that may be emptied.
 """
 
@@ -16,7 +16,7 @@ from outspool.errors import TroubleKind
 
 
 class Phase(StrEnum):
-    """The command whose reply, or whose silence, is being read."""
+    """The command whose reply, or missing reply, is being interpreted."""
 
     CONNECT = "connect"
     TLS = "starttls"
@@ -25,11 +25,11 @@ class Phase(StrEnum):
     RCPT = "rcpt"
     DATA = "data"
     MESSAGE = "message"
-    """After the first byte of the message: a lost line leaves the message's owner in doubt (RFC 1047)."""
+    """After the first byte of the message: a lost connection leaves its delivery in doubt (RFC 1047)."""
 
 
 class Verdict(StrEnum):
-    """What a recipient's server (or its silence) means for that recipient."""
+    """What a reply, or its absence, means for a recipient."""
 
     TAKEN = "taken"
     RETRY = "retry"
@@ -39,7 +39,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A verdict with the reply behind it; `reply` is None when the line went silent, `why` and `phase` say where.
+    """A verdict and the reply behind it; without a reply, `why` and `phase` tell what happened.
 
     `is_session_limit`: the server had had enough of the connection, not of the email (`is_session_limit`).
     """
@@ -53,16 +53,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """The outcome for every recipient of one attempt, by address."""
+    """The outcomes of one attempt, by address."""
 
     outcomes: Mapping[str, Outcome]
 
 
 def parse_reply(code: int, text: str) -> Reply:
-    """Read a server's reply: the enhanced code (RFC 3463) apart, the rest as one printable line of at most 300.
+    """Parse a reply: split off the enhanced code (RFC 3463), reduce the text to one printable line of 300.
 
-    `text` may have several lines, each perhaps repeating the enhanced code (RFC 2034 §4); it may hold anything a
-    stranger sends, also lone surrogates.
+    `text` may have several lines, each repeating the enhanced code (RFC 2034 §4), and may contain anything, even lone
+    surrogates.
     """
     lines = [line.strip() for line in text.splitlines()]
     found = _ENHANCED.match(lines[0]) if lines else None
@@ -74,16 +74,16 @@ def parse_reply(code: int, text: str) -> Reply:
 
 
 def classify(phase: Phase, reply: Reply) -> Verdict | TroubleKind:
-    """Return what `reply` to the command of `phase` means: for the message a Verdict, for the account a TroubleKind.
+    """Return the meaning of `reply` in `phase`: a Verdict on the message, or a TroubleKind of the account.
 
-    ``TAKEN`` says that the command was accepted; only after MESSAGE is that the server's word for the recipients. A
-    TroubleKind is never returned when the server may hold the message.
+    ``TAKEN`` means that the command was accepted; only after MESSAGE does it mean that the server accepted the message.
+    A TroubleKind is never returned if the server may have the message.
     """
     basic, enhanced = str(reply.code), reply.enhanced_code or ""
     for rule in _TABLE:
         if phase in rule.phases and rule.basic.fullmatch(basic) and rule.enhanced.fullmatch(enhanced):
-            return rule.means
-    # Not a reply to what was asked (RFC 5321 §4.2 has no such code): it says nothing about a message once sent.
+            return rule.meaning
+    # Not a valid reply (RFC 5321 §4.2): it says nothing about a message that was sent.
     return Verdict.IN_DOUBT if phase is Phase.MESSAGE else Verdict.RETRY
 
 
@@ -134,16 +134,16 @@ def _opens_with(line: str, enhanced: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One row of the table: in these phases, a basic and an enhanced code that match mean this."""
+    """One row of the table: phases, patterns for the basic and the enhanced code, and their meaning."""
 
     phases: frozenset[Phase]
     basic: re.Pattern[str]
     enhanced: re.Pattern[str]
-    means: Verdict | TroubleKind
+    meaning: Verdict | TroubleKind
 
 
-def _rule(phases: Iterable[Phase], basic: str, enhanced: str, means: Verdict | TroubleKind) -> _Rule:
-    return _Rule(frozenset(phases), re.compile(basic), re.compile(enhanced), means)
+def _rule(phases: Iterable[Phase], basic: str, enhanced: str, meaning: Verdict | TroubleKind) -> _Rule:
+    return _Rule(frozenset(phases), re.compile(basic), re.compile(enhanced), meaning)
 
 
 _ALL = tuple(Phase)
@@ -151,13 +151,13 @@ _BEFORE = tuple(phase for phase in Phase if phase is not Phase.MESSAGE)
 _BUT_DATA = tuple(phase for phase in Phase if phase is not Phase.DATA)
 
 _TABLE = (
-    # Accepted. The enhanced code of a positive reply cannot take that back.
+    # Accepted. The enhanced code of a positive reply does not change that.
     _rule([Phase.DATA], "3..", ".*", Verdict.TAKEN),
     _rule(_BUT_DATA, "2..", ".*", Verdict.TAKEN),
-    # The account: nothing was sent, and the next message would fare the same.
-    _rule(_ALL, "[45]..", r"5\.4\.5", TroubleKind.THROTTLED),  # Gmail: the day's limit
+    # The account: nothing was sent, and another message would be rejected too.
+    _rule(_ALL, "[45]..", r"5\.4\.5", TroubleKind.THROTTLED),  # Gmail: daily limit
     _rule(_ALL, "421", r"4\.7\..*", TroubleKind.THROTTLED),
-    _rule(_BEFORE, "421", ".*", TroubleKind.NETWORK),  # after the message it may be the message's doing: RETRY below
+    _rule(_BEFORE, "421", ".*", TroubleKind.NETWORK),  # after the message it may be about the message: RETRY below
     _rule([Phase.TLS], ".*", ".*", TroubleKind.TLS),
     _rule(_ALL, "454", r"4\.7\.0", TroubleKind.THROTTLED),  # Gmail: too many logins
     _rule([Phase.LOGIN], "432", ".*", TroubleKind.LOGIN),  # RFC 4954: the password must be changed first
@@ -168,7 +168,7 @@ _TABLE = (
     _rule(_BEFORE, "53[0458]", ".*", TroubleKind.LOGIN),
     _rule(_BEFORE, "[45]..", r"5\.7\.[89]", TroubleKind.LOGIN),  # after the message 5.7.9 is Yahoo's policy: REFUSED
     # The message or the recipient.
-    _rule([Phase.RCPT], "[45]..", r"[45]\.5\.3", Verdict.RETRY),  # too many recipients: the rest go next time
+    _rule([Phase.RCPT], "[45]..", r"[45]\.5\.3", Verdict.RETRY),  # too many recipients: the others are sent next time
     _rule([Phase.RCPT], "552", "", Verdict.RETRY),  # the same, RFC 5321 §4.5.3.1.10
     _rule(_ALL, "503", ".*", Verdict.RETRY),  # bad sequence of commands: the connection's fault, not the message's
     _rule(_ALL, "[45]..", r"4\..*", Verdict.RETRY),

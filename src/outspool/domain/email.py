@@ -1,4 +1,4 @@
-"""An email as outspool keeps it: the message, its envelope, and what became of it."""
+"""An email: its content, its recipients, and the state of its delivery."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from outspool.errors import OutspoolError
 
 
 class RecipientKind(StrEnum):
-    """How a recipient is addressed. A ``bcc`` is in the envelope and in no header."""
+    """How a recipient is addressed. A ``bcc`` recipient is in the envelope and in no header."""
 
     TO = "to"
     CC = "cc"
@@ -24,10 +24,9 @@ class RecipientKind(StrEnum):
 
 
 class Priority(StrEnum):
-    """Which due email leaves first.
+    """Which due email is sent first.
 
-    What is high leaves before all that came due in the day before it, what is low after all that came due in the hour
-    after it; then it is its turn, whatever comes. So nothing waits for ever.
+    High priority moves an email ahead by a day, low moves it back by an hour; nothing waits longer than that.
     """
 
     LOW = "low"
@@ -41,7 +40,7 @@ class Priority(StrEnum):
 
     @property
     def delay(self) -> timedelta:
-        """How much later than it came due an email takes its place among all that are due; negative: earlier."""
+        """Added to the due time to get the email's turn; negative for high priority."""
         return _DELAYS[self]
 
 
@@ -53,7 +52,7 @@ _DELAYS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mailbox:
-    """One mailbox (RFC 5322 §3.4): an ASCII `address` (domains in punycode) and a display `name`, maybe empty."""
+    """One mailbox (RFC 5322 §3.4): an ASCII `address` (domain in punycode) and a display `name`, maybe empty."""
 
     address: str
     name: str = ""
@@ -61,30 +60,30 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What an SMTP server said: basic `code`, RFC 3463 `enhanced_code` or None, and its `text` on one line."""
+    """An SMTP reply: basic `code`, RFC 3463 `enhanced_code` or None, and `text` on one line."""
 
     code: int
     enhanced_code: str | None
     text: str
 
     def __str__(self) -> str:
-        """Return the reply as a person reads it in a log."""
+        """Return the reply as logs show it."""
         return " ".join(str(part) for part in (self.code, self.enhanced_code, self.text) if part)
 
     def quote(self) -> str:
-        """Return the reply attributed and in quotes, for a model: a stranger's words must not pass for ours."""
+        """Return the reply quoted and attributed: a model must not take a server's words for outspool's."""
         return quote_server(str(self))
 
 
 def quote_server(words: str) -> str:
-    """Return what a server said, attributed, in quotes that nothing in it can end."""
+    """Return a server's words, attributed, in quotes that they cannot close."""
     inner = "".join("'" if char in '"\u201c\u201d\u201e\u00ab\u00bb' else char for char in words)
     return f'the server said: "{inner}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipient:
-    """One recipient and the last word of a server about it (`reply` is None until one spoke)."""
+    """One recipient and the last reply about it; `reply` is None until there is one."""
 
     kind: RecipientKind
     mailbox: Mailbox
@@ -98,13 +97,13 @@ class Recipient:
 
     @property
     def is_owed(self) -> bool:
-        """Whether the next attempt must still serve this recipient."""
+        """Whether the next attempt must include this recipient."""
         return self.status in (RecipientStatus.PENDING, RecipientStatus.DEFERRED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Why an email is not (wholly) sent: a stable `code`, a sentence, and what to do about it."""
+    """Why an email is not (wholly) sent: a stable `code`, a sentence, and what to do."""
 
     code: str
     message: str
@@ -118,9 +117,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One line of an email's append-only history: at `at` (UTC) it was `status`, because of `code`.
+    """One entry of an email's append-only history: at `at` (UTC) it became `status`, because of `code`.
 
-    `actor` is who caused it, None for outspool itself.
+    `actor` caused it; None is outspool itself.
     """
 
     at: datetime
@@ -132,7 +131,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What the message says: everything a caller may write and `update_email` may change, bar the schedule."""
+    """What the message says: everything a caller can set and `update_email` can change, except the schedule."""
 
     sender: Mailbox
     to: tuple[Mailbox, ...]
@@ -150,7 +149,7 @@ class Content:
     priority: Priority = Priority.NORMAL
 
     def list_recipients(self) -> tuple[tuple[RecipientKind, Mailbox], ...]:
-        """Every recipient with its kind, in the order to, cc, bcc."""
+        """Return every recipient with its kind, in the order to, cc, bcc."""
         return (
             *((RecipientKind.TO, m) for m in self.to),
             *((RecipientKind.CC, m) for m in self.cc),
@@ -160,19 +159,26 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Email:
-    """One accepted email. All times are UTC and aware.
+    """One accepted email. All times are aware and in UTC.
 
-    `message_id` is fixed at acceptance; `date`, the Date header, is when it is scheduled for, else that moment.
-    `due_at` is when the next attempt may start; `expires_at` is when outspool gives up.
-    `attempts` counts those that reached the message; trouble of the account burns none.
-    `version` grows with every write: a change is applied only to the version it was made from.
-    `lease` is the token of the claim that holds it, or held it last.
-    `owner` is the user whose mail it is, `identity` the address by which workers claim it (`Identity.address`);
-    `agent` and `client` are the program that asked for it.
-    An email that a series made has its `series_id`, and is the only one of it that `occurs_at` that time.
-    `overrides_policy`: an operator sends it, as it stands, whatever the policy says.
-    `unreadable` says why its row in the database cannot be read, and is empty when it can. Of an unreadable email only
-    the id is certain; every other field is what could be read, or empty.
+    `message_id` is fixed at acceptance. `date` becomes the Date header: the scheduled time, else the time of
+    acceptance. `due_at` is when the next attempt may start; `expires_at` is when outspool gives up.
+
+    `attempts` counts attempts that reached the message; trouble of the account does not count.
+
+    `version` grows with every write; a change is applied only to the version it was made from.
+
+    `lease` is the token of the current or last claim.
+
+    `owner` is the user whose mail it is, `identity` the address by which workers claim it (`Identity.address`); `agent`
+    and `client` are the program that submitted it.
+
+    An email made by a series has its `series_id` and is the only one with this `series_id` and `occurs_at`.
+
+    `overrides_policy`: an operator decided to send it whatever the policy says.
+
+    `unreadable` says why its row cannot be read, and is otherwise empty. Of an unreadable email only the id is certain;
+    other fields hold what could be read, or are empty.
     """
 
     id: UUID
@@ -204,5 +210,5 @@ class Email:
 
     @property
     def owed(self) -> tuple[Recipient, ...]:
-        """The recipients that the next attempt must serve."""
+        """The recipients that the next attempt must include."""
         return tuple(r for r in self.recipients if r.is_owed)

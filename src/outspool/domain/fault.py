@@ -1,9 +1,9 @@
-"""Whose fault a trouble of the account is: pure, so that every case can be tested.
+"""Attributes account trouble to the account, the connection or the email.
 
-A server's refusal to serve looks the same whether it means the account (a limit, an outage), one connection too many,
-or the very email that is being offered: some answer a message they suspect with 421. The account's trouble must pause
-it for all; one email's must not pause it for ever, and one connection's need not pause it at all. What tells them
-apart is whether others are served meanwhile.
+A server's refusal looks the same whether it is about the account (a limit, an outage), one connection too many, or the
+very email on offer: some servers answer a suspicious message with 421. Account trouble must pause every email; one
+email's must not pause the account again and again; one connection's need not pause it at all. What tells them apart is
+whether other emails are delivered meanwhile.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from outspool.domain.email import Email
 from outspool.errors import AccountTrouble, TroubleKind
 
 SUSPECTED = "refused_for_now"
-"""The problem's code of an email that was on offer when the server refused to serve, and may be the reason."""
+"""Problem code of an email that was on offer when the server refused to serve, and may be the cause."""
 
 _OFFERING = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.MESSAGE})
 _HALFWAY = _OFFERING - {Phase.MAIL}
@@ -41,55 +41,55 @@ class Trouble:
 
 
 class Fault(Enum):
-    """Whose fault it is."""
+    """What is at fault."""
 
     ACCOUNT = auto()
-    """Nothing would fare better: rest the account."""
+    """No email would succeed: pause the account."""
     CROWD = auto()
-    """Others are served at this moment: try this email again in a moment."""
+    """Other emails are being delivered: try this one again in a moment."""
     EMAIL = auto()
-    """Met again by this email after others had passed, or halfway through: its own, like any reply that defers it."""
+    """This email met it again after others had succeeded, or in mid-transaction: defer it like any rejection."""
 
 
 def attribute_fault(trouble: Trouble, email: Email, *, others_pass: bool, account_is_well: bool) -> Fault:
-    """Return whose fault `trouble` is, met by an attempt at `email`.
+    """Return what is at fault for `trouble`, met by an attempt at `email`.
 
-    `others_pass`: another email was served since this attempt began, or is on the wire. `account_is_well`: but for
-    this trouble, so that others have been served since this email met trouble before, if it did.
+    `others_pass`: another email succeeded since this attempt began, or is being delivered. `account_is_well`: the
+    breaker knows of no other trouble, so other emails have succeeded since this one last met trouble, if it did.
     """
-    if is_message_triggered(trouble) and is_suspected(email) and (account_is_well or _dropped_halfway(trouble)):
+    if is_message_triggered(trouble) and is_suspected(email) and (account_is_well or _is_drop_in_transaction(trouble)):
         return Fault.EMAIL
-    # Connections that were opened with the old password go on: a refused login is the account's whatever they do.
+    # Connections opened with the old password keep working, so a refused login is always the account's fault.
     if others_pass and trouble.kind in (TroubleKind.NETWORK, TroubleKind.THROTTLED):
         return Fault.CROWD
     return Fault.ACCOUNT
 
 
 def is_message_triggered(trouble: Trouble) -> bool:
-    """Whether the server said "not now", or hung up, over this email's own envelope or content."""
+    """Tell whether the server refused or hung up over this email's own envelope or content."""
     return trouble.phase in _OFFERING and (trouble.reply_code is None or trouble.reply_code in _TRANSIENT)
 
 
-def _dropped_halfway(trouble: Trouble) -> bool:
-    """Whether the server took login and sender, and hung up without a word over a recipient or the content.
+def _is_drop_in_transaction(trouble: Trouble) -> bool:
+    """Tell whether the server accepted login and sender, then hung up over a recipient or the content.
 
-    Twice over the same email that is no outage: else the last one left would keep its account resting for days.
+    If the same email meets this twice, it is no outage: otherwise the last email left would pause its account for days.
     """
     return trouble.reply_code is None and trouble.phase in _HALFWAY
 
 
 def is_suspected(email: Email) -> bool:
-    """Whether it was on offer already when the server refused to serve."""
+    """Tell whether the email was on offer when the server refused to serve before."""
     return email.problem is not None and email.problem.code == SUSPECTED
 
 
 def is_connection_limit(trouble: Trouble) -> bool:
-    """Whether the server turned away one more connection, in words."""
+    """Tell whether the server said that there are too many connections."""
     return trouble.phase in _OPENING and trouble.reply_code in _TRANSIENT
 
 
 def find_silent_drop(delivery: Delivery) -> Trouble | None:
-    """Return the trouble of a line that fell silent before any recipient's fate was decided and the message left."""
+    """Return the trouble if the connection was lost before the message was sent and any recipient settled."""
     outcomes = delivery.outcomes.values()
     if any(outcome.verdict is not Verdict.RETRY or outcome.reply is not None for outcome in outcomes):
         return None

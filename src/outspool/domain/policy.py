@@ -1,4 +1,4 @@
-"""What the operator allows: who may be written to, in whose name, how large, to how many at once."""
+"""The operator's policy: allowed recipients and senders, message size and number of recipients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from outspool.domain.address import parse_mailbox
-from outspool.domain.answer_addresses import named_addresses, unsubscribe_hosts
+from outspool.domain.answer_addresses import find_addresses, find_unsubscribe_hosts
 from outspool.domain.email import Mailbox
 from outspool.domain.provider_headers import HARMLESS
 from outspool.domain.setting import Setting
@@ -27,8 +27,8 @@ _SHOWN = 3
 def parse_pattern(pattern: str) -> str:
     """Return a recipient pattern in lower-case ASCII: an address, or ``@domain``.
 
-    ``@example.com`` stands for that domain exactly; its sub-domains need patterns of their own.
-    Raises `MisconfiguredError` for anything else: a pattern that matches nothing would silently deny nothing.
+    ``@example.com`` matches that domain only, not its sub-domains. Raises `MisconfiguredError` for anything else,
+    because a pattern that matches nothing would silently deny nothing.
     """
     text = pattern.strip()
     local = "anyone" if text.startswith("@") else ""
@@ -46,10 +46,10 @@ def parse_pattern(pattern: str) -> str:
 class Policy:
     """The operator's limits on every email.
 
-    `allowed` None allows everybody, an empty tuple nobody; `denied` wins over `allowed`. Both hold patterns as
-    `parse_pattern` reads them, and raise its `MisconfiguredError`. `max_message_bytes` counts the encoded message.
-    `sender` is the configured From, `account` the address of the SMTP account if its login is one. `allowed_headers`
-    are names that callers may set although mail providers act on them.
+    `allowed` None allows every recipient, an empty tuple none; `denied` wins over `allowed`. Both hold patterns for
+    `parse_pattern`, which may raise `MisconfiguredError`. `max_message_bytes` counts the encoded message. `sender` is
+    the configured From; `account` is the SMTP login if it is an address. `allowed_headers` are names that callers may
+    set although providers act on them.
     """
 
     allowed: tuple[str, ...] | None = None
@@ -61,23 +61,23 @@ class Policy:
     allowed_headers: tuple[str, ...] = HARMLESS
 
     def __post_init__(self) -> None:
-        """Bring the patterns into the one form that is compared."""
+        """Normalise the patterns."""
         if self.allowed is not None:
             object.__setattr__(self, "allowed", tuple(map(parse_pattern, self.allowed)))
         object.__setattr__(self, "denied", tuple(map(parse_pattern, self.denied)))
 
     def check_recipients(self, mailboxes: Sequence[Mailbox]) -> None:
-        """Raise `RecipientRefused`, naming the first of them, if the operator does not want mail to go to some."""
+        """Raise `RecipientRefused`, naming the first, if the policy forbids any of them."""
         _refuse([m for m in mailboxes if _matches(m, self.denied)], Setting.DENIED_RECIPIENTS)
         if self.allowed is not None:
             _refuse([m for m in mailboxes if not _matches(m, self.allowed)], Setting.ALLOWED_RECIPIENTS)
 
     def refuses(self, mailbox: Mailbox) -> bool:
-        """Whether the operator does not want mail to go to this mailbox."""
+        """Tell whether the policy forbids this recipient."""
         return _matches(mailbox, self.denied) or (self.allowed is not None and not _matches(mailbox, self.allowed))
 
     def check_sender(self, sender: Mailbox) -> None:
-        """Raise `SenderRefused` if no email may leave in this name any more."""
+        """Raise `SenderRefused` if the policy no longer allows this sender."""
         try:
             self.choose_sender(sender)
         except InvalidArgument:
@@ -89,21 +89,21 @@ class Policy:
             ) from None
 
     def check_answers(self, sender: Mailbox, reply_to: Sequence[Mailbox], headers: Mapping[str, str]) -> None:
-        """Raise `RecipientRefused` when what recipients do with the email would reach somebody it may not go to.
+        """Raise `RecipientRefused` if answers to the email would reach a forbidden address.
 
-        With `allowed` or `denied` recipients, answers (`reply_to`), receipts and unsubscribing obey them too; `sender`
-        and the account may always be answered. A web address must be in an allowed or in the sender's domain.
+        With `allowed` or `denied` set, Reply-To, receipts and unsubscribe addresses obey them too; `sender` and the
+        account are always allowed. A web address must be in an allowed domain or the sender's.
         """
         if self.allowed is None and not self.denied:
             return
-        named = [*reply_to, *named_addresses(headers)]
+        named = [*reply_to, *find_addresses(headers)]
         own = {_fold(sender.address), _fold(self.account or "")}
         self.check_recipients([mailbox for mailbox in named if _fold(mailbox.address) not in own])
         if self.allowed is None:
             return
         domains = [pattern[1:] for pattern in self.allowed if pattern.startswith("@")]
         domains.append(_fold(sender.address).rpartition("@")[2])
-        for host in unsubscribe_hosts(headers):
+        for host in find_unsubscribe_hosts(headers):
             if not any(host == domain or host.endswith(f".{domain}") for domain in domains):
                 raise RecipientRefused(
                     f"The operator does not allow List-Unsubscribe to lead to {brief(host)}.",
@@ -111,24 +111,24 @@ class Policy:
                     f"{Setting.ALLOWED_RECIPIENTS}.",
                 )
 
-    def choose_sender(self, asked: Mailbox | None) -> Mailbox:
-        """Return whom the email is from: `sender`, or `asked` when it has the address of `sender` or of `account`.
+    def choose_sender(self, requested: Mailbox | None) -> Mailbox:
+        """Return the From: `sender`, or `requested` if it has the address of `sender` or of `account`.
 
-        The display name is the caller's choice; without one, the configured name stays. Raises `InvalidArgument` for
-        another address, and `NotConfigured` when nothing is configured and nothing asked.
+        The caller chooses the display name; without one the configured name is used. Raises `InvalidArgument` for
+        another address, and `NotConfigured` if nothing is configured or requested.
         """
         if self.sender is None:
-            if asked is None:
+            if requested is None:
                 raise NotConfigured("No sender is configured.", f"The operator sets {Setting.SENDER}; or give `from`.")
-            return asked
-        if asked is None:
+            return requested
+        if requested is None:
             return self.sender
-        if _fold(asked.address) == _fold(self.sender.address):
-            return asked if asked.name else self.sender
-        if self.account is not None and _fold(asked.address) == _fold(self.account):
-            return asked
+        if _fold(requested.address) == _fold(self.sender.address):
+            return requested if requested.name else self.sender
+        if self.account is not None and _fold(requested.address) == _fold(self.account):
+            return requested
         raise InvalidArgument(
-            f"from: this server sends as {self.sender.address} only, not as {brief(asked.address)}.",
+            f"from: this server sends as {self.sender.address} only, not as {brief(requested.address)}.",
             "Leave `from` out; to have answers go elsewhere, give `reply_to`.",
         )
 

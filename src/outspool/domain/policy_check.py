@@ -1,6 +1,6 @@
-"""The policy, asked again before an email leaves and whenever it is retried: it may be stricter than at acceptance.
+"""Applies the policy again before each attempt and retry, because it may be stricter than at acceptance.
 
-It may also be another process's: one without an allowlist accepts what a worker with one must not send.
+Another process may also have accepted the email under a different policy.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ _OVERRIDE = "Only the operator can: `outspool retry --override-policy` sends thi
 
 
 def apply_policy(policy: Policy, email: Email) -> tuple[Email, Problem | None]:
-    """Return the email owed to those alone to whom it may go, and why not to the others, None when it may go to all.
+    """Return the email without forbidden recipients, and why some were left out; None if none were.
 
-    The reason names those too whom an earlier attempt left out. A sender who is refused leaves nobody.
+    The reason includes recipients left out by earlier attempts. A forbidden sender leaves no recipient.
     """
     if email.overrides_policy:
         return email, None
     try:
         policy.check_sender(email.content.sender)
     except SenderRefused as refusal:
-        return _without(email, frozenset(r.address for r in email.recipients)), Problem.of(refusal)
+        return _leave_out(email, frozenset(r.address for r in email.recipients)), Problem.of(refusal)
     refused = [r for r in email.recipients if _is_left_out(r) and policy.refuses(r.mailbox)]
     try:
         policy.check_recipients([r.mailbox for r in refused])
     except RecipientRefused as why:
-        fewer = _without(email, frozenset(r.address for r in refused))
-        return fewer, replace(Problem.of(why), hint=f"{why.hint} {_OVERRIDE}")
+        remaining = _leave_out(email, frozenset(r.address for r in refused))
+        return remaining, replace(Problem.of(why), hint=f"{why.hint} {_OVERRIDE}")
     return email, None
 
 
 def check_policy(policy: Policy, email: Email) -> None:
-    """Raise `SenderRefused`, or `RecipientRefused` when the email is owed to nobody to whom it may go."""
-    fewer, refusal = apply_policy(policy, email)
-    if refusal is not None and not fewer.owed:
+    """Raise `SenderRefused`, or `RecipientRefused` if no owed recipient is allowed."""
+    remaining, refusal = apply_policy(policy, email)
+    if refusal is not None and not remaining.owed:
         kind = SenderRefused if refusal.code == SenderRefused.code else RecipientRefused
         raise kind(refusal.message, refusal.hint)
 
 
-def _without(email: Email, refused: Collection[str]) -> Email:
+def _leave_out(email: Email, refused: Collection[str]) -> Email:
     return replace(
         email,
         recipients=tuple(
@@ -56,14 +56,14 @@ def _without(email: Email, refused: Collection[str]) -> Email:
 
 
 def explain_refusal(refusal: Problem, change: Transition) -> Transition:
-    """Return the end of an email that went to some, saying who else was left out and who can change that."""
+    """Return `change` with a problem that says which recipients the policy left out."""
     if change.target not in (EmailStatus.PARTIAL, EmailStatus.FAILED) or change.code == refusal.code:
         return change
-    said = f" Of the others: {change.problem.message}" if change.problem and change.problem.message else ""
-    problem = Problem(code=refusal.code, message=f"{refusal.message}{said}", hint=refusal.hint)
+    suffix = f" Of the others: {change.problem.message}" if change.problem and change.problem.message else ""
+    problem = Problem(code=refusal.code, message=f"{refusal.message}{suffix}", hint=refusal.hint)
     return replace(change, code=refusal.code, detail=problem.message, problem=problem)
 
 
 def _is_left_out(recipient: Recipient) -> bool:
-    """Whether the recipient is owed the email, or was failed by us without a word of a server."""
+    """Tell whether the recipient is owed, or failed without any reply of a server."""
     return recipient.is_owed or (recipient.status is RecipientStatus.FAILED and recipient.reply is None)

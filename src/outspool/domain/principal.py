@@ -1,4 +1,4 @@
-"""Who calls, and which emails they may see and change."""
+"""Callers, and the emails that each may see and change."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 LOCAL_USER = "local"
-"""Owns the mail of a process that names no user, and the mail of versions that knew no owners."""
+"""Owner of mail of a process without `OUTSPOOL_USER`, and of versions without owners."""
 
 SANDBOX_USER = "sandbox"
-"""Owns the sandbox's mail. Nobody else may use this name."""
+"""Owner of the sandbox's mail; a reserved name."""
 
 USER_NAME = r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}"
-"""What a user may be called: a regular expression."""
+"""Regular expression for user names."""
 
 
 class Role(StrEnum):
-    """What a caller may do: an agent acts on its user's mail, an operator on everybody's."""
+    """An agent acts on its user's mail, an operator on everybody's."""
 
     AGENT = "agent"
     OPERATOR = "operator"
@@ -24,7 +24,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who caused an event, as it is recorded: the user, the program that asked, and in which role."""
+    """The cause of an event, as recorded: user, program and role."""
 
     user: str
     agent: str = ""
@@ -33,9 +33,9 @@ class Actor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Which emails a call reaches: those of `owner` sent from one of `identities`; None means any.
+    """Which emails a call can see: those of `owner` sent from one of `identities`; None means any.
 
-    Every method of the store takes one. `outspool.adapters.sql.scope` turns it into SQL, in one place.
+    Every method of the store takes one. `outspool.adapters.sql.scope` turns it into SQL.
     """
 
     owner: str | None
@@ -43,7 +43,7 @@ class Scope:
 
     @classmethod
     def everything(cls) -> Scope:
-        """Return the scope of operators, and of outspool's own work: delivery, chores, checks."""
+        """Return the scope of operators and of outspool's own work."""
         return cls(owner=None, identities=None)
 
 
@@ -51,8 +51,8 @@ class Scope:
 class Principal:
     """One caller.
 
-    `user` owns the mail, `agent` is the program that asks, `client` its name and version as it gave them. `identities`
-    are the sender addresses (lower case) that an agent may use; they restrict what it sees, too.
+    `user` owns the mail, `agent` is the calling program, `client` its name and version as it reported them.
+    `identities` are the sender addresses (lower case) that an agent may use, and whose mail it may see.
     """
 
     user: str
@@ -63,7 +63,7 @@ class Principal:
 
     @property
     def scope(self) -> Scope:
-        """What this caller may see and change. The sandbox never reaches real mail, not even for an operator."""
+        """The emails this caller may see and change. The sandbox never reaches real mail, not even for operators."""
         if self.role is Role.OPERATOR and self.user != SANDBOX_USER:
             return Scope.everything()
         return Scope(owner=self.user, identities=self.identities)

@@ -1,7 +1,7 @@
-"""Header fields that mail providers, relays and mail programs act on: who gets the email, under which account or rules.
+"""Header fields that providers, relays or mail programs act on: recipients, accounts, rules.
 
-A caller who may write them gets past the operator's limits: SparkPost takes further recipients from ``X-MSYS-API``. So
-they are refused, by prefix and by name, unless the operator allows an exact name.
+A caller who can set them can get past the policy: SparkPost, for one, reads further recipients from ``X-MSYS-API``. So
+they are refused, by prefix and by name, unless the operator allows a name exactly.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PREFIXES: Mapping[str, str] = MappingProxyType(
         "x-resent-": "mail programs: further recipients",
     }
 )
-"""What a name begins with, and who acts on it."""
+"""Prefixes of names, and who acts on them."""
 
 NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -73,7 +73,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
 """Whole names, and who acts on them."""
 
 HARMLESS = ("X-PM-Tag", "X-Mailgun-Tag", "X-SES-MESSAGE-TAGS")
-"""Those that only label an email in its provider's statistics: allowed unless the operator says otherwise."""
+"""Names that only label an email in the provider's statistics; allowed by default."""
 
 ADDRESSES = frozenset(
     {
@@ -81,13 +81,13 @@ ADDRESSES = frozenset(
         *("errors-to", "x-envelope-to", "x-rcpt-to", "x-receiver", "x-bcc", "x-cc", "x-to"),
     }
 )
-"""Those that name who gets mail: where the operator allows one, its addresses are held to the rules for recipients."""
+"""Names that contain addresses: even if allowed, the addresses obey the rules for recipients."""
 
 ALLOWABLE = frozenset({"disposition-notification-to", "return-receipt-to"})
-"""Those that are no ``X-…`` and that an operator may allow nevertheless."""
+"""Names without ``X-`` that an operator may still allow."""
 
 
 def is_acted_on(name: str) -> bool:
-    """Whether a provider, relay or mail program acts on a header field of this name."""
+    """Tell whether a provider, relay or mail program acts on this header field."""
     lower = name.lower()
     return lower in NAMES or lower.startswith(tuple(PREFIXES))

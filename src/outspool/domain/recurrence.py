@@ -1,4 +1,4 @@
-"""The rule of a series of emails: at which times one goes out, and when it ends."""
+"""The rule of a series: its times and its end."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MOST = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recurrence:
-    """Every time of `cron` (five fields) on the clocks of `timezone` (IANA), from `start` (UTC, inclusive) on.
+    """Every time of `cron` (five fields) in `timezone` (IANA), from `start` (UTC, inclusive) on.
 
-    It ends after `until` (UTC, inclusive), or when `count` emails are `made`, whichever comes first; None is no end.
+    It ends after `until` (UTC, inclusive), or once `count` emails are `made`, whichever comes first; None is no end.
     """
 
     cron: str
@@ -34,27 +34,27 @@ class Recurrence:
     made: int = 0
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """Return the first time (UTC) later than `moment`, None when the series is over by then."""
+        """Return the first time (UTC) after `moment`; None if the series ends before."""
         if self.count is not None and self.made >= self.count:
             return None
         after = moment if self.start is None else max(moment, self.start - _INSTANT)
-        found = next_time(read_cron(self.cron), ZoneInfo(self.timezone), after=after)
-        return None if found is None or (self.until is not None and found > self.until) else found
+        candidate = next_time(read_cron(self.cron), ZoneInfo(self.timezone), after=after)
+        return None if candidate is None or (self.until is not None and candidate > self.until) else candidate
 
     def latest_until(self, first: datetime, *, now: datetime) -> datetime:
-        """Return the last time up to `now`, given an earlier one, `first`: what was slept through is not caught up."""
-        last, end = first, now  # there is no time after `end`, up to `now`
-        while (found := self.next_after(last)) is not None and found <= end:
-            middle = found + (end - found) / 2
+        """Return the last time up to `now`, at or after `first`: of several missed times only this one is made up."""
+        last, end = first, now  # invariant: no time in (`end`, `now`]
+        while (candidate := self.next_after(last)) is not None and candidate <= end:
+            middle = candidate + (end - candidate) / 2
             later = self.next_after(middle)
             if later is not None and later <= end:
                 last = later
             else:
-                last, end = found, middle
+                last, end = candidate, middle
         return last
 
     def first(self, *, now: datetime) -> datetime:
-        """Return the first time from `now` on (UTC). Raises `InvalidSchedule` when there is none."""
+        """Return the first time (UTC) at or after `now`. Raises `InvalidSchedule` if there is none."""
         first = self.next_after(now - _INSTANT)
         if first is not None:
             return first
@@ -72,10 +72,10 @@ class Recurrence:
 def read_recurrence(
     cron: str, *, timezone: str | None, until: str | None = None, count: int | None = None, made: int = 0
 ) -> Recurrence:
-    """Return the rule that a caller wrote. Raises `InvalidSchedule` for what cannot be read.
+    """Return the caller's rule. Raises `InvalidSchedule` if it is invalid.
 
-    `until` is a time, in `timezone` if it has no offset, or a date, which is included. The rule is normalised: the same
-    one is equal however it is spaced and in whichever case it is written.
+    `until` is a time, in `timezone` if it has no offset, or a date, which is included. The rule is normalised: spacing
+    and case make no difference.
     """
     read_cron(cron)
     if timezone is None:
@@ -104,7 +104,7 @@ def _read_until(text: str, zone: ZoneInfo) -> datetime:
 
 
 def _end_of_day(text: str, zone: ZoneInfo) -> datetime | None:
-    """Return the last instant of a date (UTC), None when the calendar has no such day or none after it."""
+    """Return the last instant of a date (UTC); None if there is no such day, or none after it."""
     try:
         midnight = datetime.combine(date.fromisoformat(text) + timedelta(days=1), time(), zone)
         return midnight.astimezone(UTC) - _INSTANT

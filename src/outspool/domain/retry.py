@@ -1,7 +1,6 @@
-"""How long to wait before the next try: of an email that was put off, and of an account that is in trouble.
+"""Delays before the next attempt of an email, and pauses of an account.
 
-Randomness is passed in, a function returning floats in [0, 1); waits vary by ±10 % so that what failed together does
-not come back together.
+`random` returns floats in [0, 1). Delays vary by ±10 %, so that emails that failed together are not retried together.
 """
 
 from __future__ import annotations
@@ -17,29 +16,29 @@ LONGEST_DELAY = timedelta(hours=4)
 """Delays stop doubling here (before jitter)."""
 
 _JITTER = 0.1
-_MAX_DOUBLINGS = 30  # far past every cap, far from overflow
+_MAX_DOUBLINGS = 30  # beyond every cap, and no overflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often an email is tried again, and when.
+    """Number and spacing of retries.
 
-    After the first attempt come at most `max_retries` more, `delays` apart; when those run out the last one doubles, up
-    to `LONGEST_DELAY`. Raises `MisconfiguredError` for a negative number, and for no or non-positive delays.
+    At most `max_retries` follow the first attempt, `delays` apart; after those the last one doubles, up to
+    `LONGEST_DELAY`. Raises `MisconfiguredError` for a negative number, and for missing or non-positive delays.
     """
 
     max_retries: int = 3
     delays: tuple[timedelta, ...] = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30))
 
     def __post_init__(self) -> None:
-        """Refuse what could never be followed."""
+        """Reject invalid values."""
         if self.max_retries < 0:
             raise MisconfiguredError(f"The number of retries cannot be {self.max_retries}.", "Use 0 for none.")
         if not self.delays or min(self.delays) <= timedelta():
             raise MisconfiguredError("The delays between retries must be longer than nothing.")
 
     def next_delay(self, attempts: int, random: Callable[[], float]) -> timedelta | None:
-        """Return the wait after `attempts` (at least 1) were made; None when there shall be no other."""
+        """Return the delay after the attempt number `attempts` (at least 1); None to give up."""
         if attempts < 1:
             raise ValueError("no attempt was made yet")
         if attempts > self.max_retries:
@@ -56,7 +55,7 @@ class _Pause:
     longest: timedelta
 
 
-# Providers lock an account after a handful of wrong passwords an hour, so a refused login rests longest.
+# Providers lock an account after a few wrong passwords an hour, so a refused login pauses longest.
 _PAUSES: Mapping[TroubleKind, _Pause] = MappingProxyType(
     {
         TroubleKind.NETWORK: _Pause(timedelta(seconds=2), timedelta(minutes=5)),
@@ -68,10 +67,10 @@ _PAUSES: Mapping[TroubleKind, _Pause] = MappingProxyType(
 
 
 def compute_account_pause(kind: TroubleKind, failures: int, random: Callable[[], float]) -> timedelta:
-    """Return how long the account rests after `failures` (at least 1) in a row, the last of `kind`.
+    """Return the pause after `failures` (at least 1) in a row, the last of `kind`.
 
-    Each failure doubles the pause up to a cap: network 2 s to 5 min, TLS 1 to 30 min, login 10 min to 1 h, throttled
-    5 min to 1 h (before jitter).
+    Each failure doubles the pause up to a cap: network 2 s to 5 min, TLS 1 to 30 min, login 10 min to 1 h, throttled 5
+    min to 1 h (before jitter).
     """
     if failures < 1:
         raise ValueError("the account did not fail")
@@ -80,7 +79,7 @@ def compute_account_pause(kind: TroubleKind, failures: int, random: Callable[[],
 
 
 def _double(first: timedelta, times: int, *, cap: timedelta) -> timedelta:
-    # Compared in seconds: a long first delay doubled often would not fit a timedelta.
+    # Computed in seconds, because a long delay doubled often would overflow a timedelta.
     seconds = first.total_seconds() * 2 ** min(times, _MAX_DOUBLINGS)
     return cap if seconds >= cap.total_seconds() else timedelta(seconds=seconds)
 

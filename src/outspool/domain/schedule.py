@@ -1,7 +1,7 @@
-"""When an email is due: reads a moment (ISO 8601 and IANA time zones) or a delay, and refuses whatever is ambiguous.
+"""Parses the time an email is due: a moment (ISO 8601, IANA time zones) or a delay.
 
-A schedule that is guessed wrong sends mail at three in the morning, so nothing is guessed: no words, no local time
-without its zone, no hour that a clock change skips or repeats.
+A schedule guessed wrong sends mail at three in the morning, so nothing is guessed: no natural language, no local time
+without a zone, no hour that a clock change skips or repeats.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HORIZON = timedelta(days=366)
 """How far ahead an email may be scheduled."""
 
 GRACE = timedelta(seconds=60)
-"""How far past a moment may be and still mean "now": a call takes time to arrive."""
+"""A moment up to this far in the past means "now", because a call takes time to arrive."""
 
 _MAX_OFFSET = timedelta(hours=14)  # Kiritimati; nowhere on Earth is further
 _MOMENT = re.compile(
@@ -36,7 +36,7 @@ _DELAY = re.compile(
 )
 _CALENDAR_DELAY = re.compile(r"P\d{1,9}[YM]", re.ASCII | re.IGNORECASE)
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}")
-# Not places: the machine's own zone, and copies that count leap seconds.
+# Not places: the machine's own zone, and zones that count leap seconds.
 _NOT_ZONES = re.compile(r"(?:localtime|posixrules|Factory)$|(?:posix|right)/")
 _MAX_TEXT = 64
 _YEARS_IN_RANGE = 2
@@ -49,7 +49,7 @@ _DELAY_EXAMPLE = 'Write it like "PT2H" (two hours), "PT90S" or "P1DT12H"; weeks 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class When:
-    """A time as the caller wrote it, or with a `recurrence` (a cron expression) many: see `domain.recurrence`."""
+    """A time as the caller gives it; with a `recurrence` (a cron expression) several: see `domain.recurrence`."""
 
     scheduled_at: str | None = None
     timezone: str | None = None
@@ -59,17 +59,17 @@ class When:
     count: int | None = None
 
     @property
-    def is_given(self) -> bool:
-        """Whether a time was written at all; a zone alone is none."""
+    def has_time(self) -> bool:
+        """Whether a time is given; a zone alone is not."""
         return self.scheduled_at is not None or self.delay is not None
 
     def moment(self, *, now: datetime) -> datetime:
-        """Return the instant meant. Raises `InvalidSchedule`."""
+        """Return the instant. Raises `InvalidSchedule`."""
         return due_time(scheduled_at=self.scheduled_at, timezone=self.timezone, delay=self.delay, now=now)
 
 
 def due_time(*, scheduled_at: str | None, timezone: str | None, delay: str | None, now: datetime) -> datetime:
-    """Return when the email is due, in UTC, from exactly one of `scheduled_at` (maybe with `timezone`) and `delay`.
+    """Return when the email is due (UTC), from exactly one of `scheduled_at` (with `timezone`) and `delay`.
 
     Raises `InvalidSchedule` otherwise, and as `parse_moment` and `parse_delay` do. `now` is aware, in UTC.
     """
@@ -85,9 +85,9 @@ def due_time(*, scheduled_at: str | None, timezone: str | None, delay: str | Non
 
 
 def parse_moment(scheduled_at: str, timezone: str | None, *, now: datetime) -> datetime:
-    """Return the moment as UTC: `resolve_moment`, checked against `now`; up to `GRACE` past, it is `now` itself.
+    """Return the moment as UTC: `resolve_moment` checked against `now`; up to `GRACE` past, it is `now`.
 
-    Raises `InvalidSchedule` when it cannot be read, is past, or lies beyond `HORIZON`.
+    Raises `InvalidSchedule` if it is invalid, past, or beyond `HORIZON`.
     """
     local, zone = _read(scheduled_at, timezone, "scheduled_at")
     if abs(local.year - now.year) > _YEARS_IN_RANGE:  # the years 1 and 9999 overflow when moved to UTC
@@ -96,10 +96,10 @@ def parse_moment(scheduled_at: str, timezone: str | None, *, now: datetime) -> d
 
 
 def resolve_moment(text: str, timezone: str | None, *, name: str = "scheduled_at") -> datetime | None:
-    """Return the moment asked for as UTC, whatever the time is now; None when it is off the calendar's ends.
+    """Return the moment as UTC, whatever the time is now; None if it is outside the calendar.
 
-    The same words give the same moment each time, so a repeated call can be recognised even when it comes late.
-    Raises `InvalidSchedule` when the words cannot be read; it calls them by `name`.
+    The same text always gives the same moment, so that a repeated call is recognised even if it comes late. Raises
+    `InvalidSchedule`, naming the argument `name`, if the text is invalid.
     """
     local, zone = _read(text, timezone, name)
     try:
@@ -109,25 +109,25 @@ def resolve_moment(text: str, timezone: str | None, *, name: str = "scheduled_at
 
 
 def parse_delay(delay: str, *, now: datetime) -> datetime:
-    """Return `now` and an ISO 8601 duration (weeks, days, hours, minutes, seconds) as UTC.
+    """Return `now` plus an ISO 8601 duration (weeks, days, hours, minutes, seconds) as UTC.
 
-    Raises `InvalidSchedule` when it cannot be read, is zero or negative, or lies beyond `HORIZON`.
+    Raises `InvalidSchedule` if it is invalid, zero, negative, or beyond `HORIZON`.
     """
     text = delay.strip(" ")
     found = _DELAY.fullmatch(text) if len(text) <= _MAX_TEXT else None
     amounts = {unit: amount for unit, amount in found.groupdict().items() if amount} if found else {}
     if not amounts or text[-1] in "tT":
-        raise _not_a_delay(text)
+        raise _invalid_delay_error(text)
     return now.astimezone(UTC) + _check_span(amounts, delay)
 
 
 def describe_wait(now: datetime, then: datetime) -> str:
-    """Return how long it is until `then`, in two units: "now", "in 45 s", "in 17 h 3 min", "in 3 days 2 h"."""
+    """Return the time from `now` to `then` in two units: "now", "in 45 s", "in 17 h 3 min", "in 3 days 2 h"."""
     seconds = round((then - now).total_seconds())
     return f"in {_span(seconds)}" if seconds > 0 else "now"
 
 
-def _not_a_delay(text: str) -> InvalidSchedule:
+def _invalid_delay_error(text: str) -> InvalidSchedule:
     if text.startswith("-"):
         return InvalidSchedule(f"delay {brief(text)} is negative.", "An email cannot leave before now.")
     if _CALENDAR_DELAY.match(text):
@@ -142,16 +142,16 @@ def _check_span(amounts: Mapping[str, str], delay: str) -> timedelta:
     try:
         span = timedelta(**{unit: float(amount.replace(",", ".")) for unit, amount in amounts.items()})
     except OverflowError:
-        raise _too_far(f"delay {brief(delay)}") from None
+        raise _too_far_error(f"delay {brief(delay)}") from None
     if not span:
         raise InvalidSchedule(f"delay {brief(delay)} is zero.", "Use send_email to send now.")
     if span > HORIZON:
-        raise _too_far(f"delay {brief(delay)}")
+        raise _too_far_error(f"delay {brief(delay)}")
     return span
 
 
 def _read(text: str, timezone: str | None, name: str) -> tuple[datetime, ZoneInfo | None]:
-    """Return the date and time as written, naive or with its offset, and the zone if one is given."""
+    """Return the date and time, naive or with offset, and the zone if given."""
     local = _read_moment(text, name)
     if timezone is None:
         if local.tzinfo is None:
@@ -176,7 +176,7 @@ def _read_moment(text: str, name: str) -> datetime:
 
 
 def read_zone(name: str) -> ZoneInfo:
-    """Return the zone of this IANA name. Raises `InvalidSchedule`, with a similar name if there is one."""
+    """Return the IANA zone. Raises `InvalidSchedule`, suggesting a similar name."""
     if len(name) <= _MAX_TEXT and _ZONE.fullmatch(name) and not _NOT_ZONES.match(name):
         with suppress(KeyError, ValueError, OSError):  # OSError: "Europe" is a folder
             return ZoneInfo(name)
@@ -186,38 +186,38 @@ def read_zone(name: str) -> ZoneInfo:
 
 @cache
 def _zones_by_short_name() -> dict[str, str]:
-    """Every zone by its lower-case name and by its city alone."""
+    """Return every zone by its lower-case name and by its city alone."""
     zones = sorted(zone for zone in available_timezones() if not _NOT_ZONES.match(zone))
     return {zone.lower().rpartition("/")[2]: zone for zone in zones} | {zone.lower(): zone for zone in zones}
 
 
-def _instant(local: datetime, zone: ZoneInfo | None, what: str) -> datetime:
-    """Return the one UTC instant that is meant, or refuse."""
+def _instant(local: datetime, zone: ZoneInfo | None, text: str) -> datetime:
+    """Return the one UTC instant of a local time; `InvalidSchedule` if there is none or more than one."""
     if zone is None:
         return local.astimezone(UTC)
     if local.tzinfo is not None:
-        return _check_agreement(local, zone, what)
+        return _check_agreement(local, zone, text)
     first, second = sorted(local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if first == second:
         return first
     neighbours = f"{first.astimezone(zone).isoformat()} or {second.astimezone(zone).isoformat()}"
     if first.astimezone(zone).replace(tzinfo=None) != local:
-        raise InvalidSchedule(f"{what} does not exist in {zone.key}: the clocks skip it.", f"Use {neighbours}.")
+        raise InvalidSchedule(f"{text} does not exist in {zone.key}: the clocks skip it.", f"Use {neighbours}.")
     raise InvalidSchedule(
-        f"{what} happens twice in {zone.key}: the clocks go back.",
+        f"{text} happens twice in {zone.key}: the clocks go back.",
         f"Say which one by its offset: {neighbours}.",
     )
 
 
-def _check_agreement(moment: datetime, zone: ZoneInfo, what: str) -> datetime:
-    """Take an offset with a zone when they agree (it settles a repeated hour); if not, either may be wrong."""
-    there = moment.astimezone(zone)
-    if there.utcoffset() != moment.utcoffset():
+def _check_agreement(moment: datetime, zone: ZoneInfo, text: str) -> datetime:
+    """Accept an offset together with a zone only if they agree; the offset settles a repeated hour."""
+    other = moment.astimezone(zone)
+    if other.utcoffset() != moment.utcoffset():
         raise InvalidSchedule(
-            f"{what} and timezone {zone.key} disagree: it is {there.isoformat()} there.",
+            f"{text} and timezone {zone.key} disagree: it is {other.isoformat()} there.",
             "Leave out the offset or the timezone, whichever was not meant.",
         )
-    return there.astimezone(UTC)
+    return other.astimezone(UTC)
 
 
 def _check_range(moment: datetime, now: datetime) -> datetime:
@@ -229,12 +229,12 @@ def _check_range(moment: datetime, now: datetime) -> datetime:
             "Give a time to come, or use send_email to send now.",
         )
     if -ago > HORIZON:
-        raise _too_far("scheduled_at")
+        raise _too_far_error("scheduled_at")
     return moment
 
 
-def _too_far(what: str) -> InvalidSchedule:
-    return InvalidSchedule(f"{what} is more than {HORIZON.days} days ahead.", "Choose an earlier time.")
+def _too_far_error(text: str) -> InvalidSchedule:
+    return InvalidSchedule(f"{text} is more than {HORIZON.days} days ahead.", "Choose an earlier time.")
 
 
 def _span(seconds: int) -> str:

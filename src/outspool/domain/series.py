@@ -1,4 +1,4 @@
-"""A series: the email that is sent again and again, and the rule that says when."""
+"""A series: an email that is sent repeatedly, and its rule."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from outspool.domain.recurrence import Recurrence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series(Email):
-    """Makes an email of its content at each time of `recurrence`; `due_at` is when the next one is made.
+    """Makes an email of its content at each time of `recurrence`; `due_at` is when the next is made.
 
-    It is listed, shown, changed and canceled like an email, but never sent itself.
+    It is listed, shown, updated and canceled like an email, but never sent itself.
     """
 
     recurrence: Recurrence

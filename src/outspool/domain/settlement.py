@@ -1,4 +1,4 @@
-"""From what one attempt came to, to what becomes of the email: pure, so that every case can be tested."""
+"""Computes an email's next state from the outcome of an attempt. Pure, so that every case can be tested."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ _DOUBT_HINT = "Ask the recipient, or look into the account's sent mail, before y
 def settle_delivery(
     email: Email, delivery: Delivery, *, now: datetime, delay: timedelta | None, resend_doubtful: bool
 ) -> Transition:
-    """Return what an attempt makes of `email`.
+    """Return the transition of `email` after an attempt.
 
-    `delay` is the time until the next attempt, None when there is to be none. `resend_doubtful` treats a message in
-    doubt as not taken.
+    `delay` is the time until the next attempt; None gives up. `resend_doubtful` treats a message in doubt as not
+    accepted (``EMAIL_ON_UNKNOWN=resend``).
     """
     outcomes = delivery.outcomes
     if resend_doubtful:
-        outcomes = {address: _without_doubt(outcome) for address, outcome in outcomes.items()}
-    recipients = tuple(_mark_served(r, outcomes.get(r.address)) for r in email.recipients)
+        outcomes = {address: _treat_doubt_as_retry(outcome) for address, outcome in outcomes.items()}
+    recipients = tuple(_apply_outcome(r, outcomes.get(r.address)) for r in email.recipients)
     attempts = email.attempts + 1
-    why = _why(recipients, outcomes)
+    why = _explain_worst(recipients, outcomes)
     statuses = {r.status for r in recipients}
     if RecipientStatus.UNKNOWN in statuses:
         problem = Problem(code="in_doubt", message=why, hint=_DOUBT_HINT)
         return Transition.unknown(at=now, recipients=recipients, attempts=attempts, problem=problem)
     if _met_session_limit(outcomes):
         return Transition.handed_back(at=now, code="session_limit", detail=why)
-    if _had_no_room(outcomes):
+    if _is_recipient_limit(outcomes):
         problem = Problem(code="deferred", message=why, hint="The rest follows at once.")
         return Transition.deferred(at=now, recipients=recipients, attempts=email.attempts, due_at=now, problem=problem)
     if any(r.is_owed for r in recipients):
@@ -60,29 +60,29 @@ def settle_delivery(
 def _defer(
     email: Email, recipients: tuple[Recipient, ...], why: str, *, now: datetime, delay: timedelta | None
 ) -> Transition:
-    """Return the deferral of an email that is still owed to some, or its end when there is no further attempt."""
+    """Return the deferral of an email with recipients left, or its end if there is no further attempt."""
     attempts = email.attempts + 1
     if delay is None:
         reason = f"Out of retries after {attempts} attempts"
-        return _finish(recipients, now=now, attempts=attempts, problem=_last_heard("out_of_retries", reason, why))
+        return _finish(recipients, now=now, attempts=attempts, problem=_give_up_problem("out_of_retries", reason, why))
     if now + delay >= email.expires_at:
-        return _finish(recipients, now=now, attempts=attempts, problem=_last_heard("expired", _OUT_OF_TIME, why))
+        return _finish(recipients, now=now, attempts=attempts, problem=_give_up_problem("expired", _OUT_OF_TIME, why))
     problem = Problem(code="deferred", message=why, hint="It will be tried again by itself.")
     return Transition.deferred(at=now, recipients=recipients, attempts=attempts, due_at=now + delay, problem=problem)
 
 
 def expire(email: Email, *, now: datetime) -> Transition:
-    """Return the end of an email that was claimed when its time was already over."""
+    """Return the end of an email that has expired."""
     why = email.problem.message if email.problem else ""
-    problem = _last_heard("expired", _OUT_OF_TIME, why)
+    problem = _give_up_problem("expired", _OUT_OF_TIME, why)
     return _finish(email.recipients, now=now, attempts=email.attempts, problem=problem)
 
 
 def defer_for_account(email: Email, trouble: Trouble, *, now: datetime, due_at: datetime | None = None) -> Transition:
-    """Return the deferral of an email whose account is in trouble: no attempt is burnt, its turn is kept.
+    """Return the deferral of an email because of account trouble: no attempt is counted and its turn is kept.
 
-    Whoever found it comes again at `due_at`, behind the others: should it be the cause, they get past it. If it may
-    be, that is kept on record (`outspool.domain.fault`).
+    An email that may be the cause gets a later `due_at`, so that others are tried first, and a problem that records the
+    suspicion (`outspool.domain.fault`).
     """
     suspected = is_suspected(email) or (due_at is not None and is_message_triggered(trouble))
     problem = Problem(code=SUSPECTED if suspected else AccountTrouble.code, message=trouble.message, hint=trouble.hint)
@@ -92,7 +92,7 @@ def defer_for_account(email: Email, trouble: Trouble, *, now: datetime, due_at: 
 
 
 def defer_on_refusal(email: Email, trouble: Trouble, *, now: datetime, delay: timedelta | None) -> Transition:
-    """Return what becomes of an email that the server, which serves others, refuses to serve: an attempt is burnt."""
+    """Return the state of an email that the server refuses while it serves others; the attempt is counted."""
     outcome = Outcome(verdict=Verdict.RETRY, why=trouble.message)
     delivery = Delivery(outcomes=dict.fromkeys((r.address for r in email.owed), outcome))
     change = settle_delivery(email, delivery, now=now, delay=delay, resend_doubtful=False)
@@ -102,32 +102,35 @@ def defer_on_refusal(email: Email, trouble: Trouble, *, now: datetime, delay: ti
 
 
 def defer_for_quota(email: Email, full: FullQuota, *, now: datetime) -> Transition:
-    """Return the deferral of an email for which the account's day has no room: no attempt is burnt."""
+    """Return the deferral of an email beyond the daily quota; no attempt is counted."""
     due_at = max(email.due_at, full.until)
     return Transition.deferred(
         at=now, recipients=email.recipients, attempts=email.attempts, due_at=due_at, problem=full.problem
     )
 
 
-def defer_for_attachments(email: Email, away: Problem, *, now: datetime, may_expire: bool = True) -> Transition:
-    """Return the deferral of an email whose files cannot be had now: it is nobody's fault and burns no attempt."""
+def defer_for_attachments(email: Email, error: Problem, *, now: datetime, may_expire: bool = True) -> Transition:
+    """Return the deferral of an email whose attachments are unavailable; no attempt is counted."""
     due_at = now + _ATTACHMENTS_AGAIN
     if due_at >= email.expires_at and may_expire:
-        problem = _last_heard("expired", _OUT_OF_TIME, away.message)
+        problem = _give_up_problem("expired", _OUT_OF_TIME, error.message)
         return _finish(email.recipients, now=now, attempts=email.attempts, problem=problem)
-    problem = replace(away, code="attachments_away")
+    problem = replace(error, code="attachments_away")
     return Transition.deferred(
         at=now, recipients=email.recipients, attempts=email.attempts, due_at=due_at, problem=problem
     )
 
 
 def fail_unsendable(email: Email, problem: Problem, *, now: datetime) -> Transition:
-    """Return the end of an email that cannot even be composed, or that nobody may have."""
+    """Return the failure of an email that cannot be composed or sent at all."""
     return _finish(email.recipients, now=now, attempts=email.attempts, problem=problem)
 
 
-def _had_no_room(outcomes: Mapping[str, Outcome]) -> bool:
-    """Whether the server took some and wants the others in another message (RFC 5321 §4.5.3.1.10)."""
+def _is_recipient_limit(outcomes: Mapping[str, Outcome]) -> bool:
+    """Tell whether the server accepted some recipients and wants the others separately.
+
+    RFC 5321 §4.5.3.1.10.
+    """
     retries = [outcome.reply for outcome in outcomes.values() if outcome.verdict is Verdict.RETRY]
     some_taken = any(outcome.verdict is Verdict.TAKEN for outcome in outcomes.values())
     return some_taken and bool(retries) and all(r is not None and is_recipient_limit(r) for r in retries)
@@ -140,24 +143,24 @@ def _met_session_limit(outcomes: Mapping[str, Outcome]) -> bool:
 
 
 def _finish(recipients: tuple[Recipient, ...], *, now: datetime, attempts: int, problem: Problem) -> Transition:
-    """Return the end for everybody still owed: ``failed``, or ``partial`` if the email was taken for some."""
-    ended = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in recipients)
-    if any(r.status is RecipientStatus.SENT for r in ended):
-        return Transition.partial(at=now, recipients=ended, attempts=attempts, problem=problem)
-    return Transition.failed(at=now, recipients=ended, attempts=attempts, problem=problem)
+    """Return the end for all recipients owed: ``failed``, or ``partial`` if some have the email."""
+    final_recipients = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in recipients)
+    if any(r.status is RecipientStatus.SENT for r in final_recipients):
+        return Transition.partial(at=now, recipients=final_recipients, attempts=attempts, problem=problem)
+    return Transition.failed(at=now, recipients=final_recipients, attempts=attempts, problem=problem)
 
 
-def _last_heard(code: str, reason: str, why: str) -> Problem:
+def _give_up_problem(code: str, reason: str, why: str) -> Problem:
     message = f"{reason}; last heard: {why}" if why else f"{reason}."
     return Problem(code=code, message=message, hint="Use retry_email to try again.")
 
 
-def _without_doubt(outcome: Outcome) -> Outcome:
+def _treat_doubt_as_retry(outcome: Outcome) -> Outcome:
     return replace(outcome, verdict=Verdict.RETRY) if outcome.verdict is Verdict.IN_DOUBT else outcome
 
 
-def _mark_served(recipient: Recipient, outcome: Outcome | None) -> Recipient:
-    """Return the recipient after an attempt; one that the attempt did not serve stays as it is."""
+def _apply_outcome(recipient: Recipient, outcome: Outcome | None) -> Recipient:
+    """Return the recipient after an attempt; unchanged if the attempt did not include it."""
     if outcome is None or not recipient.is_owed:
         return recipient
     return replace(recipient, status=_STATUS_OF[outcome.verdict], reply=outcome.reply or recipient.reply)
@@ -166,8 +169,8 @@ def _mark_served(recipient: Recipient, outcome: Outcome | None) -> Recipient:
 _WORST_FIRST = (RecipientStatus.UNKNOWN, RecipientStatus.DEFERRED, RecipientStatus.FAILED, RecipientStatus.SENT)
 
 
-def _why(recipients: tuple[Recipient, ...], outcomes: Mapping[str, Outcome]) -> str:
-    """Return what was said of the recipient that fares worst; that a reply never came is said in words."""
+def _explain_worst(recipients: tuple[Recipient, ...], outcomes: Mapping[str, Outcome]) -> str:
+    """Return the reason of the recipient that fared worst; a missing reply is described in words."""
     for status in _WORST_FIRST:
         for recipient in recipients:
             if recipient.status is not status:

@@ -29,7 +29,7 @@ from types import MappingProxyType
 
 
 class EmailStatus(StrEnum):
-    """Where an email stands."""
+    """The status of an email."""
 
     HELD = "held"
     SCHEDULED = "scheduled"
@@ -49,7 +49,7 @@ class EmailStatus(StrEnum):
 
 
 class RecipientStatus(StrEnum):
-    """Where one recipient of an email stands."""
+    """The status of one recipient."""
 
     PENDING = "pending"
     DEFERRED = "deferred"
@@ -64,9 +64,9 @@ TRANSITIONS: Mapping[EmailStatus, frozenset[EmailStatus]] = MappingProxyType(
     {
         S.HELD: frozenset({S.SCHEDULED, S.QUEUED, S.CANCELED}),
         S.SCHEDULED: frozenset({S.SENDING, S.HELD, S.CANCELED, S.UNREADABLE}),
-        # SCHEDULED: put off by update_email before anybody claimed it.
+        # SCHEDULED: rescheduled by update_email before it was claimed.
         S.QUEUED: frozenset({S.SENDING, S.SCHEDULED, S.CANCELED, S.UNREADABLE}),
-        # PARTIAL: canceled after some recipients were taken; "canceled" would deny those.
+        # PARTIAL: canceled after some recipients got it, which "canceled" would deny.
         S.DEFERRED: frozenset({S.SENDING, S.FAILED, S.PARTIAL, S.CANCELED, S.UNREADABLE}),
         S.SENDING: frozenset({S.SENT, S.PARTIAL, S.DEFERRED, S.FAILED, S.UNKNOWN, S.QUEUED, S.UNREADABLE}),
         S.UNKNOWN: frozenset({S.QUEUED, S.SENT, S.PARTIAL, S.FAILED, S.DEFERRED, S.CANCELED}),
@@ -78,28 +78,26 @@ TRANSITIONS: Mapping[EmailStatus, frozenset[EmailStatus]] = MappingProxyType(
         S.RECURRING: frozenset({S.PAUSED, S.ENDED, S.CANCELED, S.UNREADABLE}),
         S.PAUSED: frozenset({S.RECURRING, S.CANCELED}),
         S.ENDED: frozenset(),
-        # By a person, who has mended the row, or who gives it up.
+        # By an operator, who has repaired the row or gives it up.
         S.UNREADABLE: frozenset({S.QUEUED, S.CANCELED}),
     }
 )
-"""Every lawful change of status, from each status to those it may become.
+"""Every allowed change of status.
 
-From ``unknown`` the outcomes of a delivery are reachable too: the worker that lost touch with the
-database, and only it, may still learn what the server said and put the doubt to rest.
-
-A series is never sent itself: the last three are apart from all others.
+``unknown`` can still become any outcome of a delivery: the worker that lost the database, and only it, may learn the
+server's reply late. The last three statuses belong to series, which are never sent themselves.
 """
 
 WAITING = frozenset({S.HELD, S.SCHEDULED, S.QUEUED, S.DEFERRED, S.RECURRING, S.PAUSED})
-"""An email here is nobody's: it can be changed, rescheduled or canceled."""
+"""No worker has it: it can be updated, rescheduled or canceled."""
 
 CLAIMABLE = frozenset({S.SCHEDULED, S.QUEUED, S.DEFERRED})
-"""One claim statement serves these three."""
+"""Statuses that the claim statement selects."""
 
 UNSETTLED = frozenset({S.QUEUED, S.SENDING})
-"""Something is about to happen: a caller who waits for the outcome waits on."""
+"""The outcome is imminent, so callers who wait for it go on waiting."""
 
 
 def sources(target: EmailStatus) -> frozenset[EmailStatus]:
-    """Return the statuses from which `target` may be reached; it drives every guarded write."""
+    """Return the statuses that may become `target`; every guarded write checks them."""
     return frozenset(source for source, targets in TRANSITIONS.items() if target in targets)

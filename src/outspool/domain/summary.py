@@ -1,6 +1,6 @@
-"""One plain, honest sentence about where an email stands, for a person or a model to read.
+"""Describes an email's state in one plain sentence, for people and models.
 
-``sent`` is the next server's word that it took the email (RFC 5321 §6.1), so no sentence here says "delivered".
+``sent`` means that the next server accepted the email (RFC 5321 §6.1), so no sentence says "delivered".
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from outspool.domain.schedule import describe_wait
 from outspool.domain.series import Series
 from outspool.domain.status import EmailStatus, RecipientStatus
 
-_NAMED = 3
-"""So many recipients are named in a sentence; the rest are counted."""
+_NAMED_LIMIT = 3
+"""Number of recipients named in a sentence; the others are counted."""
 
-_QUOTED = 140
-"""So many characters of a server's words, and of what introduces them, are repeated; the structure has them whole."""
+_QUOTE_LIMIT = 140
+"""Most characters of a server's reply in a sentence; the structured result has it whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """The SMTP account rests `until` then (UTC), for this `reason`."""
+    """The SMTP account is paused `until` then (UTC), for this `reason`."""
 
     until: datetime
     reason: str = ""
 
 
 def summarize(email: Email, *, now: datetime, pause: Pause | None = None) -> str:
-    """Say in a sentence or two what became of `email`, seen at `now`; `pause` if the SMTP account rests."""
+    """Describe `email` at `now` in a sentence or two; with `pause` if the account is paused."""
     if isinstance(email, Series) and email.status in _SERIES_SENTENCES:
         return _SERIES_SENTENCES[email.status](email, now)
     return _SENTENCES[email.status](email, now, pause)
 
 
 def next_attempt_at(email: Email, *, pause: Pause | None = None) -> datetime | None:
-    """Return when the next attempt may start (UTC), or None when none will by itself."""
+    """Return when the next attempt may start (UTC); None if there is none without a person's action."""
     if email.status not in (EmailStatus.SCHEDULED, EmailStatus.QUEUED, EmailStatus.DEFERRED):
         return None
     return max(email.due_at, pause.until) if pause else email.due_at
 
 
 def format_utc(moment: datetime) -> str:
-    """Write a UTC time as RFC 3339, to the second, or to the millisecond when it has a fraction."""
+    """Format a UTC time by RFC 3339, in seconds, or milliseconds if it has a fraction."""
     spec = "milliseconds" if moment.microsecond else "seconds"
     return moment.isoformat(timespec=spec).replace("+00:00", "Z")
 
@@ -57,15 +57,15 @@ def _describe_held(_email: Email, _now: datetime, _pause: Pause | None) -> str:
 
 def _describe_scheduled(email: Email, now: datetime, pause: Pause | None) -> str:
     if email.due_at <= now:
-        return f"Scheduled for {format_utc(email.due_at)}: due now. {_by_itself(now, pause)}"
+        return f"Scheduled for {format_utc(email.due_at)}: due now. {_describe_next_attempt(now, pause)}"
     return f"Scheduled for {format_utc(email.due_at)}, {describe_wait(now, email.due_at)}. It goes out by itself."
 
 
 def _describe_queued(_email: Email, now: datetime, pause: Pause | None) -> str:
-    return f"Accepted and queued. {_by_itself(now, pause)}"
+    return f"Accepted and queued. {_describe_next_attempt(now, pause)}"
 
 
-def _by_itself(now: datetime, pause: Pause | None) -> str:
+def _describe_next_attempt(now: datetime, pause: Pause | None) -> str:
     if pause is None or pause.until <= now:
         return "It goes out by itself."
     why = f": {_clip(pause.reason)}" if pause.reason else ""
@@ -80,34 +80,34 @@ def _describe_sending(_email: Email, _now: datetime, _pause: Pause | None) -> st
 
 
 def _describe_deferred(email: Email, now: datetime, pause: Pause | None) -> str:
-    taken = _taken_so_far(email)
+    progress = _describe_progress(email)
     if pause is not None and pause.until > max(now, email.due_at):
-        return f"{taken}Not sent yet. {_by_itself(now, pause)}"
+        return f"{progress}Not sent yet. {_describe_next_attempt(now, pause)}"
     when = describe_wait(now, email.due_at) if email.due_at > now else "now"
-    return f"{taken}{_close(f'Waiting for another attempt, {when}: {_reason(email)}')} It goes out by itself."
+    return f"{progress}{_close(f'Waiting for another attempt, {when}: {_reason(email)}')} It goes out by itself."
 
 
 def _describe_sent(email: Email, _now: datetime, _pause: Pause | None) -> str:
     whom = email.recipients[0].address if len(email.recipients) == 1 else f"{len(email.recipients)} recipients"
     replies = {r.reply.quote() for r in email.recipients if r.reply}
-    said = f"; {_clip(replies.pop())}" if len(replies) == 1 else ""
-    return f"Sent: the next mail server took it for {whom}{said}."
+    reply_text = f"; {_clip(replies.pop())}" if len(replies) == 1 else ""
+    return f"Sent: the next mail server took it for {whom}{reply_text}."
 
 
 def _describe_partial(email: Email, _now: datetime, _pause: Pause | None) -> str:
     missed = [r for r in email.recipients if r.status is not RecipientStatus.SENT]
     if email.problem is not None and email.problem.code == "stopped":
-        return f"{_taken_so_far(email)}{_close(f'Canceled for {_list_addresses(missed)}')}"
+        return f"{_describe_progress(email)}{_close(f'Canceled for {_list_addresses(missed)}')}"
     refused = [r for r in missed if r.status is RecipientStatus.FAILED and r.reply]
     if refused:
-        return f"{_taken_so_far(email)}{_close(f'Refused for {_each(refused)}')}"
-    return f"{_taken_so_far(email)}{_close(f'Not sent to {_list_addresses(missed)}: {_reason(email)}')}"
+        return f"{_describe_progress(email)}{_close(f'Refused for {_describe_recipients(refused)}')}"
+    return f"{_describe_progress(email)}{_close(f'Not sent to {_list_addresses(missed)}: {_reason(email)}')}"
 
 
 def _describe_failed(email: Email, _now: datetime, _pause: Pause | None) -> str:
     refused = [r for r in email.recipients if r.status is RecipientStatus.FAILED and r.reply]
     if refused and len(refused) == len(email.recipients):
-        return _close(f"Failed: refused for {_each(refused)}")
+        return _close(f"Failed: refused for {_describe_recipients(refused)}")
     return _close(f"Failed: {_reason(email)}")
 
 
@@ -118,8 +118,8 @@ def _describe_canceled(_email: Email, _now: datetime, _pause: Pause | None) -> s
 def _describe_unknown(email: Email, _now: datetime, _pause: Pause | None) -> str:
     doubtful = [r for r in email.recipients if r.status is not RecipientStatus.SENT]
     return (
-        f"{_taken_so_far(email)}Unknown for {_list_addresses(doubtful)}: the connection or outspool stopped after the "
-        "message was handed over and before the server answered, so it may or may not have been sent. "
+        f"{_describe_progress(email)}Unknown for {_list_addresses(doubtful)}: the connection or outspool stopped after "
+        "the message was handed over and before the server answered, so it may or may not have been sent. "
         "retry_email may send it twice: ask the person first."
     )
 
@@ -159,7 +159,7 @@ def _describe_unreadable(email: Email, _now: datetime, _pause: Pause | None) -> 
 
 
 def _describe_made(rule: Recurrence, before: str) -> str:
-    """Say how many emails a series has made, `before` it; nothing when that says nothing."""
+    """Return how many emails the series has made, after `before`; empty if none."""
     if not rule.made and rule.count is None:
         return ""
     of = f" of {rule.count}" if rule.count is not None else ""
@@ -195,7 +195,7 @@ _SERIES_SENTENCES: Mapping[EmailStatus, Callable[[Series, datetime], str]] = Map
 )
 
 
-def _taken_so_far(email: Email) -> str:
+def _describe_progress(email: Email) -> str:
     taken = sum(r.status is RecipientStatus.SENT for r in email.recipients)
     return f"Taken for {taken} of {len(email.recipients)} recipients. " if taken else ""
 
@@ -207,32 +207,32 @@ def _reason(email: Email) -> str:
     return _clip(replies[0]) if replies else "no reason was recorded"
 
 
-def _each(recipients: Sequence[Recipient]) -> str:
-    """Name each recipient with what its server said, or all of them together when it said the same of all."""
+def _describe_recipients(recipients: Sequence[Recipient]) -> str:
+    """Name each recipient with its reply, or all together if the reply is the same."""
     if len({str(r.reply) for r in recipients}) == 1:
-        return f"{_list_addresses(recipients)}: {_said(recipients[0])}"
-    shown = "; ".join(f"{r.address}: {_said(r)}" for r in recipients[:_NAMED])
-    return shown + _rest(recipients)
+        return f"{_list_addresses(recipients)}: {_describe_reply(recipients[0])}"
+    shown = "; ".join(f"{r.address}: {_describe_reply(r)}" for r in recipients[:_NAMED_LIMIT])
+    return shown + _count_others(recipients)
 
 
 def _list_addresses(recipients: Sequence[Recipient]) -> str:
-    return ", ".join(r.address for r in recipients[:_NAMED]) + _rest(recipients)
+    return ", ".join(r.address for r in recipients[:_NAMED_LIMIT]) + _count_others(recipients)
 
 
-def _rest(recipients: Sequence[Recipient]) -> str:
-    return f" and {len(recipients) - _NAMED} more" if len(recipients) > _NAMED else ""
+def _count_others(recipients: Sequence[Recipient]) -> str:
+    return f" and {len(recipients) - _NAMED_LIMIT} more" if len(recipients) > _NAMED_LIMIT else ""
 
 
-def _said(recipient: Recipient) -> str:
+def _describe_reply(recipient: Recipient) -> str:
     return _clip(recipient.reply.quote()) if recipient.reply is not None else "no reply"
 
 
 def _clip(words: str) -> str:
-    """Keep words on one line, printable and short; what a stranger said in them stays in its quotes."""
+    """Keep the text on one line, printable and short; quotes around a server's words stay closed."""
     line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
-    if len(line) <= _QUOTED:
+    if len(line) <= _QUOTE_LIMIT:
         return line
-    start = line[: _QUOTED - 2]
+    start = line[: _QUOTE_LIMIT - 2]
     return f'{start}…"' if start.count('"') % 2 else f"{start}…"
 
 

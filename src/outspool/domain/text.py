@@ -1,8 +1,7 @@
-"""What may stand in a header and in a body: nothing that could end a header, start another, or hide in one.
+"""Checks header values and bodies: nothing may end a header, start another, or hide in one.
 
-Length is always looked at first, so that an absurd input costs nothing. Encoded words (RFC 2047) are read as a mail
-program would read them: Python 3.10 to 3.12.1 turn the subject ``=?utf-8?q?x=0D=0ABcc=3A…?=`` into a real ``Bcc:``
-header (CVE-2024-6923).
+Length is checked first, so that absurd input costs nothing. Encoded words (RFC 2047) are decoded as mail programs do:
+Python 3.10 to 3.12.1 turn the subject ``=?utf-8?q?x=0D=0ABcc=3A…?=`` into a real ``Bcc:`` header (CVE-2024-6923).
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ MAX_HEADERS = 20
 MAX_TAGS = 10
 
 _NOT_IN_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-# What may be, turned round: twice as fast over megabytes as a list of what may not.
+# The complement of the allowed characters: twice as fast over megabytes as listing forbidden ones.
 _NOT_IN_A_BODY = re.compile(r"[^\t\n\r -~\xa0-\ud7ff\ue000-\U0010ffff]")
-# Wider than RFC 2047 allows, as readers are: spaces, "?" and any charset may stand inside, and the end may be missing
-# (Python takes the "?=" of "?q?=0D" for it). White space between two encoded words does not count (§6.2).
+# Wider than RFC 2047, as mail programs are: it may contain spaces, "?" and any charset, and the end may be missing
+# (Python takes the "?=" of "?q?=0D" for it). White space between encoded words is ignored (§6.2).
 _ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bq])\?(.*?)(?:\?=(?:\s+(?==\?))?|\Z)", re.IGNORECASE | re.DOTALL)
 _HEX_PAIR = re.compile(rb"=([0-9A-Fa-f]{2})")
 _MESSAGE_ID = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")
@@ -43,11 +42,10 @@ WRITTEN_BY_US = frozenset({"x-priority", "x-msmail-priority", "x-mailer"})
 
 
 def check_header_line(value: str, field: str, limit: int = MAX_LINE, error: type[Refusal] = InvalidArgument) -> str:
-    """Return `value` unchanged if it is safe as a header's value.
+    """Return `value` unchanged if it is safe as a header value.
 
-    Raises `error` when it is longer than `limit` characters, or holds a control character, a line separator or a lone
-    surrogate, plain or inside an encoded word. An encoded word that cannot be read is refused too: nobody can tell what
-    it hides.
+    Raises `error` if it is longer than `limit`, or contains a control character, a line separator or a lone surrogate,
+    plainly or in an encoded word. An undecodable encoded word is refused too, because it may hide anything.
     """
     if len(value) > limit:
         raise error(f"{field} is {len(value):,} characters long; {limit} is the most.", "Shorten it.")
@@ -61,15 +59,18 @@ def check_header_line(value: str, field: str, limit: int = MAX_LINE, error: type
     return value
 
 
-def subject_line(value: str) -> str:
-    """Return the subject without what nobody sees or what turns its direction; raises as `check_header_line` does."""
+def clean_subject(value: str) -> str:
+    """Return the subject without invisible and direction-changing characters.
+
+    Raises as `check_header_line` does.
+    """
     return remove_invisible(check_header_line(value, "subject"))
 
 
 def check_sender_name(name: str, field: str) -> None:
     """Raise `InvalidArgument` for a display name that could pass for another sender.
 
-    Mail programs often show the name alone, so it holds no address, nothing invisible, and nothing to be decoded.
+    Mail programs often show only the name, so it must contain no address, nothing invisible, and no encoded words.
     """
     if "@" in unicodedata.normalize("NFKC", name):
         raise InvalidArgument(f"{field}: the name {brief(name)} holds an @.", "Give a name without an address in it.")
@@ -112,20 +113,19 @@ def message_id(value: str, field: str) -> str:
 
 
 def check_message_ids(values: Sequence[str], field: str) -> tuple[str, ...]:
-    """Return each of `values` as `message_id` does, or raise `InvalidArgument`; at most `MAX_REFERENCES`."""
-    _at_most(MAX_REFERENCES, values, field)
+    """Validate each of `values` as `message_id` does; at most `MAX_REFERENCES`."""
+    _check_count(MAX_REFERENCES, values, field)
     return tuple(message_id(value, field) for value in values)
 
 
 def check_headers(headers: Mapping[str, str], allowed: Collection[str] = HARMLESS) -> dict[str, str]:
-    """Return the headers a caller may add: ``X-…``, a few standard ones, and those of `allowed`, names as written.
+    """Return the headers a caller may set: ``X-…``, a few standard ones, and those in `allowed`.
 
-    Raises `InvalidArgument` for any other name, for one that outspool writes itself or that a provider or relay would
-    obey (`outspool.domain.provider_headers`), for a name given twice in different case, and for an empty or unsafe
-    value.
+    Raises `InvalidArgument` for any other name, for one that outspool writes itself or that a provider acts on
+    (`outspool.domain.provider_headers`), for a name given twice in different case, and for an empty or unsafe value.
     """
     permitted = frozenset(name.lower() for name in allowed)
-    _at_most(MAX_HEADERS, headers, "headers")
+    _check_count(MAX_HEADERS, headers, "headers")
     accepted: dict[str, str] = {}
     seen: set[str] = set()
     for name, value in headers.items():
@@ -140,9 +140,9 @@ def check_headers(headers: Mapping[str, str], allowed: Collection[str] = HARMLES
 
 
 def tags(values: Sequence[str]) -> tuple[str, ...]:
-    """Return the tags without repetition, in the order given, or raise `InvalidArgument`."""
+    """Return the tags in order, without duplicates; raises `InvalidArgument`."""
     unique = tuple(dict.fromkeys(values))
-    _at_most(MAX_TAGS, unique, "tags")
+    _check_count(MAX_TAGS, unique, "tags")
     for tag in unique:
         if not _TAG.fullmatch(tag):
             raise InvalidArgument(f"tags: {brief(tag)} is not a tag.", "Use 1 to 50 letters, digits and - _ . : only.")
@@ -168,7 +168,7 @@ def _check_header_name(name: str, permitted: Collection[str]) -> None:
         )
 
 
-def _at_most(limit: int, values: Sequence[str] | Mapping[str, str], field: str) -> None:
+def _check_count(limit: int, values: Sequence[str] | Mapping[str, str], field: str) -> None:
     if len(values) > limit:
         raise InvalidArgument(f"{field} has {len(values):,} entries; {limit} is the most.", "Give fewer.")
 
@@ -185,7 +185,7 @@ def _quote_names(found: re.Match[str]) -> str:
 
 
 def _hides_something(value: str) -> bool:
-    """Whether the encoded words of `value`, from wherever a reader may start, are more than plain text."""
+    """Tell whether the encoded words of `value`, decoded from any position, contain more than plain text."""
     start = value.find("=?")
     if start < 0:
         return False
@@ -194,7 +194,7 @@ def _hides_something(value: str) -> bool:
         if word and not _is_plain(_decode(word)):
             return True
         start = value.find("=?", start + 1)
-    # Two harmless words may make up a third one: who reads the text twice would decode that too.
+    # Two harmless words may decode to a third one, which a program that decodes twice would decode too.
     return not _is_plain(_ENCODED_WORD.sub(lambda word: _decode(word) or "", value))
 
 
@@ -203,7 +203,7 @@ def _is_plain(decoded: str | None) -> bool:
 
 
 def _decode(word: re.Match[str]) -> str | None:
-    """Return the text of an encoded word, or None when it is broken.
+    """Return the text of an encoded word; None if it is broken.
 
     A character split over two words counts as broken (RFC 2047 §5).
     """

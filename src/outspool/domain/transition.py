@@ -1,4 +1,4 @@
-"""Changes of an email's status, each built by name so that no wrong combination can be made."""
+"""Changes of an email's status; each has a named constructor, so that no wrong combination is possible."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from outspool.domain.status import WAITING, EmailStatus, sources
 S = EmailStatus
 
 OVERRIDDEN = "policy_overridden"
-"""The code of the event of an operator's retry that no policy stops."""
+"""Event code of an operator's retry that overrides the policy."""
 OVERRIDE_DETAIL = "The operator sends it whatever the policy says (outspool retry --override-policy)."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One lawful change: from any of `sources` to `target`. Use a named constructor, never this one.
+    """One allowed change: from any of `sources` to `target`. Use a named constructor.
 
-    `recipients` None leaves them as they are. `due_at` None leaves the due time. `attempts` None leaves the
-    count. `overrides_policy` None leaves the override. `keeps_lease`: the claim's token stays on record, so that its
-    worker may still settle a doubt. `actor` is who asked for it, None for outspool itself.
+    `recipients`, `due_at`, `attempts` and `overrides_policy` stay as they are where None. `keeps_lease`: the lease
+    token stays in the row, so that its worker may still record the outcome. `actor` requested the change; None is
+    outspool itself.
     """
 
     target: EmailStatus
@@ -40,14 +40,14 @@ class Transition:
     actor: Actor | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a change that the table does not allow."""
+        """Reject a change that `TRANSITIONS` does not allow."""
         unlawful = self.sources - sources(self.target)
         if unlawful or not self.sources:
             raise ValueError(f"no transition to {self.target} from {sorted(unlawful)}")
 
     @classmethod
     def sent(cls, *, at: datetime, recipients: tuple[Recipient, ...], attempts: int, detail: str) -> Transition:
-        """Every recipient was taken by the next server."""
+        """The next server accepted the email for every recipient."""
         return cls(
             target=S.SENT,
             sources=_SETTLES,
@@ -60,7 +60,7 @@ class Transition:
 
     @classmethod
     def partial(cls, *, at: datetime, recipients: tuple[Recipient, ...], attempts: int, problem: Problem) -> Transition:
-        """Some recipients were taken, the others were refused for good."""
+        """The email was accepted for some recipients and rejected for good for the others."""
         return cls(
             target=S.PARTIAL,
             sources=_SETTLES,
@@ -74,7 +74,7 @@ class Transition:
 
     @classmethod
     def failed(cls, *, at: datetime, recipients: tuple[Recipient, ...], attempts: int, problem: Problem) -> Transition:
-        """No recipient was taken and none will be asked again."""
+        """The email was accepted for no recipient, and no further attempt is made."""
         return cls(
             target=S.FAILED,
             sources=_SETTLES,
@@ -90,7 +90,7 @@ class Transition:
     def deferred(
         cls, *, at: datetime, recipients: tuple[Recipient, ...], attempts: int, due_at: datetime, problem: Problem
     ) -> Transition:
-        """Another attempt, at `due_at`, will serve the recipients still owed."""
+        """The next attempt, at `due_at`, is for the recipients still owed."""
         return cls(
             target=S.DEFERRED,
             sources=_SETTLES,
@@ -124,22 +124,22 @@ class Transition:
     def handed_back(
         cls, *, at: datetime, code: str, detail: str, recipients: tuple[Recipient, ...] | None = None
     ) -> Transition:
-        """A claim ended before the message left: nothing was sent, the email is due as before.
+        """The claim ended before the message was sent; the email is due as before.
 
-        Only for the claim's own worker, under its lease: it knows that, also when others are in doubt already.
+        Only the claim's own worker may record this, under its lease, because only it knows that nothing was sent.
         """
         return cls(target=S.QUEUED, sources=_SETTLES, code=code, detail=detail, at=at, recipients=recipients)
 
     @classmethod
     def canceled(cls, *, at: datetime, actor: Actor | None = None) -> Transition:
-        """Never sent to anybody, and never will be."""
+        """The email is never sent to anybody."""
         return cls(target=S.CANCELED, sources=WAITING | {S.UNREADABLE}, code="canceled", at=at, actor=actor)
 
     @classmethod
     def stopped(
         cls, *, at: datetime, recipients: tuple[Recipient, ...], problem: Problem, actor: Actor | None = None
     ) -> Transition:
-        """Canceled after some recipients had been taken: the rest will not be asked again."""
+        """Canceled after some recipients got the email: the others never will."""
         return cls(
             target=S.PARTIAL,
             sources=frozenset({S.DEFERRED}),
@@ -161,7 +161,7 @@ class Transition:
         overrides_policy: bool = False,
         actor: Actor | None = None,
     ) -> Transition:
-        """Somebody asked for another try: it is due now, for those not yet taken, with fresh attempts.
+        """Requeued by a caller for the recipients who lack it, with attempts reset.
 
         `overrides_policy`: an operator sends it whatever the policy says, which the event records.
         """

@@ -1,1 +1,1 @@
-"""The HTTP face: the ASGI app around the MCP server. Translates, never decides."""
+"""The HTTP face: the ASGI app around the MCP server. It translates, and decides nothing itself."""

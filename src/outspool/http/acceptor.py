@@ -1,7 +1,6 @@
-"""Accepts connections, as many as there may be, and waits when the system has no files left.
+"""Accepts connections up to a limit, and waits when the process is out of file descriptors.
 
-asyncio's own loop does neither: without files it logs a traceback for each place in its backlog, and does so again
-every second for each of them.
+asyncio's own loop does neither: out of descriptors, it logs a traceback for each place in its backlog, every second.
 """
 
 from __future__ import annotations
@@ -20,42 +19,42 @@ from outspool.http.connection import Connection
 logger = logging.getLogger(__name__)
 
 OVERFLOW = 16
-"""Connections above the limit that are told so; the next wait in the system's queue."""
+"""Connections beyond the limit that get an error; further ones wait in the system's queue."""
 
-_YOUNG_SECONDS = 1.0
-"""So long a connection may take for its request before it is dropped for others."""
+_MIN_AGE_SECONDS = 1.0
+"""A connection without a request is safe for this long before it may be dropped for others."""
 
-_PART = 32
-"""Of this many connections one is dropped when there is no room."""
+_DROP_SHARE = 32
+"""Share of the connections dropped at once when there is no room: one of this many."""
 
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-"""Seconds between two attempts while there are no files."""
+"""Seconds between two attempts without descriptors."""
 
 _KEEPALIVE_SECONDS = 60
-"""After this long without a word the system asks whether the other side still lives."""
+"""TCP keepalive: silent connections are probed after this long."""
 
 
 class Acceptor:
-    """Accepts on one listening socket until it is canceled."""
+    """Accepts on one listening socket until canceled."""
 
     def __init__(
         self,
         listener: socket.socket,
-        make: Callable[[], asyncio.Protocol],
+        make_protocol: Callable[[], asyncio.Protocol],
         open_connections: MutableSet[Any],
         *,
         limit: int,
     ) -> None:
-        """`open_connections` are those that there are, kept up to date by uvicorn."""
+        """`open_connections` is the set of connections, kept up to date by uvicorn."""
         self._listener = listener
-        self._make = make
+        self._make_protocol = make_protocol
         self._open = open_connections
         self._limit = limit
         self._pause = 0.0
 
     async def run(self) -> None:
-        """Accept; raise nothing that a client or the system causes."""
+        """Accept forever; errors of clients and the system are handled here."""
         self._listener.settimeout(0)
         while True:
             try:
@@ -68,7 +67,7 @@ class Acceptor:
 
     async def _accept_one(self) -> None:
         if len(self._open) >= self._limit:
-            self._make_room(min_age=_YOUNG_SECONDS)
+            self._make_room(min_age=_MIN_AGE_SECONDS)
         if len(self._open) >= self._limit + OVERFLOW and not self._make_room():
             await asyncio.sleep(_FIRST_PAUSE)
             return
@@ -78,13 +77,13 @@ class Acceptor:
 
     async def _connect(self, accepted: socket.socket) -> None:
         try:
-            _ask_whether_it_lives(accepted)
-            await asyncio.get_running_loop().connect_accepted_socket(self._make, accepted)
+            _enable_keepalive(accepted)
+            await asyncio.get_running_loop().connect_accepted_socket(self._make_protocol, accepted)
         except OSError:
-            accepted.close()  # it went away again
+            accepted.close()  # the client has disconnected
 
     async def _back_off(self, error: OSError) -> None:
-        """Wait until there may be files again. What only this client has done needs no wait."""
+        """Wait for free descriptors; errors of a single client need no wait."""
         if error.errno not in _OUT_OF_RESOURCES:
             await asyncio.sleep(0)
             return
@@ -97,9 +96,9 @@ class Acceptor:
         await asyncio.sleep(self._pause)
 
     def _make_room(self, *, min_age: float = 0.0) -> bool:
-        """Drop those that have kept us waiting for a request longest, `min_age` seconds at least; False for none.
+        """Drop the longest idle connections, at least `min_age` seconds old; False if there are none.
 
-        Some at once: to look at all of them for each that comes would be work for a flood to make.
+        Several at once, because scanning all for each new connection would let a flood cause much work.
         """
         latest = asyncio.get_running_loop().time() - min_age
         idle = [
@@ -107,14 +106,16 @@ class Acceptor:
             for connection in self._open
             if isinstance(connection, Connection) and connection.is_idle and connection.waits_since <= latest
         ]
-        oldest = heapq.nsmallest(max(1, self._limit // _PART), idle, key=lambda connection: connection.waits_since)
+        oldest = heapq.nsmallest(
+            max(1, self._limit // _DROP_SHARE), idle, key=lambda connection: connection.waits_since
+        )
         for connection in oldest:
-            self._open.discard(connection)  # not in the loop's next round, when its file is closed
+            self._open.discard(connection)  # now: uvicorn removes it only in the loop's next iteration
             connection.transport.abort()
         return bool(oldest)
 
 
-def _ask_whether_it_lives(accepted: socket.socket) -> None:
+def _enable_keepalive(accepted: socket.socket) -> None:
     accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", _KEEPALIVE_SECONDS), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
         option = getattr(socket, name, None)

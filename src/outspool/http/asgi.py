@@ -26,10 +26,10 @@ from outspool.http.names import AllowedNames
 from outspool.http.request_guard import HEALTH, RequestGuard
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
-"""The default of `allowed_hosts`: any port."""
+"""Default of `allowed_hosts`, for any port."""
 
 LOOPBACK_ORIGINS = ("http://127.0.0.1", "http://localhost", "http://[::1]")
-"""The default of `allowed_origins`: any port."""
+"""Default of `allowed_origins`, for any port."""
 
 MCP = "/mcp"
 SSE_MESSAGES = "/messages/"
@@ -45,20 +45,19 @@ def build_app(
 ) -> Starlette:
     """Build the app around `server`; `lifespan_context` is entered once, before the first request.
 
-    A request whose ``Host`` is not of `allowed_hosts` gets 421, one whose ``Origin`` is not of `allowed_origins` 403:
-    that keeps web pages in the user's browser away from a server on loopback (DNS rebinding). An entry without port
-    allows every port.
+    A ``Host`` that is not in `allowed_hosts` gets 421, an ``Origin`` not in `allowed_origins` 403: that keeps web pages
+    in the user's browser away from a server on loopback (DNS rebinding). An entry without port allows every port.
     """
     limits = limits or HttpLimits()
-    # The SDK compares names by their beginning (localhost:80.evil.example is localhost to it): the guard does instead.
-    unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    # The SDK compares prefixes (to it, localhost:80.evil.example is localhost), so RequestGuard checks instead.
+    security = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     streamable = server.streamable_http_app(
-        transport_security=unchecked,
+        transport_security=security,
         max_request_body_size=MAX_REQUEST_BYTES,
         session_idle_timeout=limits.session_idle_seconds,
         max_sessions=limits.sessions,
     )
-    sse = server.sse_app(transport_security=unchecked, max_request_body_size=MAX_REQUEST_BYTES)
+    sse = server.sse_app(transport_security=security, max_request_body_size=MAX_REQUEST_BYTES)
     hosts, origins = AllowedNames(allowed_hosts), AllowedNames(allowed_origins)
 
     @asynccontextmanager
@@ -67,7 +66,7 @@ def build_app(
             yield
 
     return Starlette(
-        routes=[*streamable.routes, *_quiet(sse.routes), Route(HEALTH, _alive, methods=["GET"])],
+        routes=[*streamable.routes, *_silence_second_response(sse.routes), Route(HEALTH, _healthz, methods=["GET"])],
         middleware=[
             Middleware(RequestGuard, hosts=hosts, origins=origins, limits=limits),
             Middleware(MessageGuard, is_message=_is_message, is_sse=_is_sse),
@@ -85,13 +84,13 @@ def _is_sse(path: str) -> bool:
 
 
 class _OneResponse:
-    """Drops a second response: the SDK's SSE endpoint returns one after its stream, a traceback at every shutdown."""
+    """Drops a second response: the SDK's SSE endpoint returns one after its stream, with a traceback at shutdown."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and of the answer what belongs to its first response."""
+        """Pass on the request, and the first response."""
         responses = 0
 
         async def send_first(message: Message) -> None:
@@ -103,12 +102,12 @@ class _OneResponse:
         await self._app(scope, receive, send_first)
 
 
-def _quiet(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
+def _silence_second_response(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
     return [
         Route(route.path, _OneResponse(route.app), methods=["GET"]) if isinstance(route, Route) else route
         for route in routes
     ]
 
 
-async def _alive(_request: Request) -> Response:
+async def _healthz(_request: Request) -> Response:
     return JSONResponse({"status": "ok"})

@@ -1,4 +1,4 @@
-"""One HTTP connection that does not wait for its client for ever."""
+"""An HTTP connection with timeouts for its client."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: 
 
 
 class Connection(H11Protocol):
-    """uvicorn's connection, which knows since when it waits for its client; `expire` it when that is too long.
+    """uvicorn's connection, which records since when it waits for its client; `expire` it if overdue.
 
-    uvicorn itself gives a client all the time it takes for a request, once a byte of it has come.
+    uvicorn itself waits without limit for the rest of a request.
     """
 
-    def __init__(self, *arguments: Any, limits: HttpLimits, **more: Any) -> None:
-        """Take what uvicorn gives to each connection, and the limits."""
-        super().__init__(*arguments, **more)
+    def __init__(self, *arguments: Any, limits: HttpLimits, **options: Any) -> None:
+        """Take uvicorn's arguments, and the limits."""
+        super().__init__(*arguments, **options)
         self._limits = limits
         self._waits_since = self.loop.time()
         self._received = 0
@@ -29,21 +29,21 @@ class Connection(H11Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing would be lost but a client's time: no request has come whole."""
+        """Whether no complete request is being handled."""
         return self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self.flow.read_paused
 
     @property
     def waits_since(self) -> float:
-        """When the wait for a request, or for its body, began; by the event loop's clock."""
+        """When the wait for a request, or its body, began, by the event loop's clock."""
         return self._waits_since
 
     def is_overdue(self, now: float) -> bool:
-        """Return whether the client has been waited for too long."""
+        """Tell whether the client has exceeded a timeout."""
         limits = self._limits
         if self._blocked_since is not None and now - self._blocked_since > limits.write_seconds:
             return True
         if self.flow.read_paused:
-            return False  # we do not read, so it cannot send
+            return False  # reading is paused, so the client cannot send
         waited = now - self._waits_since
         if self.conn.their_state is h11.IDLE:
             return waited > limits.header_seconds
@@ -52,9 +52,9 @@ class Connection(H11Protocol):
         return False
 
     def expire(self) -> None:
-        """Close the connection; tell the client that it took too long, if that is what it waits for."""
+        """Close the connection; a client that waits for a response is told why."""
         if self._is_expired or self._blocked_since is not None:
-            self.transport.abort()  # it does not even read that
+            self.transport.abort()  # the client does not read the response
             return
         self._is_expired = True
         has_begun = self.conn.their_state is not h11.IDLE or bool(self.conn.trailing_data[0])
@@ -63,24 +63,24 @@ class Connection(H11Protocol):
         self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Take note of progress: a body's every byte counts, a header's does not."""
+        """Note progress: every byte of a body counts, of headers none."""
         before, cycle = self.conn.their_state, self.cycle
         super().data_received(data)
         if self.cycle is not cycle or (before is not h11.IDLE and self.conn.their_state is h11.IDLE):
-            self._wait_again()
+            self._restart_wait()
         elif before is h11.SEND_BODY:
             self._received += len(data)
 
     def on_response_complete(self) -> None:
-        """Begin to wait for the next request."""
+        """Start waiting for the next request."""
         super().on_response_complete()
         if self.conn.their_state is h11.IDLE:
-            self._wait_again()
+            self._restart_wait()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP; if it is the rest of a request that the app works on, the app need not answer it.
+        """Reject malformed HTTP; if it follows a request in progress, that request needs no answer.
 
-        uvicorn would answer twice, and report that as a failure with a traceback.
+        uvicorn would answer twice and log a traceback.
         """
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and not cycle.response_complete:
@@ -88,29 +88,29 @@ class Connection(H11Protocol):
             cycle.message_event.set()
         try:
             super().send_400_response(msg)
-        except h11.LocalProtocolError:  # an answer has begun
+        except h11.LocalProtocolError:  # a response has started
             self.transport.close()
 
     def pause_writing(self) -> None:
-        """Take note that the client does not read."""
+        """Note that the client has stopped reading."""
         super().pause_writing()
         self._blocked_since = self.loop.time()
 
     def resume_writing(self) -> None:
-        """Take note that the client reads again."""
+        """Note that the client reads again."""
         super().resume_writing()
         self._blocked_since = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection; it never wrote again after `exc`."""
+        """Forget the connection."""
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self._blocked_since = None
 
     def _is_answering(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's type leaves out that there may be none yet
+        cycle: RequestResponseCycle | None = self.cycle  # may be None, despite uvicorn's type
         return cycle is not None and cycle.response_started and not cycle.response_complete
 
-    def _wait_again(self) -> None:
+    def _restart_wait(self) -> None:
         self._waits_since = self.loop.time()
         self._received = 0

@@ -1,4 +1,4 @@
-"""How much of a server one client may take: connections, time for a request, memory of sessions."""
+"""Limits per HTTP server and client: connections, time for a request, memory of sessions."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 _MOST_CONNECTIONS = 4096
 _LEAST_CONNECTIONS = 16
 _RESERVED_FILES = 128
-"""For the database, mail servers, attachments and the rest of the process."""
+"""Descriptors kept for the database, mail servers, attachments and other files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
     """Limits of one server; times in seconds, sizes in bytes.
 
-    A request's headers must be there within `header_seconds`. Its body gets `body_seconds`, and a second more for each
-    `body_rate` bytes that have come: a large upload on a slow line ends, a client that sends a byte now and then is
-    dropped. A client that reads nothing of its response for `write_seconds` is dropped too.
+    Headers must arrive within `header_seconds`. A body gets `body_seconds`, plus a second for each `body_rate` bytes
+    received: a large upload on a slow line succeeds, a client that sends a byte now and then is dropped. A client that
+    reads nothing for `write_seconds` is dropped too.
     """
 
     connections: int = _MOST_CONNECTIONS
@@ -30,7 +30,7 @@ class HttpLimits:
 
 
 def connections_within(most_files: int | None) -> int:
-    """Return how many connections leave files enough for the rest, of `most_files` that the process may have open."""
+    """Return how many connections leave enough of `most_files` descriptors for everything else."""
     if most_files is None:
         return _MOST_CONNECTIONS
     reserved = min(_RESERVED_FILES, most_files // 2)

@@ -1,4 +1,4 @@
-"""Measures each MCP message before the SDK parses it; what is too much is answered, and never parsed."""
+"""Checks the size of each MCP message before the SDK parses it, and answers those that are too large."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from outspool.errors import OutspoolError
 log = logging.getLogger(__name__)
 
 _LARGE = 256 * 1024
-"""Bytes of a message that is measured in a thread, so that others are served meanwhile."""
+"""Larger messages are checked in a thread, so that other requests are served meanwhile."""
 
 
 class MessageGuard:
-    """Stands before the routes that take messages.
+    """Middleware before the routes that take messages.
 
-    Who posts to an SSE session gets the answer through its stream, so there the SDK is given, in place of a message
-    that is too much, a call that any tool refuses in the same words.
+    For an SSE session the answer must come through its stream, so the SDK gets a substitute: a small call that every
+    tool rejects with the same error.
     """
 
     def __init__(self, app: ASGIApp, *, is_message: Callable[[str], bool], is_sse: Callable[[str], bool]) -> None:
-        """`is_message` tells from a path whether messages are posted there, `is_sse` whether to an SSE session."""
+        """`is_message` tells whether messages are posted to a path, `is_sse` whether it is an SSE session's."""
         self._app = app
         self._is_message = is_message
         self._is_sse = is_sse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer it."""
+        """Pass on the request, or answer it."""
         if scope["type"] != "http" or scope["method"] != "POST" or not self._is_message(scope["path"]):
             await self._app(scope, receive, send)
             return
@@ -50,7 +50,7 @@ class MessageGuard:
                 return
             body = harmless_call(body)
         messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-        del body  # from here on the SDK decides how long it is kept
+        del body  # so that only the SDK keeps it in memory
 
         async def replay() -> Message:
             return messages.pop() if messages else await receive()
@@ -59,23 +59,23 @@ class MessageGuard:
 
 
 async def _read(request: Request) -> tuple[bytes, OutspoolError | None]:
-    """Return the body, or of one that is too long its beginning; and what is wrong with it."""
+    """Return the body, or the beginning of a too long one, and the error if any."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_REQUEST_BYTES:
             return bytes(body), too_long()
-    whole = bytes(body)
+    body_length = bytes(body)
     del body
     try:
-        await asyncio.to_thread(check_json, whole) if len(whole) > _LARGE else check_json(whole)
+        await asyncio.to_thread(check_json, body_length) if len(body_length) > _LARGE else check_json(body_length)
     except OutspoolError as refusal:
-        return whole, refusal
-    return whole, None
+        return body_length, refusal
+    return body_length, None
 
 
 def _refuse(body: bytes, refusal: OutspoolError) -> Response:
-    """Return the answer: a client shows its model that of a call, but not one with a status of failure."""
+    """Return an error response; a tool call gets status 200, because clients show models no others."""
     answer = answer_to(body, refusal)
     status = HTTPStatus.OK if is_tool_call(body) else HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     return Response(answer or b"", status_code=status, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Which Host and Origin headers are let in: a name and a port, compared whole and never by their beginning."""
+"""Compares Host and Origin headers with allowed names and ports, as a whole and not by prefix."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _LAST_PORT = 65535
 class AllowedNames:
     """Hosts such as ``mail.example.com`` or ``[::1]``, or origins such as ``http://localhost``.
 
-    An entry without port, or with ``:*``, allows every port; one with a port allows that one.
+    An entry without port, or with ``:*``, allows every port.
     """
 
     def __init__(self, entries: Sequence[str]) -> None:
-        """Take the entries as an operator writes them."""
+        """Take entries as the operator writes them."""
         self._any_port = set()
         self._exact = set()
         for entry in entries:
@@ -27,7 +27,7 @@ class AllowedNames:
                 self._any_port.add(name)
 
     def allows(self, header: str) -> bool:
-        """Return whether a header is one of them (RFC 9110 §7.2: names are compared without regard to case)."""
+        """Tell whether a header is allowed; case does not matter (RFC 9110 §7.2)."""
         name = header.lower()
         if name in self._exact or name in self._any_port:
             return True

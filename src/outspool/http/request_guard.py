@@ -1,4 +1,4 @@
-"""What is refused of every HTTP request before any route sees it, and what is done for those that break off."""
+"""Checks every HTTP request before any route, and handles clients that disconnect in mid-request."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ HEALTH = "/healthz"
 
 
 class RequestGuard:
-    """Checks the form of a request, then its Host and Origin, so that no route can forget to.
+    """Checks the form of a request, its Host and its Origin, for all routes.
 
-    ``/healthz`` is exempt from the names and from the limit of requests at once: probes ask for it by whatever address
-    they have, also when all is busy, and it tells nothing but that the process lives.
+    ``/healthz`` is exempt from the name checks and from the limit of concurrent requests: probes use any address, and
+    must get an answer when all is busy. It reveals only that the process lives.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: AllowedNames, origins: AllowedNames, limits: HttpLimits) -> None:
@@ -30,10 +30,10 @@ class RequestGuard:
         self._hosts = hosts
         self._origins = origins
         self._limits = limits
-        self._under_way = 0
+        self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 400, 403, 421, 431 or 503."""
+        """Pass on the request, or answer 400, 403, 421, 431 or 503."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -41,13 +41,13 @@ class RequestGuard:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        self._under_way += 1
+        self._running += 1
         try:
-            await self._app(scope, _breaking_off(receive), send)
+            await self._app(scope, _raise_on_disconnect(receive), send)
         except _BrokenOffError:
             logger.debug("a client went away before its request was whole")
         finally:
-            self._under_way -= 1
+            self._running -= 1
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -58,9 +58,9 @@ class RequestGuard:
             return _refuse("A request has either Content-Length or Transfer-Encoding", 400)
         if scope["path"] == HEALTH:
             return None
-        return self._refusal_of_names(headers) or self._refusal_of_load()
+        return self._check_names(headers) or self._check_load()
 
-    def _refusal_of_names(self, headers: list[tuple[bytes, bytes]]) -> PlainTextResponse | None:
+    def _check_names(self, headers: list[tuple[bytes, bytes]]) -> PlainTextResponse | None:
         hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._hosts.allows(hosts[0]):
             logger.warning("refused a request whose Host is %s", brief(", ".join(hosts)))
@@ -71,21 +71,21 @@ class RequestGuard:
             return _refuse("Invalid Origin header", 403)
         return None
 
-    def _refusal_of_load(self) -> PlainTextResponse | None:
-        if self._under_way < self._limits.connections:
+    def _check_load(self) -> PlainTextResponse | None:
+        if self._running < self._limits.connections:
             return None
-        logger.warning("refused a request: %d are under way", self._under_way)
+        logger.warning("refused a request: %d are under way", self._running)
         return _refuse("Too many requests at once", 503, {"retry-after": "5"})
 
 
 class _BrokenOffError(Exception):
-    """The client went away in the middle of its request: there is nobody to answer, and nothing to report."""
+    """The client disconnected in mid-request: there is nobody to answer, and nothing to report."""
 
 
-def _breaking_off(receive: Receive) -> Receive:
-    """Raise `_BrokenOffError` where `receive` tells that the client is gone before its request was whole.
+def _raise_on_disconnect(receive: Receive) -> Receive:
+    """Wrap `receive` to raise `_BrokenOffError` if the client disconnects in mid-request.
 
-    The SDK would report each as a failure of its own, with a traceback.
+    The SDK would log each as a failure of its own, with a traceback.
     """
     is_whole = False
 
@@ -102,7 +102,7 @@ def _breaking_off(receive: Receive) -> Receive:
 
 
 def _is_ambiguous(version: str, headers: list[tuple[bytes, bytes]]) -> bool:
-    """Return whether two readers could see different ends of the request (RFC 9112 §6.1, §6.3: request smuggling)."""
+    """Tell whether parsers could disagree on the request's end (RFC 9112 §6.1, §6.3: request smuggling)."""
     names = [name for name, _ in headers]
     if b"transfer-encoding" not in names:
         return names.count(b"content-length") > 1
@@ -110,5 +110,5 @@ def _is_ambiguous(version: str, headers: list[tuple[bytes, bytes]]) -> bool:
 
 
 def _refuse(text: str, status: int, headers: Mapping[str, str] | None = None) -> PlainTextResponse:
-    """Answer, and close: what follows on the connection may be the rest of what was refused."""
+    """Answer and close, because what follows on the connection may belong to the rejected request."""
     return PlainTextResponse(text, status, {**(headers or {}), "connection": "close"})

@@ -1,4 +1,4 @@
-"""Runs the ASGI app on a socket, and refuses to open it to the network while there are no tokens."""
+"""Runs the ASGI app on a loopback socket; other addresses are refused, because there are no tokens yet."""
 
 from __future__ import annotations
 
@@ -25,16 +25,14 @@ _TICKS_A_SECOND = 10
 """How often uvicorn calls `on_tick`."""
 
 _GRACE = 3
-"""Seconds that open SSE streams get at shutdown: they never end by themselves."""
+"""Seconds that open SSE streams, which never end by themselves, get at shutdown."""
 
 
 async def serve(app: Starlette, host: str, port: int, *, limits: HttpLimits | None = None) -> None:
-    """Run `app`, its lifespan included, until SIGINT or SIGTERM. Port 0 takes any free one; the address is logged.
+    """Run `app` with its lifespan until SIGINT or SIGTERM; port 0 takes any free one, which is logged.
 
-    `limits` are those that `app` was built with.
-
-    Raises `MisconfiguredError` when `host` is not loopback, or when host and port cannot be had; what the lifespan
-    raises comes through.
+    `limits` are those that `app` was built with. Raises `MisconfiguredError` if `host` is not loopback, or cannot be
+    bound, and whatever the lifespan raises.
     """
     limits = limits or limits_of_process()
     addresses = await check_bind(host)
@@ -43,7 +41,7 @@ async def serve(app: Starlette, host: str, port: int, *, limits: HttpLimits | No
             app,
             log_config=None,
             access_log=False,
-            lifespan="off",  # entered here instead: uvicorn turns what it raises into a logged traceback
+            lifespan="off",  # entered here: uvicorn would only log its errors
             timeout_graceful_shutdown=_GRACE,
             server_header=False,
             ws="none",
@@ -55,9 +53,9 @@ async def serve(app: Starlette, host: str, port: int, *, limits: HttpLimits | No
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, with its own way to accept, and to end.
+    """uvicorn's server with another way to accept and to stop.
 
-    uvicorn raises the signal again once it has stopped, which would kill the process before the lifespan ends.
+    uvicorn raises the signal again after stopping, which would kill the process before the lifespan ends.
     """
 
     def __init__(self, config: uvicorn.Config, limits: HttpLimits) -> None:
@@ -78,7 +76,7 @@ class _Server(uvicorn.Server):
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Every second, drop the clients that keep us waiting for too long."""
+        """Drop overdue clients, once a second."""
         if counter % _TICKS_A_SECOND == 0:
             now = asyncio.get_running_loop().time()
             for connection in tuple(self.server_state.connections):
@@ -87,7 +85,7 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, then let go of those that there are."""
+        """Stop accepting, then close open connections."""
         for task in self._accepting:
             task.cancel()
         await asyncio.gather(*self._accepting, return_exceptions=True)
@@ -95,7 +93,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop serving on SIGINT and SIGTERM, and let the caller go on from there."""
+        """Stop serving on SIGINT and SIGTERM, and return to the caller."""
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -105,9 +103,9 @@ class _Server(uvicorn.Server):
 
 
 async def check_bind(host: str) -> list[str]:
-    """Return the addresses `host` stands for, all of them loopback.
+    """Return the addresses of `host`, all of them loopback.
 
-    Raises `MisconfiguredError` when one of them is not, or when `host` stands for none.
+    Raises `MisconfiguredError` if one is not, or if there are none.
     """
     name = host.strip().removeprefix("[").removesuffix("]")
     try:
@@ -133,7 +131,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def _listen(address: str, port: int) -> socket.socket:
-    """Bind before uvicorn does, which would log a traceback's worth and exit the process."""
+    """Bind the socket here, because uvicorn would log a traceback and exit on failure."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -144,25 +142,25 @@ def _listen(address: str, port: int) -> socket.socket:
         listener.listen(128)
     except (OSError, OverflowError) as error:
         listener.close()
-        taken = getattr(error, "errno", None) == errno.EADDRINUSE
-        why = "is in use by another process" if taken else f"cannot be had: {error}"
+        is_in_use = getattr(error, "errno", None) == errno.EADDRINUSE
+        why = "is in use by another process" if is_in_use else f"cannot be had: {error}"
         raise MisconfiguredError(f"Port {port} on {address} {why}.", "Choose another with --port.") from None
     return listener
 
 
 def limits_of_process() -> HttpLimits:
-    """Return limits that leave files enough for the rest of this process."""
+    """Return limits that leave descriptors for the rest of this process."""
     return HttpLimits(connections=connections_within(_file_limit()))
 
 
 def _file_limit() -> int | None:
-    """Return how many files this process may have open, None where there is no telling."""
+    """Return this process's limit of open files; None if it is unknown."""
     try:
         import resource
     except ImportError:  # Windows
         return None
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else soft
+    soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft_limit == resource.RLIM_INFINITY else soft_limit
 
 
 def _url(listener: socket.socket) -> str:

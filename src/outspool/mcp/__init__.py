@@ -1,1 +1,1 @@
-"""The MCP face: tools over one `Outbox`. Translates, never decides."""
+"""The MCP face: translates tool calls to an `Outbox`, and decides nothing itself."""

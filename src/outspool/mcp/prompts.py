@@ -1,4 +1,4 @@
-"""The prompt with which a person asks for an email: written, shown, and sent only when it is right."""
+"""The `compose_email` prompt: the model drafts an email, shows it, and sends it once it is approved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 
 
 def add_prompts(server: MCPServer[object]) -> None:
-    """Let `server` offer `compose_email`."""
+    """Add `compose_email` to `server`."""
     server.prompt(
         name="compose_email",
         title="Compose an email",

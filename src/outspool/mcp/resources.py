@@ -1,4 +1,4 @@
-"""What a client may read and complete: emails, the messages they go out as, and templates."""
+"""MCP resources and completions: emails, their messages, and templates."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ RAW_URI = "email://{email_id}/raw"
 TEMPLATE_URI = "template://{name}"
 
 _MOST_COMPLETED = 100
-"""What the protocol allows; so many of the newest emails are looked through."""
+"""The protocol's limit; also the number of newest emails searched."""
 
 
 class TemplateFilesResult(TemplateResult):
-    """A template with the text of its files, by their names."""
+    """A template with its files' texts by file name."""
 
     files: dict[str, str]
 
 
 class ResourceReader:
-    """Reads resources as the calling client may see them, and completes their names. Raises `ResourceError`."""
+    """Reads resources in the calling client's scope, and completes their names. Raises `ResourceError`."""
 
     def __init__(self, outbox_for: OutboxFor, describe: Describe) -> None:
-        """Read from the outbox that `outbox_for` returns for each client; `describe` words errors."""
+        """`outbox_for` returns the outbox of a client; `describe` words errors."""
         self._outbox_for = outbox_for
         self._describe = describe
 
     async def email(self, email_id: str, context: Context[Any, Any]) -> str:
-        """Return what `get_status` does, as JSON."""
+        """Return the result of `get_status`, as JSON."""
 
         async def read() -> str:
             outbox = self._outbox_for(*client_of(context.session))
@@ -58,7 +58,7 @@ class ResourceReader:
         return await self._translate_errors(read)
 
     async def raw(self, email_id: str, context: Context[Any, Any]) -> str:
-        """Return the message; it is all ASCII, so its characters are its bytes."""
+        """Return the message, which is all ASCII."""
 
         async def read() -> str:
             return (await self._outbox_for(*client_of(context.session)).raw(email_id)).decode("ascii")
@@ -66,7 +66,7 @@ class ResourceReader:
         return await self._translate_errors(read)
 
     async def template(self, name: str, context: Context[Any, Any]) -> str:
-        """Return what `list_templates` says of one template, with its files, as JSON."""
+        """Return one template of `list_templates` with its files, as JSON."""
 
         async def read() -> str:
             card, files = await self._outbox_for(*client_of(context.session)).show_template(name)
@@ -80,8 +80,8 @@ class ResourceReader:
         argument: CompletionArgument,
         _context: CompletionContext | None,
     ) -> Completion | None:
-        """Return the ids of emails, the newest first, or the names of templates, that begin with what is written."""
-        outbox = self._outbox_for("", "")  # the SDK does not say which client asks
+        """Return email ids, newest first, or template names that begin with the given text."""
+        outbox = self._outbox_for("", "")  # the SDK does not provide the client
         is_of_resource = isinstance(reference, ResourceTemplateReference)
         try:
             if is_of_resource and argument.name == "email_id":
@@ -104,7 +104,7 @@ class ResourceReader:
 
 
 def add_resources(server: MCPServer[object], outbox_for: OutboxFor, describe: Describe) -> None:
-    """Let `server` offer emails and templates."""
+    """Add emails and templates to `server`."""
     reader = ResourceReader(outbox_for, describe)
     server.resource(
         EMAIL_URI,
@@ -134,6 +134,6 @@ def _json(result: BaseModel) -> str:
     return result.model_dump_json(by_alias=True, exclude_none=True, indent=1)
 
 
-def _completion(known: Sequence[str], begun: str) -> Completion:
-    values = [value for value in known if value.startswith(begun.strip().lower())]
-    return Completion(values=values[:_MOST_COMPLETED], total=len(values), has_more=len(known) >= _MOST_COMPLETED)
+def _completion(candidates: Sequence[str], prefix: str) -> Completion:
+    values = [value for value in candidates if value.startswith(prefix.strip().lower())]
+    return Completion(values=values[:_MOST_COMPLETED], total=len(values), has_more=len(candidates) >= _MOST_COMPLETED)

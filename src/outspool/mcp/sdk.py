@@ -1,6 +1,6 @@
-"""Everything that touches the inside of the MCP SDK, so that a new version of it is checked in one place.
+"""Every use of the MCP SDK's internals, so that a new SDK version is checked in one place.
 
-`pyproject.toml` pins the SDK to the minor version that the tests of this module ran with.
+`pyproject.toml` pins the SDK to the minor version that this module's tests ran with.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
     "client_of",
     "client_of_call",
     "connection_of",
-    "metadata_of",
+    "make_metadata",
     "run_over_streams",
 ]
 
@@ -36,8 +36,8 @@ Params = TypeVar("Params", bound=RequestParams)
 _LONGEST_NAME = 100
 
 
-def metadata_of(output_schema: dict[str, Any]) -> FuncMetadata:
-    """Return the metadata of a tool that validates its own arguments and builds its own result."""
+def make_metadata(output_schema: dict[str, Any]) -> FuncMetadata:
+    """Return metadata for a tool that validates its own arguments and builds its own result."""
     return FuncMetadata(arg_model=ArgModelBase, output_schema=output_schema)
 
 
@@ -47,7 +47,7 @@ def add_request_handler(
     params: type[Params],
     handler: Callable[[ServerRequestContext[Any, Any], Params], Awaitable[Any]],
 ) -> None:
-    """Serve a method that `MCPServer` has no decorator for."""
+    """Handle a method for which `MCPServer` has no decorator."""
     server._lowlevel_server.add_request_handler(method, params, handler)  # noqa: SLF001
 
 
@@ -56,7 +56,7 @@ async def run_over_streams(
     messages: MemoryObjectReceiveStream[SessionMessage | Exception],
     answers: MemoryObjectSendStream[SessionMessage],
 ) -> None:
-    """Serve one client whose transport is ours: `MCPServer` itself runs over the SDK's transports alone."""
+    """Serve one client over a transport of our own; `MCPServer` itself only runs over the SDK's."""
     low_level = server._lowlevel_server  # noqa: SLF001
     await low_level.run(messages, answers, low_level.create_initialization_options())
 
@@ -65,12 +65,12 @@ class Connection:
     """A client's connection, which outlives its requests; streamable HTTP calls it a session."""
 
     def __init__(self, connection: Any) -> None:
-        """Wrap the SDK's own object."""
+        """Wrap the SDK's object."""
         self._connection = connection
 
     @property
     def state(self) -> dict[str, Any]:
-        """What we keep with the connection; gone with it."""
+        """Data kept with the connection, and dropped with it."""
         state: dict[str, Any] = self._connection.state
         return state
 
@@ -86,21 +86,21 @@ class Connection:
 
 
 def connection_of(session: ServerSession) -> Connection:
-    """Return the connection of a request's session; the session object itself ends with the request."""
+    """Return the connection of a session object, which itself ends with its request."""
     return Connection(session._connection)  # noqa: SLF001
 
 
 def client_of_call(context: Context[Any, Any]) -> tuple[str, str]:
-    """Return `client_of` for a tool's context; empty when no client calls, but a program by `MCPServer.call_tool`."""
+    """Return `client_of` for a tool's context; empty if it was called by `MCPServer.call_tool`."""
     try:
         session = context.session
-    except ValueError:  # there is no request
+    except ValueError:  # not called by a client
         return "", ""
     return client_of(session)
 
 
 def client_of(session: ServerSession) -> tuple[str, str]:
-    """Return the client's name and version as it gave them, printable and short; empty when it gave none."""
+    """Return the client's name and version as it reported them, printable and short; empty if it did not."""
     params = session.client_params
     if params is None or params.client_info is None:
         return "", ""

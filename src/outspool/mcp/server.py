@@ -1,7 +1,7 @@
 """The MCP server: a few tools, each described for a model that has never seen it.
 
-It has no lifespan of its own: the SDK enters one per SSE connection, so what must run once per process is not started
-here but in `outspool.app`.
+It has no lifespan: the SDK enters one per SSE connection, so what must run once per process is started in
+`outspool.app`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ INSTRUCTIONS = (
 
 
 def build_server(outbox_for: OutboxFor, *, describe: Describe = str) -> MCPServer[object]:
-    """Build the server; run it over stdio, or give it to `outspool.http.asgi.build_app`.
+    """Build the server, to run over stdio or in `outspool.http.asgi.build_app`.
 
     `describe` words errors for those who read them.
     """
@@ -60,7 +60,7 @@ def build_server(outbox_for: OutboxFor, *, describe: Describe = str) -> MCPServe
     )
     add_resources(server, outbox_for, describe)
     add_prompts(server)
-    # MCPServer itself serves only the subscriptions of the later era of the protocol.
+    # MCPServer itself handles subscriptions of the newer protocol only.
     add_request_handler(server, "resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)
     add_request_handler(server, "resources/unsubscribe", UnsubscribeRequestParams, subscriptions.unsubscribe)
     return server
@@ -240,9 +240,9 @@ def _hints(
     idempotent: bool = False,
     open_world: bool = False,
 ) -> ToolAnnotations:
-    """Say honestly what a call may do; "destructive" here means that it cannot be taken back.
+    """Return honest annotations; "destructive" means here that a call cannot be undone.
 
-    What MCP assumes anyway is left out: no idempotence, and an open world.
+    MCP's defaults are left out: not idempotent, open world.
     """
     return ToolAnnotations(
         read_only_hint=read_only,

@@ -1,7 +1,7 @@
-"""MCP over stdin and stdout, for messages of any size: each is answered, whatever it is.
+"""MCP over stdin and stdout; every message is answered, whatever its size.
 
-The SDK's own transport reads a line of any length, makes objects of all that is in it, and gives no answer to what it
-cannot parse. Here a line is measured before it is parsed, and what is too much is answered with a refusal.
+The SDK's own transport reads a line of any length, parses everything in it, and does not answer invalid messages. Here
+a line is measured before it is parsed, and a too large one is answered with an error.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 _BUFFER = 1024 * 1024
 _LARGE = 256 * 1024
-"""Bytes of a line that is measured in a thread, so that others are served meanwhile."""
+"""Larger lines are measured in a thread, so that other messages are served meanwhile."""
 
 _In = MemoryObjectSendStream[SessionMessage | Exception]
 _Out = MemoryObjectReceiveStream[SessionMessage]
@@ -66,27 +66,27 @@ class _Output:
 
 
 async def _read(stdin: BinaryIO, incoming: _In, output: _Output) -> None:
-    """Forward what is read. A long message is measured while the next ones, perhaps pings, are read; one at a time."""
+    """Forward messages. A long one is measured in a thread while the next ones are read; one long one at a time."""
     async with incoming, anyio.create_task_group() as tasks:
-        turn = asyncio.Lock()
+        lock = asyncio.Lock()
         while line := await asyncio.to_thread(_read_line, stdin):
             if len(line) <= _LARGE:
                 await _forward(line, incoming, output)
                 continue
-            await turn.acquire()
-            tasks.start_soon(_forward_long, [line], incoming, output, turn)
-            del line  # not kept until the next one comes, which may be long, too
+            await lock.acquire()
+            tasks.start_soon(_forward_long, [line], incoming, output, lock)
+            del line  # free it before the next read, which may be long
 
 
-async def _forward_long(lines: list[bytes], incoming: _In, output: _Output, turn: asyncio.Lock) -> None:
+async def _forward_long(lines: list[bytes], incoming: _In, output: _Output, lock: asyncio.Lock) -> None:
     try:
         await _forward(lines.pop(), incoming, output)
     finally:
-        turn.release()
+        lock.release()
 
 
 async def _forward(line: bytes, incoming: _In, output: _Output) -> None:
-    """Parse a message and pass it on, or answer it."""
+    """Parse a message and pass it on, or answer it with an error."""
     if not line.strip():
         return
     try:
@@ -108,7 +108,7 @@ async def _write(outgoing: _Out, output: _Output) -> None:
 
 
 async def _parse(line: bytes) -> SessionMessage:
-    """Return the message. Raises `TooLarge`, and `InvalidArgument` for what is none."""
+    """Parse a message. Raises `TooLarge` or `InvalidArgument`."""
     if len(line) > MAX_REQUEST_BYTES:
         raise too_long()
     await asyncio.to_thread(check_json, line) if len(line) > _LARGE else check_json(line)
@@ -119,7 +119,7 @@ async def _parse(line: bytes) -> SessionMessage:
 
 
 def _read_line(stdin: BinaryIO) -> bytes:
-    """Return the next line, nothing at the end; of one that is too long a part that is still too long."""
+    """Return the next line, empty at the end; a too long line is cut to a length that is still too long."""
     line = stdin.readline(MAX_REQUEST_BYTES + 1)
     if len(line) <= MAX_REQUEST_BYTES or line.endswith(b"\n"):
         return line
@@ -131,14 +131,14 @@ def _read_line(stdin: BinaryIO) -> bytes:
 
 @asynccontextmanager
 async def _standard_files() -> AsyncIterator[tuple[BinaryIO, BinaryIO]]:
-    """Yield stdin and stdout for us alone: what anybody else reads or prints meanwhile must not mix with it."""
+    """Yield stdin and stdout for the protocol only, so that other input and output cannot mix with it."""
     files = os.dup(sys.stdin.fileno()), os.dup(sys.stdout.fileno())
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, sys.stdin.fileno())
-    os.close(nothing)
+    devnull = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(devnull, sys.stdin.fileno())
+    os.close(devnull)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        # Not closed: a thread may still read there, and the number could become another file's.
+        # Not closed, because a thread may still read from it, and its number could be reused for another file.
         yield (
             os.fdopen(files[0], "rb", _BUFFER, closefd=False),
             os.fdopen(files[1], "wb", closefd=False),

@@ -1,4 +1,4 @@
-"""A tool that refuses what it does not know, and words every failure itself.
+"""A tool that rejects unknown arguments and words its own errors.
 
 The SDK's own tool ignores unknown arguments, coerces types, and puts ``Error executing tool X:`` before every error.
 """
@@ -18,7 +18,7 @@ from outspool.api.schema import input_schema, output_schema
 from outspool.api.validation_errors import check_names, explain_validation_error
 from outspool.domain.json_limits import check_values, too_much
 from outspool.errors import OutspoolError, Refusal
-from outspool.mcp.sdk import Tool, client_of_call, metadata_of
+from outspool.mcp.sdk import Tool, client_of_call, make_metadata
 from outspool.services.acceptance.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Progress = Callable[[float, float], Awaitable[None]]
-"""Tells a waiting client how much is done, and of how much; one that did not ask hears nothing."""
+"""Reports (done, total) to a client that asked for progress."""
 
 OutboxFor = Callable[[str, str], Outbox]
-"""Returns the outbox as a client, given by its name and version, may use it."""
+"""Returns the outbox of a client, by the client's name and version."""
 
 Describe = Callable[[OutspoolError], str]
 """Words an error for the face's readers, in one line: ``code: what is wrong. What to do.``"""
@@ -38,7 +38,7 @@ Describe = Callable[[OutspoolError], str]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a tool: the `outbox` as its caller may use it, and how to `report` progress."""
+    """One call of a tool: the caller's `outbox`, and `report` for progress."""
 
     outbox: Outbox
     report: Progress
@@ -52,14 +52,14 @@ CRASHED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a tool returns: a plain `text` for the model, and the `result` its output schema promises."""
+    """A tool's answer: `text` for the model, and the `result` of its output schema."""
 
     text: str
     result: BaseModel
 
 
 class StrictTool(Tool):
-    """One tool: `arguments_model` guards `fn`, which takes an instance of it and the `Call`, and returns an `Answer`.
+    """A tool whose `fn` takes an instance of `arguments_model` and the `Call`, and returns an `Answer`.
 
     `untouched` ends every refusal of arguments, e.g. "Nothing was sent."; `elsewhere` maps arguments that callers
     expect here to the tool that takes them. `describe` words errors.
@@ -87,10 +87,10 @@ class StrictTool(Tool):
         untouched: str = "",
         elsewhere: Mapping[str, str] | None = None,
     ) -> Self:
-        """Make a tool out of a handler and the models of what goes in and what comes out.
+        """Make a tool from a handler and the models of its arguments and result.
 
-        `result` is what the tool list declares of the handler's result, which may hold more. The arguments that
-        `explained` has are explained by another tool.
+        `result` is the declared part of the result, which may have more fields. Arguments that `explained` also has are
+        described by another tool.
         """
         return cls(
             fn=fn,
@@ -98,7 +98,7 @@ class StrictTool(Tool):
             title=title,
             description=description,
             parameters=input_schema(arguments, explained=explained),
-            fn_metadata=metadata_of(output_schema(result)),
+            fn_metadata=make_metadata(output_schema(result)),
             is_async=True,
             annotations=annotations,
             arguments_model=arguments,
@@ -113,9 +113,9 @@ class StrictTool(Tool):
         context: Context[Any, Any],
         convert_result: bool = False,  # noqa: FBT001, FBT002
     ) -> CallToolResult:
-        """Answer one call; every failure becomes ``code: what is wrong. What to do.`` with `isError`.
+        """Handle one call; a failure becomes ``code: what is wrong. What to do.`` with `isError`.
 
-        Error results are text alone: structured content must match the output schema, and an error does not.
+        Errors are text only: structured content must match the output schema, and an error does not.
         """
         try:
             parsed = self._validate(arguments)

@@ -1,4 +1,4 @@
-"""What each tool does: its arguments become one call of the `Outbox`, and what that returns a result."""
+"""The handlers of the tools: each turns its arguments into a call of the `Outbox`, and the answer into a result."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ _NOT_CONTENT = _TIME | {"email_id", "wait", "idempotency_key", "preview"}
 
 
 class Tools:
-    """The tools. Each method serves one of them; `call.outbox` is the outbox as the caller may use it."""
+    """The tool handlers; `call.outbox` is the caller's outbox."""
 
     async def send(self, arguments: SendArguments, call: Call) -> Answer:
-        """Accept an email for now, and wait a while for its outcome."""
+        """Accept an email that is due now, and wait a while for its outcome."""
         if arguments.preview:
             return await self._preview(call, arguments)
         email = await call.outbox.accept(_build_request(arguments), idempotency_key=arguments.idempotency_key)
         return await self._answer(call, await self._wait_for_outcome(call, email, arguments.wait))
 
     async def schedule(self, arguments: ScheduleArguments, call: Call) -> Answer:
-        """Accept an email for later."""
+        """Accept an email that is due later."""
         if arguments.preview:
             return await self._preview(call, arguments, _read_when(arguments, _TIME | _RULE))
         email = await call.outbox.accept(
@@ -66,23 +66,23 @@ class Tools:
         return await self._answer(call, email, scheduled_result)
 
     async def send_batch(self, arguments: BatchArguments, call: Call) -> Answer:
-        """Accept many emails or none, and wait a while for their outcomes."""
+        """Accept all emails or none, and wait a while for their outcomes."""
         items = _validate_items(arguments)
         emails = await call.outbox.accept_all(
             [Submission(request=_build_request(item), idempotency_key=item.idempotency_key) for item in items]
         )
         emails = await self._wait_for_outcomes(call, emails, arguments.wait)
         result = batch_result(emails, now=call.outbox.now(), pause=await call.outbox.pause())
-        troubled = [f"emails[{n}] {e.id} {e.status}: {e.summary}" for n, e in enumerate(result.emails) if e.summary]
-        return Answer(text="\n".join([result.summary, *troubled[:_SHOWN], *_count_rest(troubled)]), result=result)
+        has_trouble = [f"emails[{n}] {e.id} {e.status}: {e.summary}" for n, e in enumerate(result.emails) if e.summary]
+        return Answer(text="\n".join([result.summary, *has_trouble[:_SHOWN], *_count_rest(has_trouble)]), result=result)
 
-    async def _wait_for_outcomes(self, call: Call, emails: Sequence[Email], within: float) -> Sequence[Email]:
-        async def tell(done: int) -> None:
-            with contextlib.suppress(Exception):  # a client that went must not hide what was accepted
+    async def _wait_for_outcomes(self, call: Call, emails: Sequence[Email], max_wait: float) -> Sequence[Email]:
+        async def report_progress(done: int) -> None:
+            with contextlib.suppress(Exception):  # a lost client must not turn an accepted email into an error
                 await call.report(done, len(emails))
 
         try:
-            return await call.outbox.wait_for_outcomes(emails, within=within, settled=tell)
+            return await call.outbox.wait_for_outcomes(emails, max_wait=max_wait, on_settled=report_progress)
         except Exception:
             log.exception("lost sight of a batch after accepting it")
             return emails
@@ -94,7 +94,7 @@ class Tools:
         return Answer(text=f"{result.summary}\nTo: {to}\nSubject: {result.subject}\n\n{result.text}", result=result)
 
     async def templates(self, _arguments: NoArguments, call: Call) -> Answer:
-        """Show the templates there are."""
+        """List the templates."""
         result = templates_result(await call.outbox.list_templates())
         return Answer(
             text="\n".join(map(_describe_template, result.templates)) or "There are no templates.", result=result
@@ -122,8 +122,8 @@ class Tools:
         return Answer(text="\n".join([head, *lines]), result=result)
 
     async def update(self, arguments: UpdateArguments, call: Call) -> Answer:
-        """Change an email that still waits."""
-        provided = provided_fields(arguments, but=frozenset({"email_id"}))
+        """Change a waiting email."""
+        provided = provided_fields(arguments, exclude=frozenset({"email_id"}))
         cleared = [name for name, value in provided.items() if value in ("", [], {}, 0) and name != "subject"]
         changes = {
             name: None if name in cleared and name in _CLEARED_BY_NONE else value
@@ -137,17 +137,17 @@ class Tools:
         return Answer(text=" ".join([*filter(None, parts), answer.text]), result=answer.result)
 
     async def cancel(self, arguments: EmailArguments, call: Call) -> Answer:
-        """Stop an email that still waits."""
+        """Cancel a waiting email."""
         return await self._answer(call, await call.outbox.cancel(arguments.email_id))
 
     async def retry(self, arguments: EmailArguments, call: Call) -> Answer:
-        """Send again to whoever did not get it."""
+        """Send an email again to the recipients who lack it."""
         return await self._answer(call, await call.outbox.retry(arguments.email_id))
 
-    async def _wait_for_outcome(self, call: Call, email: Email, within: float) -> Email:
-        """Wait for the outcome. The email is committed already, so no trouble while waiting may hide that."""
+    async def _wait_for_outcome(self, call: Call, email: Email, max_wait: float) -> Email:
+        """Wait for the outcome; failures are ignored, because the email is accepted already."""
         try:
-            return await call.outbox.wait_for_outcome(email, within=within)
+            return await call.outbox.wait_for_outcome(email, max_wait=max_wait)
         except Exception:
             log.exception("lost sight of %s after accepting it", email.id)
             return email
@@ -164,7 +164,7 @@ class Tools:
 
 
 def _validate_items(arguments: BatchArguments) -> list[MessageArguments]:
-    """Return each email of a batch with what is shared; one's own argument wins, and variables add up."""
+    """Return a batch's emails merged with the shared arguments; own ones win, and variables are merged."""
     check_batch_size(len(arguments.emails))
     shared = arguments.shared or {}
     if "idempotency_key" in shared and len(arguments.emails) > 1:
@@ -180,14 +180,14 @@ def _merge(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return joined | {"variables": {**variables[0], **variables[1]}} if len(variables) > 1 else joined
 
 
-def _validate_item(place: int, written: dict[str, Any]) -> MessageArguments:
+def _validate_item(place: int, fields: dict[str, Any]) -> MessageArguments:
     elsewhere = dict.fromkeys(_TIME | _RULE, _LATER)
     try:
-        check_names(written, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
-        item = MessageArguments.model_validate(written)
+        check_names(fields, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
+        item = MessageArguments.model_validate(fields)
     except ValidationError as error:
-        wrong = explain_validation_error(error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
-        raise _at(place, wrong.message, wrong.hint) from None
+        invalid = explain_validation_error(error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
+        raise _at(place, invalid.message, invalid.hint) from None
     except InvalidArgument as error:
         raise _at(place, error.message, error.hint) from None
     if item.preview:
@@ -212,9 +212,9 @@ def _describe_template(template: TemplateResult) -> str:
 
 
 def _build_request(arguments: MessageArguments) -> EmailRequest:
-    """Keep what was written; a null is no value."""
-    written = provided_fields(arguments, but=_NOT_CONTENT | _RULE)
-    return EmailRequest(**{name: value for name, value in written.items() if value is not None})
+    """Return the request without null arguments."""
+    fields = provided_fields(arguments, exclude=_NOT_CONTENT | _RULE)
+    return EmailRequest(**{name: value for name, value in fields.items() if value is not None})
 
 
 def _read_when(arguments: ScheduleArguments | UpdateArguments, names: frozenset[str]) -> When:

@@ -1,9 +1,9 @@
-"""Turns an email into the bytes that go on the wire (RFC 5322, RFC 2045 to 2047).
+"""Composes an email into message bytes (RFC 5322, RFC 2045 to 2047).
 
-Pure: the same email gives the same bytes at every attempt. Nothing but ASCII in short lines comes out, so that no
-server on the way has a reason to change it, and what a mail program reads back is exactly what was asked.
+Pure: the same email gives the same bytes at every attempt. The output is ASCII in short lines, so that no relay has a
+reason to change it, and mail programs read back exactly what the caller wrote.
 
-The bytes of attachments are not read here. `Message` knows its size and marks where each attachment belongs;
+The bytes of attachments are not read here. `Message` knows its size and marks the place of each attachment;
 `outspool.services.message_stream` reads, encodes and releases them one piece at a time while the message is sent.
 """
 
@@ -43,17 +43,17 @@ _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A composed message: octets, with each attachment standing where its base64 belongs."""
+    """A composed message: bytes, with each attachment in the place of its base64."""
 
     pieces: Sequence[Piece]
 
     @property
     def size(self) -> int:
-        """How many octets it has on its way, attachments and all (RFC 1870 §5)."""
+        """Size in octets including encoded attachments (RFC 1870 §5)."""
         return sum(len(piece) if isinstance(piece, bytes) else base64_size(piece.size) for piece in self.pieces)
 
     def octets(self) -> bytes:
-        """Return the whole message. Raises `ValueError` when it has attachments: they may be larger than memory."""
+        """Return the whole message. Raises `ValueError` if it has attachments, which may not fit in memory."""
         if any(isinstance(piece, Attachment) for piece in self.pieces):
             raise ValueError("A message with attachments has to be streamed.")
         return b"".join(piece for piece in self.pieces if isinstance(piece, bytes))
@@ -62,12 +62,12 @@ class Message:
 def compose(email: Email) -> Message:
     """Return the message of `email`: CRLF line ends, ASCII only, no line over 998 octets.
 
-    ``Bcc`` is never written. Line ends of a body may be LF, CRLF or CR; all else in it is kept, also that its last
-    line has none. An HTML body without a plain one gets a text alternative.
+    ``Bcc`` is never written. Line ends of a body may be LF, CRLF or CR; everything else in it is preserved, even a
+    missing final line end. An HTML body without a plain one gets a text alternative.
 
-    Raises `InvalidArgument` (for an address `InvalidAddress`) for what no message can carry: control characters or
-    lone surrogates in a header, reserved or malformed header names, malformed addresses and message ids, fields of
-    lists and automatic mail that nobody would understand.
+    Raises `InvalidArgument` (`InvalidAddress` for an address) for what no message can carry: control characters or lone
+    surrogates in a header, reserved or malformed header names, malformed addresses and message ids, malformed list and
+    auto-reply fields.
     """
     entity = _entity(email)
     head = header_block([*_fields(email), "MIME-Version: 1.0", *entity.fields])
@@ -80,7 +80,7 @@ def new_message_id(email_id: UUID, sender: Mailbox) -> str:
 
 
 def _fields(email: Email) -> Iterator[str]:
-    """Yield every header field but those of MIME, in the order people are used to."""
+    """Yield every header field except those of MIME, in the usual order."""
     content = email.content
     yield f"Date: {format_datetime(email.date)}"
     yield address_field("From", [content.sender])
@@ -103,14 +103,14 @@ def _recipient_fields(content: Content) -> Iterator[str]:
     if content.cc:
         yield address_field("Cc", content.cc)
     if not content.to and not content.cc:
-        # An empty group (RFC 5322 §A.1.3): some servers refuse a message without any recipient field.
+        # An empty group (RFC 5322 §A.1.3), because some servers reject a message without any recipient field.
         yield "To: undisclosed-recipients:;"
 
 
 def _thread_fields(content: Content) -> Iterator[str]:
-    """Yield what a reply belongs to (RFC 5322 §3.6.4): its parent, and the thread so far, which ends with the parent.
+    """Yield the threading fields (RFC 5322 §3.6.4): the parent, and the thread, which ends with the parent.
 
-    Either says it all: mail programs look at one or the other, and take the last of References for the parent.
+    Mail programs use only one of the two fields, and take the last of References for the parent.
     """
     parent = content.in_reply_to
     if parent is None and content.references:
@@ -121,7 +121,7 @@ def _thread_fields(content: Content) -> Iterator[str]:
 
 
 def _entity(email: Email) -> Entity:
-    """Return the body: the texts, alternatives to one another, plain first (RFC 2046 §5.1.4); around them the files."""
+    """Return the body: the texts as alternatives, plain first (RFC 2046 §5.1.4), wrapped together with the files."""
     content, token = email.content, email.id.hex
     plain, markup = build_alternatives(content)
     is_alone = not (content.attachments or (plain and markup))
@@ -138,16 +138,16 @@ def _entity(email: Email) -> Entity:
 
 
 def build_alternatives(content: Content) -> tuple[str, str]:
-    """Return the plain text and the HTML that go on the wire; each may be empty.
+    """Return the plain text and HTML to send; each may be empty.
 
-    Raises `InvalidArgument` for half a character.
+    Raises `InvalidArgument` for lone surrogates.
     """
     html = _normalize(content.html or "")
     return _normalize(content.body or "") or (build_text_alternative(html) if html else ""), html
 
 
 def _normalize(text: str) -> str:
-    """Return `text` with LF for every line end; raise `InvalidArgument` for half a character."""
+    """Return `text` with LF line ends; `InvalidArgument` for lone surrogates."""
     if bad := _HALF_CHARACTER.search(text):
         raise InvalidArgument(
             f"The body holds half a character (a lone surrogate) at {bad.start() + 1:,}.", "Send whole characters."

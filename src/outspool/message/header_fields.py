@@ -1,9 +1,9 @@
-"""Header fields of a message, written so that every parser reads back exactly what was asked.
+"""Formats header fields so that every parser reads back exactly the original text.
 
-The standard library's `EmailMessage` is not used for this: it folds long addresses, message ids and encoded words
-in ways that its own parser, and others, read differently. Each function returns one whole field, folded at 76
-columns (RFC 2047 §2 allows no more beside encoded words), in ASCII, without its final CRLF. Each raises
-`InvalidArgument` for what no header can hold.
+The standard library's `EmailMessage` is not used: it folds long addresses, message ids and encoded words in ways that
+its own and other parsers read differently. Each function returns one whole field, folded at 76 columns (RFC 2047 §2
+allows no more beside encoded words), in ASCII, without its final CRLF. Each raises `InvalidArgument` for what no header
+can hold.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONGEST_ENCODED_WORD = 75
 """RFC 2047 §2."""
 _FRAME = len("=?utf-8?q??=")
 _SHORTEST_ROOM = 32
-"""Room for the longest character in an encoded word, however long the field's name."""
+"""Columns for the longest character in an encoded word, however long the field's name."""
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _DOT_ATOM = rf"{_ATEXT}(?:\.{_ATEXT})*"
@@ -34,19 +34,19 @@ _MESSAGE_ID = re.compile(r"<[!-;=?-~]+>")
 _NAME = re.compile(r"[!-9;-~]{1,76}")
 _UNSAFE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _HEAD = re.compile(rb"(?:[!-9;-~]+:(?: [ -~]*)?\r\n(?: (?= *[!-~])[ -~]*\r\n)*)+\r\n")
-"""A header block in which no reader can find a line end but these: printable ASCII, folded lines of something."""
+"""Matches a header block without any hidden line end: printable ASCII, folded lines that are not blank."""
 _FIELD_NAME = re.compile(rb"^([!-9;-~]+):", re.MULTILINE)
 _SINGLE_SPACE = re.compile(r"(?<! ) (?! )")
 _Q = {" ": b"_"} | {c: c.encode() for c in f"{ascii_letters}{digits}!*+-/"}
-"""What a Q-encoded word need not spell in hex, in a display name either (RFC 2047 §4.2 and §5, rule 3)."""
+"""Characters that a Q-encoded word need not escape, even in a display name (RFC 2047 §4.2 and §5, rule 3)."""
 _PARAMETER_CHARACTERS = frozenset(f"{ascii_letters}{digits}!#$&+-.^_`{{|}}~")
-"""What an extended parameter need not spell in hex (RFC 2231 §7)."""
+"""Characters that an extended parameter need not escape (RFC 2231 §7)."""
 
 
 def header_block(fields: Sequence[str]) -> bytes:
-    """Return `fields` with the empty line that ends them.
+    """Return `fields` followed by the empty line.
 
-    Raises `InvalidArgument` unless they are read as these fields and no other.
+    Raises `InvalidArgument` unless a parser reads exactly these fields.
     """
     block = "\r\n".join([*fields, "", ""]).encode("utf-8", "surrogatepass")
     check_names(block, [field.partition(":")[0] for field in fields])
@@ -54,9 +54,9 @@ def header_block(fields: Sequence[str]) -> bytes:
 
 
 def check_names(head: bytes, intended: Sequence[str]) -> None:
-    """Read a header block again and raise `InvalidArgument` unless it holds the intended fields and no other.
+    """Parse a header block and raise `InvalidArgument` unless it has exactly the intended fields.
 
-    Nothing is known that gets here; but a smuggled header is a hidden recipient, so nobody's code is trusted alone.
+    No input is known that fails here; but a smuggled header could be a hidden recipient, so it is checked twice.
     """
     if not _HEAD.fullmatch(head) or _FIELD_NAME.findall(head) != [name.encode() for name in intended]:
         raise InvalidArgument(
@@ -67,8 +67,8 @@ def check_names(head: bytes, intended: Sequence[str]) -> None:
 def text_field(name: str, text: str, *, longest_word: int = _LONGEST_LITERAL) -> str:
     """Return an unstructured field (RFC 5322 §2.2.1).
 
-    Printable ASCII stays as it is while no word is longer than `longest_word`; all else becomes encoded words
-    (RFC 2047), also text that merely looks like one, so that nobody decodes it.
+    Printable ASCII stays as it is if no word is longer than `longest_word`. Everything else becomes encoded words (RFC
+    2047), including text that looks like one, so that nobody decodes it.
     """
     _check(name, text)
     words = _SINGLE_SPACE.split(text) if text else []
@@ -78,20 +78,20 @@ def text_field(name: str, text: str, *, longest_word: int = _LONGEST_LITERAL) ->
 
 
 def custom_field(name: str, text: str) -> str:
-    """Return a field of the caller's own: as `text_field`, but long words (URLs, tokens) stay whole.
+    """Return a caller's own field: like `text_field`, but long words (URLs, tokens) are kept whole.
 
-    Encoding them would hide them from the program they are meant for.
+    Encoding would hide them from the program they are meant for.
     """
     if not _NAME.fullmatch(name):
         raise InvalidArgument(
             f"{brief(name)} cannot be the name of a header.", "Use letters, digits and hyphens, at most 76."
         )
-    # A word that did not fit beside the name would go on a line of its own, and be read with a space before it.
+    # A word that does not fit beside the name would start a new line and be read with a space before it.
     return text_field(name, text, longest_word=_LONGEST_LINE - len(f"{name}: "))
 
 
 def address_field(name: str, mailboxes: Sequence[Mailbox]) -> str:
-    """Return a list of mailboxes (RFC 5322 §3.4). Raises `InvalidAddress` for what is not one ASCII mailbox."""
+    """Return a list of mailboxes (RFC 5322 §3.4). Raises `InvalidAddress` unless each is ASCII."""
     words: list[str] = []
     for mailbox in mailboxes:
         room = _LONGEST_ENCODED_WORD if words else _room_beside(name)
@@ -102,7 +102,7 @@ def address_field(name: str, mailboxes: Sequence[Mailbox]) -> str:
 
 
 def phrase_words(field: str, text: str) -> Sequence[str]:
-    """Return what stands for `text` where a display name may (RFC 5322 §3.2.5), as words that may be folded apart."""
+    """Return `text` as a phrase (RFC 5322 §3.2.5), in words between which lines may be folded."""
     _check(field, text)
     return _phrase(text, _room_beside(field))
 
@@ -119,13 +119,13 @@ def id_field(name: str, message_ids: Iterable[str]) -> str:
 
 
 def fold(name: str, words: Iterable[str]) -> str:
-    """Return a field of `words`, in lines that break at the single spaces between them (RFC 5322 §2.2.3).
+    """Return a field of `words`, folded at the single spaces between them (RFC 5322 §2.2.3).
 
-    The words must be safe to stand in it: printable ASCII that nobody reads as anything else.
+    The words must be printable ASCII that needs no encoding.
     """
     lines = [f"{name}:"]
     for index, word in enumerate(words):
-        # Some readers take a field for empty when nothing follows the colon on its line.
+        # Some parsers take a field for empty if nothing follows the colon on its line.
         if len(lines[-1]) + 1 + len(word) > (_WIDTH if index else _LONGEST_LINE):
             lines.append("")
         lines[-1] += f" {word}"
@@ -135,24 +135,24 @@ def fold(name: str, words: Iterable[str]) -> str:
 
 
 def with_parameter(field: str, name: str, text: str) -> str:
-    """Return `field` with a parameter (RFC 2045 §5.1), written in one way alone, so that all programs read one text.
+    """Return `field` with a parameter (RFC 2045 §5.1) in one form only, so that all programs read the same text.
 
-    Short plain ASCII is quoted; all else is written by RFC 2231, in as many lines as it takes.
+    Short plain ASCII is quoted; everything else uses RFC 2231, in as many lines as needed.
     """
     _check(name, text)
     if _is_literal(text) and len(text) <= _LONGEST_LITERAL and '"' not in text and "\\" not in text:
         return f'{field};\r\n {name}="{text}"'
-    spelt = (c if c in _PARAMETER_CHARACTERS else "".join(f"%{byte:02X}" for byte in c.encode()) for c in text)
+    encoded = (c if c in _PARAMETER_CHARACTERS else "".join(f"%{byte:02X}" for byte in c.encode()) for c in text)
     room = _WIDTH - len(f" {name}*99*=;")
     charset = "utf-8''"
-    sections = [chunk.decode() for chunk in _chunks(map(str.encode, spelt), room - len(charset), room)]
+    sections = [chunk.decode() for chunk in _chunks(map(str.encode, encoded), room - len(charset), room)]
     sections[0] = charset + sections[0]
     marks = [f"*{n}*" for n in range(len(sections))] if len(sections) > 1 else ["*"]
     return ";\r\n".join([field, *(f" {name}{mark}={part}" for mark, part in zip(marks, sections, strict=True))])
 
 
 def _mailbox_words(field: str, mailbox: Mailbox, room: int) -> Iterable[str]:
-    """Yield what may be folded apart: the words of the display name, then the address."""
+    """Yield the words of the display name and the address; lines may be folded between them."""
     _check(field, mailbox.name)
     _check(field, mailbox.address)
     if not _ADDRESS.fullmatch(mailbox.address) or _looks_encoded(mailbox.address):
@@ -165,16 +165,16 @@ def _mailbox_words(field: str, mailbox: Mailbox, room: int) -> Iterable[str]:
 
 
 def _phrase(name: str, room: int) -> Sequence[str]:
-    """Write a display name as atoms, or a quoted string, or encoded words: the plainest that is exact."""
-    written = name if _ATOMS.fullmatch(name) else '"{}"'.format(re.sub(r'([\\"])', r"\\\1", name))
-    words = _SINGLE_SPACE.split(written)
+    """Write a display name as atoms, a quoted string or encoded words: the simplest exact form."""
+    plain = name if _ATOMS.fullmatch(name) else '"{}"'.format(re.sub(r'([\\"])', r"\\\1", name))
+    words = _SINGLE_SPACE.split(plain)
     if _is_literal(name) and all(len(word) <= _LONGEST_LITERAL for word in words):
         return words
     return _encoded_words(name, room)
 
 
 def _encoded_words(text: str, first_room: int) -> list[str]:
-    """Cut `text` into encoded words (RFC 2047) of whole characters, the first in `first_room` columns."""
+    """Split `text` into encoded words (RFC 2047) of whole characters, the first in `first_room` columns."""
     utf8 = [c.encode() for c in text]
     quoted = [_Q.get(c) or "".join(f"={byte:02X}" for byte in raw).encode() for c, raw in zip(text, utf8, strict=True)]
     if 3 * sum(map(len, quoted)) <= 4 * sum(map(len, utf8)):
@@ -185,7 +185,7 @@ def _encoded_words(text: str, first_room: int) -> list[str]:
 
 
 def _chunks(pieces: Iterable[bytes], first_room: int, room: int) -> Iterator[bytes]:
-    """Join `pieces` into chunks of at most `room` octets, the first of `first_room`; no piece is cut."""
+    """Join `pieces` into chunks of at most `room` octets, the first of `first_room`, without cutting a piece."""
     chunk, limit = b"", first_room
     for piece in pieces:
         if len(chunk) + len(piece) > limit:
@@ -201,7 +201,7 @@ def _room_beside(name: str) -> int:
 
 
 def _check(field: str, text: str) -> None:
-    """Refuse what could end a header or start another, in any program that reads it, and what is no character."""
+    """Reject invalid characters, and anything that could end a header or start another in any parser."""
     if found := _UNSAFE.search(text):
         raise InvalidArgument(
             f"{field} holds the character U+{ord(found.group()):04X}, which no header can hold.",
@@ -210,10 +210,10 @@ def _check(field: str, text: str) -> None:
 
 
 def _is_literal(text: str) -> bool:
-    """Whether `text` may stand as it is: printable ASCII that nobody decodes, no space that may get lost."""
+    """Tell whether `text` can stay as it is: printable ASCII that nobody decodes, no space that may get lost."""
     return text.isascii() and text.isprintable() and "=?" not in text and text == text.strip(" ")
 
 
 def _looks_encoded(token: str) -> bool:
-    """Whether a reader may decode a token in which nothing can be encoded to prevent it."""
+    """Tell whether a parser may decode a token that cannot be encoded to prevent it."""
     return "=?" in token and "?=" in token

@@ -1,9 +1,8 @@
-"""Reads HTML as a stream of elements and text: in linear time, of bounded depth, whatever the HTML.
+"""Parses HTML into a stream of elements and text, in linear time and bounded depth for any input.
 
-A stranger's HTML may be nested without end, broken, or made to overtax a parser. What comes out of here is always
-well-formed and at most `MAX_DEPTH` deep, so that whoever works on it need not be careful. It follows the HTML standard
-as far as the *text* of a page depends on it: what is unclosed at the end of the page is a comment or a tag without end,
-and is dropped as browsers drop it.
+HTML from strangers may be nested without end, broken, or made to overload a parser. The output is always well-formed
+and at most `MAX_DEPTH` deep, so that its consumers need not be careful. It follows the HTML standard as far as the
+*text* of a page depends on it: an unclosed comment or tag at the end is dropped, as browsers do.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from dataclasses import dataclass, field
 from html import unescape
 
 MAX_DEPTH = 200
-"""Elements inside one another; deeper ones are read as if they were not there, their text stays."""
+"""Nesting depth; deeper elements are ignored but their text is kept."""
 
 VOID = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"}
 )
 _RAW = frozenset({"script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"})
-"""Elements whose content is no markup: it goes on to their end tag."""
+"""Elements whose content is not markup; it ends at their end tag."""
 _UNSEEN = frozenset(
     {
         *("script", "style", "title", "xmp", "iframe", "noembed", "noframes", "template", "head", "noscript"),
@@ -37,7 +36,7 @@ _CLOSED_BY = {
     "tr": ("tr", {"table"}),
     "option": ("option", {"select"}),
 }
-"""Which open elements end where another begins, and what they are looked for in."""
+"""Which open elements end where another begins, and the elements within which they are searched."""
 _CELLS = frozenset({"td", "th", "table"})
 _PARTS_OF_TABLES = frozenset({"table", "thead", "tbody", "tfoot", "tr", "td", "th", "caption"})
 _ENDS_PARAGRAPH = frozenset(
@@ -54,21 +53,21 @@ _ATTRIBUTE = re.compile(
 _TAIL = re.compile(r"[^>]*+>")
 _HUGE_REFERENCE = re.compile(r"&#(?:[0-9]{8,}+|[xX][0-9A-Fa-f]{8,}+);?")
 _WHOLE_REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,7}|[A-Za-z][A-Za-z0-9]{1,31});")
-"""In an attribute ``&copy=2`` is a parameter of a URL, and only ``&copy;`` a character."""
+"""In an attribute ``&copy=2`` is a URL parameter, and only ``&copy;`` is a character reference."""
 _HIDING = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _LONGEST_STYLE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text as a person reads it: character references are resolved, white space is as it was."""
+    """Text with character references resolved and white space unchanged."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """An element begins. Void elements have no `End`."""
+    """The start of an element. Void elements have no `End`."""
 
     name: str
     attributes: dict[str, str] = field(default_factory=dict)
@@ -76,7 +75,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The innermost open element ends."""
+    """The end of the innermost open element."""
 
     name: str
 
@@ -85,7 +84,7 @@ Event = Text | Start | End
 
 
 def read_html(html: str) -> Iterator[Event]:
-    """Yield the visible content of `html`; every `Start` but those of void elements has its `End`."""
+    """Yield the visible content of `html`; every `Start` except of void elements has its `End`."""
     return _Reader().read(html)
 
 
@@ -94,7 +93,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._open: list[tuple[str, bool]] = []
-        """Names, and whether an element hides what is in it."""
+        """Names, and whether the element hides its content."""
         self._hidden = 0
         self._too_deep: Counter[str] = Counter()
 
@@ -132,11 +131,11 @@ class _Reader:
         if place is not None:
             yield from self._pop_to(place)
         elif name == "p" and not self._hidden:
-            yield Start("p")  # an end tag alone is an empty paragraph, and so parts what is around it
+            yield Start("p")  # a lone end tag is an empty paragraph
             yield End("p")
 
     def _close_before(self, name: str) -> Iterator[Event]:
-        """End what ends by itself where an element of this `name` begins."""
+        """End open elements that a start tag of this `name` closes implicitly."""
         if name in _ENDS_PARAGRAPH and (place := self._find({"p"}, _CELLS | {"li", "button"})) is not None:
             yield from self._pop_to(place)
         if name in _CLOSED_BY:
@@ -145,7 +144,7 @@ class _Reader:
                 yield from self._pop_to(place)
 
     def _find(self, names: set[str], stop: frozenset[str]) -> int | None:
-        """Return the place of the innermost open element of `names`, unless one of `stop` is around it."""
+        """Return the index of the innermost open element in `names`, unless one in `stop` encloses it."""
         for place in range(len(self._open) - 1, -1, -1):
             name = self._open[place][0]
             if name in names:
@@ -163,7 +162,7 @@ class _Reader:
 
 
 def _tokens(html: str) -> Iterator[Event]:
-    """Yield tags as they are written, and the text between them; each character is looked at a few times at most."""
+    """Yield tags as written and the text between them; each character is examined a few times at most."""
     place: int | None = 0
     while place is not None:
         angle = html.find("<", place)
@@ -175,7 +174,7 @@ def _tokens(html: str) -> Iterator[Event]:
 
 
 def _markup(html: str, angle: int) -> tuple[list[Event], int | None]:
-    """Return what begins with the ``<`` at `angle`, and where it ends; None for what has no end and hides the rest."""
+    """Return the markup at the ``<`` and its end; the end is None if it is unclosed and hides the rest."""
     if (name := _NAME.match(html, angle + 1)) is not None:
         return _element(html, name)
     if html.startswith("</", angle):
@@ -188,7 +187,7 @@ def _markup(html: str, angle: int) -> tuple[list[Event], int | None]:
 
 
 def _element(html: str, name: re.Match[str]) -> tuple[list[Event], int | None]:
-    """Return a start tag; with it what is in the element and its end, if that is no markup."""
+    """Return a start tag; for a raw element also its content and end."""
     start, place = _start_tag(html, name)
     if start is None:
         return [], None
@@ -199,14 +198,14 @@ def _element(html: str, name: re.Match[str]) -> tuple[list[Event], int | None]:
 
 
 def _end_of_comment(html: str, angle: int) -> int | None:
-    """Return where a comment, or what browsers take for one, ends; None when it does not."""
+    """Return the end of a comment, or of what browsers take for one; None if it is unclosed."""
     mark = "-->" if html.startswith("<!--", angle) else ">"
-    end = html.find(mark, angle + 2)  # "<!-->" is a whole comment, too
+    end = html.find(mark, angle + 2)  # "<!-->" is a complete comment
     return end + len(mark) if end >= 0 else None
 
 
 def _start_tag(html: str, name: re.Match[str]) -> tuple[Start | None, int]:
-    """Return the tag and where it ends; None for a tag that has no end."""
+    """Return the tag and its end; None for an unclosed tag."""
     attributes: dict[str, str] = {}
     place = name.end()
     while (found := _ATTRIBUTE.match(html, place)) is not None:
@@ -220,7 +219,7 @@ def _start_tag(html: str, name: re.Match[str]) -> tuple[Start | None, int]:
 
 
 def _raw(html: str, name: str, place: int) -> tuple[str, int]:
-    """Return what stands before the end tag, and where that ends; nothing when there is none."""
+    """Return the content before the end tag, and the end; nothing if there is no end tag."""
     end = re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE).search(html, place)
     if end is None:
         return "", len(html)
@@ -230,7 +229,7 @@ def _raw(html: str, name: str, place: int) -> tuple[str, int]:
 
 def _text(raw: str) -> Iterator[Text]:
     if raw:
-        # Python refuses to read numbers of thousands of digits; no character has one.
+        # Python refuses to parse numbers of thousands of digits; no character has one.
         yield Text(unescape(_HUGE_REFERENCE.sub("\N{REPLACEMENT CHARACTER}", raw)) if "&" in raw else raw)
 
 

@@ -1,8 +1,7 @@
-"""Writes what a page says in few plain elements, for a converter to work on, or as plain text.
+"""Reduces a page to a few plain elements for the Markdown converter, or to plain text.
 
-Both take time and memory in proportion to the page. How large the converted text can become is known before it is
-converted: quotes and lists begin each of their lines with a mark for each level, so a small page could become a huge
-text.
+Time and memory are proportional to the page. The maximum size of the converted text is computed before the conversion:
+quotes and lists add a prefix to each line for each level, so a small page could become a huge text.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ _RENAMED = {
     **dict.fromkeys(("figure", "figcaption", "form", "fieldset", "legend", "details", "summary", "center"), "div"),
     **dict.fromkeys(("caption", "hgroup", "dialog", "search", "listing", "menu", "dir"), "div"),
 }
-"""What is written for an element; of others only the content counts."""
+"""Replacements of elements; of all others only the content is kept."""
 _INLINE = frozenset({"a", "strong", "em", "code", "del", "q"})
 _NESTING = {"blockquote": 2, "ul": 4, "ol": 4, "dd": 4}
-"""How many characters one level puts before each line."""
+"""Characters that one level adds before each line."""
 _CELLS = frozenset({"td", "th"})
 _GRID = frozenset({"table", "tr", "td", "th"})
 _NO_BLOCKS = frozenset({"p", "div", "table", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6"})
-"""What a table has in it that arranges the page."""
+"""Elements that, inside a table, show that it is there for layout."""
 
 _LONGEST_LINK = 2_000
 _NARROW_SPAN = re.compile(r"\s*[1-9]\s*", re.ASCII)
@@ -45,23 +44,23 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 @dataclass(frozen=True, slots=True)
 class SimplePage:
-    """Well-formed HTML of few elements, and the most characters that its conversion to Markdown makes."""
+    """Well-formed HTML of few elements, and an upper bound of its length as Markdown."""
 
     html: str
     text_size: int
 
 
 def simplify(html: str, *, deepest_nesting: int) -> SimplePage:
-    """Return what `html` says; quotes and lists beyond `deepest_nesting` levels become part of the one around them.
+    """Return a simple page; quotes and lists nested deeper than `deepest_nesting` are merged with the outer one.
 
-    Tables stay when they read well as rows and columns; others become paragraphs.
+    Tables stay if they read well as rows and columns; others become paragraphs.
     """
     events = list(read_html(html))
     return _Writer(deepest_nesting, grids=_has_only_grids(events)).write(events)
 
 
 def plain_text(html: str) -> str:
-    """Return the text of `html` with its lines and paragraphs, and no marks at all; never longer than `html`."""
+    """Return the text of `html` in lines and paragraphs, without any marks; never longer than `html`."""
     parts: list[str] = []
     depth_of_pre = 0
     for event in read_html(html):
@@ -80,9 +79,9 @@ def plain_text(html: str) -> str:
 
 
 def _has_only_grids(events: list[Event]) -> bool:
-    """Whether the tables read well as rows and columns: modest ones, with no blocks or tables inside.
+    """Tell whether the tables read well as rows and columns: small ones without blocks or nested tables.
 
-    The others arrange the page, as newsletters do, and read well from top to bottom.
+    Others are layout, as in newsletters, and read well from top to bottom.
     """
     inside = False
     for event in events:
@@ -102,14 +101,14 @@ def _has_only_grids(events: list[Event]) -> bool:
 
 
 class _Writer:
-    """One page being written, and how large its text will be."""
+    """Writes one page and computes the size of its text."""
 
     def __init__(self, deepest_nesting: int, *, grids: bool) -> None:
         self._deepest = deepest_nesting
         self._grids = grids
         self._parts: list[str] = []
         self._open: list[str] = []
-        """What was written for each open element; nothing for some."""
+        """What was written for each open element; empty for some."""
         self._nested = 0
         self._margin = 0
         self._size = 0
@@ -139,7 +138,7 @@ class _Writer:
             self._parts.append(f"<{name}>")
             self._line(3)
         elif name == "img" and "a" in self._open:
-            self._parts.append("<img>")  # a link around it is shown by its address
+            self._parts.append("<img>")  # keeps a link around it non-empty
 
     def _start(self, tag: Start) -> None:
         name = self._name(tag)
@@ -167,7 +166,7 @@ class _Writer:
             self._rows = self._widest_row = 0
 
     def _name(self, tag: Start) -> str:
-        """Return what is written for an element, nothing when only its content is."""
+        """Return the element to write; empty if only its content is kept."""
         name = _RENAMED.get(tag.name, "")
         if name in _NESTING and self._nested >= self._deepest:
             return "div" if name in ("blockquote", "dd") else ""
@@ -175,7 +174,7 @@ class _Writer:
             return "div"
         if name == "a" and not tag.attributes.get("href"):
             return ""
-        # The same again inside itself changes nothing for who reads it.
+        # Nesting an inline element in itself changes nothing for the reader.
         return "" if name in _INLINE and name in self._open else name
 
     def _attributes(self, name: str, tag: Start) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""The parts of a message (RFC 2045, RFC 2046): texts, files, and what holds them together.
+"""The parts of a message (RFC 2045, RFC 2046): texts, files and multiparts.
 
-A file is laid out without its bytes: an `Entity` has the `Attachment` itself where its base64 will be, so that a
-message is drawn up, checked and measured before anything is read.
+A file is laid out without its bytes: an `Entity` contains the `Attachment` itself in the place of its base64, so that a
+message can be composed, checked and measured before any file is read.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from outspool.message.transfer_encoding import encoded_text
 Piece = bytes | Attachment
 
 _HUGE = 1024 * 1024
-"""Octets that are not copied only to be one piece with what is around them."""
+"""Pieces larger than this many octets are not copied just to be joined."""
 
 _CONTENT_ID_URL = re.compile(r"\bcid:([\w.+@=%-]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """MIME `fields`, each whole and without its CRLF, and the body: octets, and attachments where theirs will be."""
+    """MIME `fields`, each whole and without CRLF, and the body: octets and attachments."""
 
     fields: Sequence[str]
     body: Sequence[Piece]
@@ -40,9 +40,9 @@ def text(subtype: str, content: str, *, is_last: bool = False) -> Entity:
 
 
 def file(attachment: Attachment, *, is_inline: bool = False) -> Entity:
-    """Return an attachment (RFC 2183) in base64: its bytes come out as they are, also the line ends of a text.
+    """Return an attachment (RFC 2183) in base64, which preserves its bytes, even line ends of text.
 
-    `is_inline`: the HTML beside it shows it by its content id (RFC 2392).
+    `is_inline`: the HTML beside it refers to it by content id (RFC 2392).
     """
     fields = [
         f"Content-Type: {attachment.content_type}",
@@ -57,17 +57,17 @@ def file(attachment: Attachment, *, is_inline: bool = False) -> Entity:
 
 
 def multipart(subtype: str, token: str, entities: Sequence[Entity], **parameters: str) -> Entity:
-    """Return ``multipart/…`` of `entities`; a lone one stays as it is.
+    """Return ``multipart/…`` of `entities`; a single entity is returned as it is.
 
-    `token` makes the boundary: the same for one email, another for each multipart within it. No text holds it, for
-    `encoded_text` leaves no line beginning with ``--=_``.
+    `token` makes the boundary: always the same for one email, and different for each multipart within it. No text
+    contains a boundary, because `encoded_text` leaves no line beginning with ``--=_``.
     """
     if len(entities) == 1:
         return entities[0]
     boundary = f"=_{subtype}_{token}"
-    named = "".join(f'\r\n {name}="{value}";' for name, value in parameters.items())
+    match = "".join(f'\r\n {name}="{value}";' for name, value in parameters.items())
     return Entity(
-        [f'Content-Type: multipart/{subtype};{named}\r\n boundary="{boundary}"'],
+        [f'Content-Type: multipart/{subtype};{match}\r\n boundary="{boundary}"'],
         list(_delimit(entities, boundary.encode())),
     )
 
@@ -78,7 +78,7 @@ def find_shown_ids(markup: str) -> frozenset[str]:
 
 
 def join_pieces(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Yield `pieces`, with the octets before, between and after attachments in one piece each; huge ones by itself."""
+    """Yield `pieces` with adjacent octets joined into one; huge pieces stay separate."""
     octets: list[bytes] = []
     for piece in pieces:
         if isinstance(piece, bytes) and len(piece) < _HUGE:
@@ -93,7 +93,7 @@ def join_pieces(pieces: Iterable[Piece]) -> Iterator[Piece]:
 def _delimit(entities: Iterable[Entity], boundary: bytes) -> Iterator[Piece]:
     line_end = b""
     for entity in entities:
-        # The line end before a delimiter belongs to it and not to the body (RFC 2046 §5.1.1).
+        # The line end before a delimiter belongs to the delimiter, not to the body (RFC 2046 §5.1.1).
         yield b"%b--%b\r\n%b" % (line_end, boundary, header_block(entity.fields))
         yield from entity.body
         line_end = b"\r\n"

@@ -1,8 +1,7 @@
-"""Fields a caller may add that programs read by a grammar: each is held against it, and never encoded whole.
+"""Custom header fields with a grammar: each is checked against it, and never encoded as a whole.
 
-What mail programs make of them: an unsubscribe button (RFC 2369; RFC 8058 for one click, which is offered only when
-the DKIM signature of the server that sends covers both fields), a list's mail in one place (RFC 2919), no automatic
-replies (RFC 3834, and the older Precedence).
+They control unsubscribe buttons (RFC 2369; RFC 8058 for one click, which is offered only if the sending server's DKIM
+signature covers both fields), list folders (RFC 2919) and automatic replies (RFC 3834, and the older Precedence).
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ _ONE_CLICK = "List-Unsubscribe=One-Click"
 _URI = re.compile(r"<(?:https?://|mailto:)[!-;=?-~]+>", re.IGNORECASE)
 _URIS = re.compile(rf"{_URI.pattern}(?: *, *{_URI.pattern})*", re.IGNORECASE)
 _ENCODED_WORD = re.compile(r"=\?.*\?=")
-"""Whoever decodes all fields alike would make another URI of it; in a URI it can be written as %3D?."""
+"""Programs that decode every field would change such a URI; in a URI it can be written as %3D?."""
 _LIST_ID = re.compile(r"(.*)(<[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+>)")
 _KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9-]*(?: *; *[A-Za-z0-9-]+=[A-Za-z0-9.-]+)*")
 
 
 def format_custom_fields(headers: Mapping[str, str]) -> list[str]:
-    """Return the fields that a caller adds, in order.
+    """Return the caller's fields, in order.
 
-    Raises `InvalidArgument` for what no header can hold, and for what the readers of such a field would not understand.
+    Raises `InvalidArgument` for what no header can hold, and for values that mail programs would ignore.
     """
     values = {name.lower(): value for name, value in headers.items()}
     if "list-unsubscribe-post" in values:
@@ -35,7 +34,7 @@ def format_custom_fields(headers: Mapping[str, str]) -> list[str]:
 
 
 def _check_one_click(unsubscribe: str) -> None:
-    """Refuse the promise of one click without the one address to click on (RFC 8058 §3.1)."""
+    """Reject a one-click field without exactly one address to click (RFC 8058 §3.1)."""
     schemes = [uri[1:].partition(":")[0].lower() for uri in _URI.findall(unsubscribe)]
     if schemes.count("https") != 1 or "http" in schemes:
         raise InvalidArgument(

@@ -1,4 +1,4 @@
-"""The plain text that stands beside an HTML body (RFC 2046 §5.1.4)."""
+"""Builds the plain text alternative of an HTML body (RFC 2046 §5.1.4)."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from outspool.message.html_simplifier import plain_text, simplify
 
 _PICTURE = re.compile(r"data:image/[^\"'\s)>]*", re.IGNORECASE)
 _LONGEST = 250_000
-"""Characters of HTML, pictures written into it apart; more would hold up everything else for a good part of a second.
+"""Most characters of HTML without embedded pictures; more would delay everything else noticeably.
 
 It is a multiple of what Gmail shows of a message.
 """
 _MOST_GROWTH = 2
 _SMALL = 2_000
-"""Characters that do not matter; beyond them a text longer than the HTML times the growth is mostly padding."""
+"""Growth allowed beyond the factor, in characters; a longer text is mostly padding."""
 _DEEPEST_NESTING = 60
-"""Levels of quotes and lists, more than a thread has; a page whose text would grow too much gets `_FLAT` ones."""
+"""Levels of quotes and lists, more than a thread has; if the text grows too much, `_FLAT` levels are used."""
 _FLAT = 1
 _ESCAPED_MARKER = re.compile(r"^([ \t]*\d*)\\(?=[-+*>#.)])", re.MULTILINE)
 
 
 @lru_cache(maxsize=4)
 def build_text_alternative(html: str) -> str:
-    """Return `html` as text for a person: links keep their URL, scripts, styles and hidden text are gone.
+    """Return `html` as text: links keep their URL; scripts, styles and hidden text are removed.
 
-    Empty when there is nothing to read in it, such as a lone image, or no way to read it, or far too much. Lists,
-    headings and tables come out in the plain notation of Markdown. Time and memory grow with the length of the HTML
-    and with nothing else, and the text is never longer than twice the HTML and `_SMALL`. The last few are kept: an
-    email is composed when it is accepted and when it leaves, and a batch may have one page for all.
+    Empty if there is nothing to read, if it cannot be converted, or if it is too long. Lists, headings and tables are
+    written as Markdown. Time and memory are linear in the length of the HTML, and the text is never longer than twice
+    the HTML plus `_SMALL`. The last few results are cached, because an email is composed at acceptance and at delivery,
+    and a batch may share one page.
     """
     html = _PICTURE.sub("", html)
     if len(html) > _LONGEST:
@@ -45,7 +45,7 @@ def build_text_alternative(html: str) -> str:
 
 
 def _convert(html: str, limit: int) -> str | None:
-    """Return `html` in Markdown; None when that would be longer than `limit`, or when it cannot be converted."""
+    """Return `html` as Markdown; None if it would be longer than `limit`, or cannot be converted."""
     for nesting in (_DEEPEST_NESTING, _FLAT):
         page = simplify(html, deepest_nesting=nesting)
         if page.text_size <= limit:
@@ -55,11 +55,11 @@ def _convert(html: str, limit: int) -> str | None:
 
 
 def _markdown(html: str) -> str | None:
-    """Return `html` in Markdown; None when that fails.
+    """Return `html` as Markdown; None if that fails.
 
-    The page must be of `simplify`: the converter calls itself for each level, and a deep one would end the process.
+    The page must come from `simplify`: the converter recurses, and a deeply nested page would crash the process.
     """
-    # Imported here: 35 ms and 20 MB that no plain email needs.
+    # Imported here because it takes 35 ms and 20 MB, which plain emails do not need.
     from html_to_markdown import ConversionOptions, convert
 
     options = ConversionOptions(
@@ -71,9 +71,9 @@ def _markdown(html: str) -> str | None:
     )
     try:
         return convert(html, options).content or ""
-    except Exception:  # noqa: BLE001 - however it fails, the HTML itself can still be sent
+    except Exception:  # noqa: BLE001 - the HTML can be sent without it
         return None
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # Rust's, and exported nowhere
+        if type(error).__name__ != "PanicException":  # pyo3's class, which is not exported
             raise
         return None

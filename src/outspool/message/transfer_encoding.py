@@ -1,7 +1,7 @@
-"""Content-transfer-encodings (RFC 2045 §6): octets as short lines of ASCII that no relay has a reason to change.
+"""Content-transfer-encodings (RFC 2045 §6): octets as short ASCII lines that no relay has a reason to change.
 
-All lines end in CRLF and have 76 columns at most. Large input is worked on in blocks: one call into C over megabytes
-would make every other thread wait for it.
+All lines end in CRLF and have at most 76 columns. Large input is encoded in blocks, because one C call over megabytes
+would block every other thread.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator
 
 LONGEST_LINE = 76
 BYTES_PER_LINE = LONGEST_LINE // 4 * 3
-"""What one line of base64 carries."""
+"""Bytes in one line of base64."""
 _BLOCK = 256 * BYTES_PER_LINE
 
 _LITERAL = bytes(range(0x20, 0x7F)) + b"\t\n"
@@ -21,9 +21,9 @@ _LAST_CHARACTER = re.compile(rb"(=[0-9A-F]{2}|.)\Z")
 
 
 def encoded_text(raw: bytes, *, is_last: bool = False) -> tuple[str, bytes]:
-    """Return the name and the result of the most legible encoding that is safe and short, for LF-ended UTF-8 text.
+    """Return the name and result of the most legible encoding that is safe and short, for UTF-8 with LF.
 
-    `is_last`: nothing follows in the message, so that its final line end is not free to be left out.
+    `is_last`: nothing follows in the message, so its final line end cannot be left out.
     """
     odd = len(raw.translate(None, _LITERAL))
     if not odd and _is_plain(raw) and (raw.endswith(b"\n") or not (is_last and raw)):
@@ -34,9 +34,9 @@ def encoded_text(raw: bytes, *, is_last: bool = False) -> tuple[str, bytes]:
 
 
 def base64_lines(raw: bytes) -> bytes:
-    """Return `raw` as lines of base64, full ones but for the last, each with its line end.
+    """Return `raw` as base64 lines with CRLF, all full except the last.
 
-    What is cut at multiples of `BYTES_PER_LINE` can be encoded piece by piece.
+    Pieces cut at multiples of `BYTES_PER_LINE` can be encoded separately.
     """
     if len(raw) <= _BLOCK:
         return _base64_block(raw)
@@ -44,7 +44,7 @@ def base64_lines(raw: bytes) -> bytes:
 
 
 async def base64_stream(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Yield `base64_lines` of what `chunks` are together, whole lines at a time."""
+    """Yield `base64_lines` of the concatenated `chunks`, whole lines at a time."""
     rest = b""
     async for chunk in chunks:
         raw = rest + chunk
@@ -57,7 +57,7 @@ async def base64_stream(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 
 def base64_size(size: int) -> int:
-    """Return the octets that `base64_lines` makes of `size` bytes."""
+    """Return the number of octets that `base64_lines` makes of `size` bytes."""
     encoded = (size + 2) // 3 * 4
     return encoded + 2 * -(-encoded // LONGEST_LINE)
 
@@ -65,13 +65,13 @@ def base64_size(size: int) -> int:
 def _base64_block(raw: bytes) -> bytes:
     encoded = b2a_base64(raw, newline=False)
     whole, rest = divmod(len(encoded), LONGEST_LINE)
-    # The quickest way to cut a string of bytes into many of one length: in C, at one go.
+    # The quickest way to cut bytes into equal pieces: one call in C.
     lines = struct.unpack(f"{LONGEST_LINE}s" * whole + f"{rest}s", encoded)
     return b"\r\n".join((*lines, b"") if rest else lines)
 
 
 def _is_plain(raw: bytes) -> bool:
-    """Whether printable ASCII may stand as it is: short lines, no space at an end that relays strip, no boundary."""
+    """Tell whether ASCII can stay as it is: short lines, no trailing space that relays strip, no boundary."""
     return not (
         b" \n" in raw
         or b"\t\n" in raw
@@ -89,8 +89,8 @@ def _quoted_printable(raw: bytes, *, is_last: bool) -> bytes:
 def _quoted_blocks(raw: bytes, *, is_last: bool) -> Iterator[bytes]:
     """Yield blocks of quoted-printable.
 
-    A soft line break says that a line goes on in the next block, or, after the last, that the line end which the
-    message must have is none of the text.
+    A soft line break says that the line continues in the next block or, after the last, that the message's final line
+    end is not part of the text.
     """
     end = 0
     for block in _blocks(raw):
@@ -102,7 +102,7 @@ def _quoted_blocks(raw: bytes, *, is_last: bool) -> Iterator[bytes]:
 
 
 def _with_soft_break(encoded: bytes) -> bytes:
-    """Return quoted-printable text that goes on, unless it ends with a line end, in its next line."""
+    """Return quoted-printable text with a soft line break, unless it ends with a line end."""
     if encoded.endswith(b"\n"):
         return encoded
     head, lf, line = encoded.rpartition(b"\n")
@@ -112,7 +112,7 @@ def _with_soft_break(encoded: bytes) -> bytes:
 
 
 def _blocks(raw: bytes) -> Iterator[bytes]:
-    """Yield `raw` in blocks of whole lines; a line that is longer than a block by far is cut."""
+    """Yield `raw` in blocks of whole lines; a very long line is cut."""
     start = 0
     while start < len(raw):
         longest = start + 4 * _BLOCK

@@ -1,1 +1,1 @@
-"""What the services need from the outside world, as Protocols. Adapters implement them; only `app` picks which."""
+"""Protocols for what the services need from outside. Adapters implement them; only `app` chooses which."""

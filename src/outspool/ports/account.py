@@ -1,4 +1,4 @@
-"""The account that emails are sent with, and its rest."""
+"""The state of the SMTP account, shared by all processes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 LONGEST_PAUSE = timedelta(hours=2)
-"""No pause comes near it (`outspool.domain.retry.account_pause`)."""
+"""Longer than any pause (`outspool.domain.retry.compute_account_pause`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountState:
-    """How the SMTP account fares: `paused_until` (UTC) and why, after so many `failures` in a row."""
+    """State of the SMTP account: paused until `paused_until` (UTC) after `failures` in a row."""
 
     paused_until: datetime | None = None
     failures: int = 0
@@ -20,20 +20,20 @@ class AccountState:
     message: str = ""
     hint: str = ""
     credential: str = ""
-    """Hash of the login that was refused, when one was."""
+    """Hash of the login that was refused, if one was."""
 
     def is_paused(self, now: datetime) -> bool:
-        """Whether nothing should be tried at `now`. What seems longer than any pause was set by a wrong clock."""
+        """Tell whether the account is paused at `now`. A pause longer than any was set by a wrong clock."""
         return self.paused_until is not None and now < self.paused_until < now + LONGEST_PAUSE
 
 
 class Account(Protocol):
-    """How the SMTP account fares, as all processes see it. Raises like `EmailStore`."""
+    """The state of the SMTP account, shared by all processes. Raises like `EmailStore`."""
 
     async def state(self) -> AccountState:
-        """Return how it fares."""
+        """Return the current state."""
         ...
 
     async def swap(self, seen: AccountState, state: AccountState) -> bool:
-        """Record how it fares, for all processes, unless that changed since it was `seen`; False then."""
+        """Replace the state `seen` by `state`; False, and no change, if it is another by now."""
         ...

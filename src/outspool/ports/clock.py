@@ -1,4 +1,4 @@
-"""What tells the time, and what wakes who waits for it."""
+"""The clock, and the alarm."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time, which a person or NTP may set at any moment, and how much time has passed, which nobody can."""
+    """The wall clock, which people or NTP may set at any moment, and a monotonic clock, which nobody can."""
 
     def now(self) -> datetime:
         """Return the current time, aware, in UTC."""
         ...
 
     def elapsed(self) -> float:
-        """Return the seconds since some fixed moment; they pass evenly, also while the machine sleeps."""
+        """Return the seconds since some fixed moment; they also count while the machine sleeps."""
         ...
 
 
 class Alarm(Protocol):
-    """Rings once, at a time."""
+    """Calls back once, at a given time."""
 
     def set(self, at: datetime | None) -> None:
-        """Ring at `at` (UTC) instead of whatever was set before; None: do not ring."""
+        """Ring at `at` (UTC) and not at the time set before; None cancels."""
         ...

@@ -1,4 +1,4 @@
-"""What an examination asks of a database."""
+"""The database as `doctor` examines it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Protocol
 
 
 class SchemaState(StrEnum):
-    """How a database's schema stands to this code's."""
+    """How a database's schema relates to this code's."""
 
     EMPTY = "empty"
     CURRENT = "current"
     BEHIND = "behind"
     UNKNOWN = "unknown"
-    """Of a revision this code has never heard of: made by a newer outspool, or by another program."""
+    """An unknown revision: made by a newer outspool, or another program."""
     UNVERSIONED = "unversioned"
-    """There are tables of an outbox, and nothing says of which revision."""
+    """There are tables of an outbox, but no revision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseHealth:
-    """How a database answers: after `seconds` (None: there is none yet), with its `clock` (UTC; None: it has none).
+    """The database's response time in `seconds` (None: not created yet) and `clock` (UTC; None: it has none).
 
-    `asynchronous_standbys` are the names of those that may lack what was committed last.
+    `asynchronous_standbys` are the names of standbys that may lack the last commits.
     """
 
     schema: SchemaState
@@ -37,9 +37,9 @@ class DatabaseHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """How many emails are `due`, the oldest since `oldest_due`; how many wait `later`; how many are `in_doubt`.
+    """Number of emails `due`, the oldest since `oldest_due`; due `later`; and `in_doubt`.
 
-    `elsewhere` counts those that wait for an outspool that sends as somebody else; the sandbox's do not count.
+    `elsewhere` counts emails waiting for an outspool with another sender, without the sandbox's.
     """
 
     due: int
@@ -51,7 +51,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """Emails whose rows cannot be read: how many were found, and a few of them, each with what is wrong with it."""
+    """Number of emails with unreadable rows, and a few examples with what is wrong."""
 
     count: int = 0
     examples: Sequence[tuple[str, str]] = ()
@@ -59,7 +59,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskState:
-    """Whether files can be kept in a `folder`: `trouble` says in words why not; `free_bytes` are left."""
+    """Whether files can be stored in `folder`: `trouble` says why not; `free_bytes` are left."""
 
     folder: str
     free_bytes: int
@@ -67,25 +67,25 @@ class DiskState:
 
 
 class DatabaseProbe(Protocol):
-    """Looks at a database and changes nothing that lasts. Raises like `EmailStore`."""
+    """Examines a database without lasting changes. Raises like `EmailStore`."""
 
     @property
     def address(self) -> str:
-        """What and where it is, for a person; no secret in it."""
+        """Kind and location in words, without secrets."""
         ...
 
     async def health(self) -> DatabaseHealth:
-        """Return how it answers, be it empty, old or new; what an email writes is written, and rolled back."""
+        """Return its health, be it empty, old or new; an email's writes are tried and rolled back."""
         ...
 
     async def damage(self) -> str:
-        """Return what is wrong with the file of an SQLite database; empty when all is well, and of any other."""
+        """Return what is wrong with an SQLite file; empty if nothing, and for Postgres."""
         ...
 
     async def backlog(self, *, now: datetime) -> Backlog:
-        """Return what waits; the schema must be current."""
+        """Return the waiting emails; the schema must be current."""
         ...
 
     async def unreadable(self) -> Unreadable:
-        """Look for emails whose rows cannot be read: all that wait, and the newest of the others."""
+        """Find emails with unreadable rows: among all waiting ones and the newest others."""
         ...

@@ -1,4 +1,4 @@
-"""The emails and series that are stored, and the news of their changes."""
+"""The stores of emails and series, and notifications of their changes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from outspool.domain.status import EmailStatus
 from outspool.domain.transition import Transition
 
 MOST_COUNTED = 1000
-"""Nobody needs to know more exactly, and to count millions takes as long as it sounds."""
+"""Counting stops here, because counting millions is slow and nobody needs the exact number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What `EmailStore.find` looks for. None means "any". `limit` rows at most, newest first, after `before_id`."""
+    """Filters of `EmailStore.find`; None means any. At most `limit` rows, newest first, after `before_id`."""
 
     status: EmailStatus | None = None
     recipient: str | None = None
@@ -38,7 +38,7 @@ class Search:
 class Page:
     """One page of `find`: emails without events, `body` and `html`, newest first.
 
-    `next_before` is the `before_id` of the next page, None when none follows.
+    `next_before` is the `before_id` of the next page; None if there is none.
     """
 
     emails: tuple[Email, ...]
@@ -46,29 +46,29 @@ class Page:
 
 
 class EmailStore(Protocol):
-    """The outbox on disk: the only truth about every email.
+    """The stored emails: the only truth about every email.
 
-    Each method takes a `Scope`: emails outside it are as if they did not exist. `add` and `add_all` take none, since a
-    new email names its owner and identity itself.
+    Each method takes a `Scope`: emails outside it behave as if they did not exist. `add` and `add_all` take none,
+    because a new email names its owner and identity itself.
 
-    Each method is one transaction, or a read. Each raises `StoreUnavailable` when the database cannot be used; then
-    nothing was changed, except where a method says otherwise.
+    Each method is one transaction. Each raises `StoreUnavailable` if the database cannot be used; then nothing was
+    changed, unless the method says otherwise.
     """
 
     async def add(self, email: Email, event: Event) -> Email:
-        """Commit a new email and its first event; what is returned survives any crash.
+        """Commit a new email and its first event; when this returns, it survives any crash.
 
-        An email of the same owner, idempotency key and fingerprint is returned instead of a second being stored.
-        Raises `IdempotencyConflict` when the owner's key stands for another fingerprint, and `RateLimited` when the
-        identity had as many emails accepted lately, by all processes together, as it may.
+        If the owner already has an email with this idempotency key and fingerprint, that one is returned. Raises
+        `IdempotencyConflict` if the owner's key belongs to another fingerprint, and `RateLimited` if all processes
+        together have reached the identity's rate limit.
         """
         ...
 
     async def add_all(self, requests: Sequence[tuple[Email, Event]]) -> Sequence[Email]:
-        """Commit new emails at once, or none of them, like `add`; return what stands for each.
+        """Commit all new emails or none, like `add`; return the stored emails.
 
-        Raises `IdempotencyConflict`, which says whose key it is, when one of them cannot be stored; `RateLimited` when
-        there is no room for all, `InvalidArgument` when there never will be. Nothing is stored then.
+        Raises `IdempotencyConflict`, naming the email, `RateLimited` if there is no room for all, and `InvalidArgument`
+        if there never will be; nothing is stored then.
         """
         ...
 
@@ -77,34 +77,33 @@ class EmailStore(Protocol):
         ...
 
     async def version(self, email_id: UUID, scope: Scope) -> int | None:
-        """Return the email's version, None when there is no such email."""
+        """Return the email's version; None if there is no such email."""
         ...
 
     async def get_all(self, ids: Sequence[UUID], scope: Scope) -> Sequence[Email]:
-        """Return those of these emails that there are, in this order, without events."""
+        """Return the existing ones of these emails, in this order, without events."""
         ...
 
     async def find_settled(self, ids: Collection[UUID], scope: Scope) -> frozenset[UUID]:
-        """Return which of these emails are neither ``queued`` nor ``sending`` now."""
+        """Return those of these emails that are neither ``queued`` nor ``sending``."""
         ...
 
     async def by_key(self, idempotency_key: str, scope: Scope) -> Email | None:
-        """Return the email that the owner of `scope` had accepted under this key, without events, or None."""
+        """Return the email with this key of the scope's owner, without events, or None."""
         ...
 
     async def find(self, search: Search, scope: Scope) -> Page:
-        """Return one page of emails, newest first, by keyset: new mail never shifts a later page."""
+        """Return one page of emails, newest first, by keyset: new emails never shift a later page."""
         ...
 
     async def counts(self, scope: Scope) -> Mapping[EmailStatus, int]:
-        """Return how many emails stand in each status, `MOST_COUNTED` meaning so many or more; no zeros."""
+        """Return the number of emails in each status without zeros; `MOST_COUNTED` means that many or more."""
         ...
 
     async def revise(self, email: Email, event: Event, scope: Scope) -> bool:
         """Replace content, recipients and schedule of a waiting email.
 
-        It happens only when the stored version is `email.version` and its status is still a waiting one; otherwise
-        False is returned and nothing changes.
+        False, and no change, unless the stored version is `email.version` and the status is a waiting one.
         """
         ...
 
@@ -119,48 +118,47 @@ class EmailStore(Protocol):
     ) -> bool:
         """Apply a transition and add its event.
 
-        False, and no change, when the email is outside `scope`, not in one of the transition's sources, or not under
-        `lease` or no longer at `version`, where these are given.
+        False, and no change, if the email is outside `scope`, not in one of the transition's sources, or not under
+        `lease` or at `version`, where these are given.
         """
         ...
 
 
 class SeriesStore(Protocol):
-    """The series of the outbox, as the dispatchers of all processes share them. Raises like `EmailStore`."""
+    """The series, shared by the dispatchers of all processes. Raises like `EmailStore`."""
 
     async def list_upcoming(self, scope: Scope, *, limit: int) -> Sequence[tuple[UUID, datetime]]:
-        """Return the recurring series, each with the time of its next email (UTC), the soonest first."""
+        """Return recurring series with the time of their next email (UTC), the soonest first."""
         ...
 
     async def advance(self, series: Series, email: Email, event: Event) -> bool:
-        """Commit at once that `email` was made, with its first `event`, and where its `series` stands after it.
+        """Commit in one transaction the new `email`, its first `event`, and the advanced `series`.
 
-        It happens only when the series recurs and its stored version is `series.version`; otherwise False is returned
-        and nothing changes. Of one time of a series there is never a second email. Raises `RateLimited`, and changes
-        nothing, when there is no room for the email now.
+        False, and no change, unless the series recurs and its stored version is `series.version`. A series never has
+        two emails for one time. Raises `RateLimited`, and changes nothing, at the rate limit.
         """
         ...
 
     async def reschedule(self, series: Series, event: Event) -> bool:
-        """Commit that the next email of the series is made at its `due_at`; guarded like `advance`."""
+        """Set the time of the series' next email to its `due_at`; guarded like `advance`."""
         ...
 
     async def set_aside(self, series: Email, *, at: datetime) -> None:
-        """Commit that an unreadable series makes no more emails, so that nobody comes upon it again."""
+        """Set an unreadable series aside, so that it makes no more emails and nobody reads it again."""
         ...
 
     async def halt(self, series: Series, event: Event) -> bool:
-        """Commit that the series stands still, for its `problem`; guarded like `advance`."""
+        """Pause the series because of its `problem`; guarded like `advance`."""
         ...
 
 
 class Changes(Protocol):
-    """News of the outbox, from this process and from others."""
+    """Notifications of changed emails, from this and other processes."""
 
     def watch(self, changed: Callable[[], None], *, due_only: bool = False) -> AbstractAsyncContextManager[None]:
-        """Call `changed` while the block lasts, whenever an email changed in this or another process.
+        """Call `changed` within the block whenever an email changed in this or another process.
 
-        With `due_only`, when something may have become due sooner than before. It may be called too often, and must
-        be cheap. A notice can be missed: look for yourself now and then.
+        With `due_only`, only if an email may be due sooner than before. It may be called too often, and must be cheap.
+        A notification can be lost, so poll as well.
         """
         ...

@@ -1,4 +1,4 @@
-"""Files: where they are read from and where they are kept."""
+"""Files to attach, stored blobs, and template files."""
 
 from __future__ import annotations
 
@@ -11,126 +11,126 @@ from outspool.domain.principal import Scope
 
 
 class BlobStore(Protocol):
-    """Files, each under its digest (SHA-256, lower-case hex): what is under a digest never changes, and is there once.
+    """Stored files by their digest (SHA-256, lower-case hex); the content under a digest never changes.
 
-    Each method raises `BlobsUnavailable` when the place cannot be used now, and `ValueError` for what is no digest.
-    Memory stays small, however large a file and however many at once.
+    Each method raises `BlobsUnavailable` if the store cannot be used now, and `ValueError` for an invalid digest.
+    Memory use is small, however large and many the files.
     """
 
     async def put(self, digest: str, size: int, chunks: AsyncIterable[bytes]) -> None:
-        """Commit a file of `size` bytes; once this returns it survives any crash. If it is there already, do nothing.
+        """Store a file of `size` bytes durably; does nothing if it is stored already.
 
-        Raises `AttachmentRefused` when `chunks` are other bytes than those announced: a file that somebody writes to.
-        Whatever is raised, nothing is stored then.
+        Raises `AttachmentRefused` if `chunks` do not match, because the file is being written. If this raises, nothing
+        is stored.
         """
         ...
 
     def open(self, digest: str, size: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Return the bytes, in chunks, from where nothing but this machine can fail.
+        """Return the bytes in chunks, from this machine only, so that no network can fail while they are read.
 
-        Raises `AttachmentLost` when the file is not there, or not of this `size`; the chunks raise it before the last
-        of them when the bytes are other ones than were stored.
+        Raises `AttachmentLost` if the file is missing or has another `size`; the chunks raise it before the last one if
+        the content differs.
         """
         ...
 
     async def size(self, digest: str) -> int | None:
-        """Return how large the file is, None when it is not there."""
+        """Return the file's size in bytes; None if it is missing."""
         ...
 
     async def delete(self, digest: str) -> None:
-        """Remove the file, if it is there."""
+        """Delete the file if it exists."""
         ...
 
     async def check(self) -> None:
-        """Write something, read it back and remove it; raise `BlobsUnavailable` that says what does not work."""
+        """Write, read and delete a test file; raise `BlobsUnavailable` with what does not work."""
         ...
 
     async def close(self) -> None:
-        """Close what is open."""
+        """Close open connections."""
         ...
 
 
 class BlobLedger(Protocol):
-    """Which files this outbox has stored or is about to, and until when they are kept without an email (UTC).
+    """The digests of stored files, and how long each is kept without an email (UTC).
 
-    Raises like `EmailStore`. A file is noted before it is stored, so that none is ever forgotten; one that is kept, or
-    that an email has, is not removed, so that no email loses one.
+    Raises like `EmailStore`. A file is noted before it is stored, so that none is forgotten. A file that is kept, or
+    belongs to an email, is not deleted.
     """
 
     async def note(self, sizes: Mapping[str, int], *, kept_until: datetime) -> None:
-        """Commit that files of these digests and sizes (bytes) are kept until then at least.
+        """Keep files of these digests and sizes (bytes) until `kept_until` at least.
 
-        Raises `StoreUnavailable` when one of them is being removed at this very moment.
+        Raises `StoreUnavailable` if one of them is being deleted now.
         """
         ...
 
     async def condemn(self, *, at: datetime, limit: int) -> Sequence[str]:
-        """Commit that files no email has, and that are no longer kept at `at`, are being removed; return them.
+        """Mark files for deletion that no email has and that are no longer kept at `at`; return them.
 
-        Remove them within the hour: what stays condemned for longer is given to the next who asks.
+        The caller deletes them within an hour; after that another caller may get them.
         """
         ...
 
     async def forget(self, digests: Collection[str]) -> None:
-        """Commit that these condemned files are removed."""
+        """Remove these deleted files from the ledger."""
         ...
 
 
 class BlobHandles(Protocol):
-    """What callers name stored files by. Raises like `EmailStore`.
+    """Handles by which callers name stored files. Raises like `EmailStore`.
 
-    A handle is random, and belongs to the owner and the sender it was issued for. A digest would do for neither:
-    whoever guesses what is in a file knows its digest, could send the file, and would learn that somebody has it.
+    A handle is random, and bound to an owner and a sender. A digest would not do: whoever guesses a file's content
+    knows its digest, could send the file, and would learn that somebody has it.
     """
 
     async def issue(self, digest: str, owner: str) -> str:
-        """Commit and return a new handle (64 lower-case hexadecimal digits) of a file that was noted in the ledger."""
+        """Create a handle (64 lower-case hexadecimal digits) for a file in the ledger."""
         ...
 
     async def find(self, token: str, scope: Scope) -> str | None:
-        """Return the digest of the file, None for a handle outside `scope` or of no file."""
+        """Return the file's digest; None for a handle that is unknown or outside `scope`."""
         ...
 
 
 class SourceFile(Protocol):
-    """A file that is open for as long as somebody needs it."""
+    """An open file."""
 
     @property
     def name(self) -> str:
-        """What the caller calls it."""
+        """The file's name."""
         ...
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
+        """Size in bytes."""
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the bytes, from the beginning each time.
+        """Yield the bytes, from the beginning at every call.
 
-        Raises `AttachmentRefused` when they are not `size` many, or cannot be read.
+        Raises `AttachmentRefused` if there are not exactly `size`, or they cannot be read.
         """
         ...
 
 
 class Files(Protocol):
-    """The files of this machine that a caller may name."""
+    """The local files that a caller may attach."""
 
     def open(self, path: str) -> AbstractAsyncContextManager[SourceFile]:
-        """Open one regular file; raise `AttachmentRefused` for anything else, and for what nobody may send."""
+        """Open one regular file; `AttachmentRefused` for anything else, and for files that must not be sent."""
         ...
 
 
 class TemplateSource(Protocol):
-    """Where the files of templates are, by names such as ``report.html``. Both methods may read from a disk."""
+    """Template files by name, such as ``report.html``. Both methods may read from disk."""
 
     def names(self) -> Sequence[str]:
-        """Return the files that make up templates, in the order of their names."""
+        """Return the names of template files, sorted."""
         ...
 
     def read(self, name: str) -> str | None:
-        """Return the text of a file, None when there is none of this name.
+        """Return a file's text; None if there is none of this name.
 
-        Raises `TemplateError` when it is not to be read: unreadable, too large, or not text.
+        Raises `TemplateError` if it is unreadable, too large, or not text.
         """
         ...

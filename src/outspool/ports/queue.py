@@ -1,4 +1,4 @@
-"""The emails that wait to be sent, and who is at work on them."""
+"""The queue of waiting emails, shared by all workers."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from outspool.domain.email import Email
 
 
 class Expiry(Enum):
-    """What may end because its time is over. A clock that was just set says little about that."""
+    """Which emails may expire. Just after the clock was set, its time is not trusted."""
 
     ALL = "all"
     TRIED = "tried"
-    """Only what somebody has tried to send; the rest is sent, late."""
+    """Only emails that were attempted; the others are sent, late."""
     HELD = "held"
-    """Nothing: what seems to be out of time stays where it is."""
+    """None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A hold on one batch of claimed emails: they carry the `token`, and are its own until `until` (UTC).
+    """A claim on a batch of emails: they carry the `token` and belong to the claimer until `until` (UTC).
 
-    A token is never used for two claims: a coroutine that slept through its lease can then not mistake a later
-    claim of the same email, by its own process, for its own.
+    A token is never reused, so a coroutine that slept through its lease cannot mistake a later claim by its own process
+    for its own.
     """
 
     token: UUID
@@ -37,7 +37,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """How many `recipients` the daily quota still lets pass (None: there is no quota); `full` if none."""
+    """Recipients left in the daily quota (None: no quota); `full` if there are none."""
 
     recipients: int | None = None
     full: FullQuota | None = None
@@ -45,9 +45,9 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerHeartbeat:
-    """A dispatcher that reported itself: who it is and when it was last alive (UTC).
+    """The last heartbeat of a worker (UTC).
 
-    `skew` is how far its clock was ahead of the database's, None where both are one.
+    `skew` is how far its clock was ahead of the database's; None on SQLite.
     """
 
     name: str
@@ -56,70 +56,67 @@ class WorkerHeartbeat:
 
 
 class Queue(Protocol):
-    """The waiting part of the outbox, as the dispatchers of all processes share it. Raises like `EmailStore`."""
+    """The waiting emails, shared by the dispatchers of all processes. Raises like `EmailStore`."""
 
     async def claim_due(
         self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool, expiry: Expiry = Expiry.ALL
     ) -> Sequence[Email]:
-        """Take up to `limit` due emails for `lease`, as their priority and due time give them a turn (`Priority`).
+        """Claim up to `limit` due emails for `lease`, by priority and due time; they become ``sending``.
 
-        They are ``sending`` then.
-
-        With `deferred_too` false (the account rests) ``deferred`` emails stay where they are until they expire.
-        No email is ever given to two leases. What is out of time is taken too, whosever it is, as `expiry` allows; with
-        ``TRIED`` it is this outbox's own alone.
+        With `deferred_too` false (the account is paused), ``deferred`` emails are claimed only when they have expired.
+        No email is ever under two leases. Expired emails are claimed as `expiry` allows, whatever their identity; with
+        ``TRIED`` only those of this identity.
         """
         ...
 
     async def mark(self, email_id: UUID, lease: Lease, *, at: datetime, recipients: int) -> bool:
-        """Commit that the message is about to go on the wire, and hold it until `lease.until` at least.
+        """Commit that the message is about to be sent, and renew its lease to `lease.until`.
 
-        False, and no change, when the lease no longer holds it.
-
-        Raises `QuotaReached`, and marks nothing, when the account's daily quota has no room for so many `recipients`.
+        False, and no change, if the lease no longer holds it. Raises `QuotaReached`, and marks nothing, if the daily
+        quota has no room for `recipients`.
         """
         ...
 
     async def room(self, *, now: datetime) -> Room:
-        """Return how much the account's daily quota leaves, over all processes."""
+        """Return what is left of the account's daily quota, over all processes."""
         ...
 
     async def heartbeat(
         self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime
     ) -> timedelta | None:
-        """Extend what these leases hold to `until`, and note that `worker` lives.
+        """Extend these leases to `until`, and record the heartbeat of `worker`.
 
-        Return how far the clock that gave `at` is ahead of the database's, None where both are one.
+        Return how far the clock that gave `at` is ahead of the database's; None on SQLite.
         """
         ...
 
     async def retire(self, worker: str) -> None:
-        """Note that `worker` has ended."""
+        """Delete the heartbeat of `worker`."""
         ...
 
     async def rescue(self, *, now: datetime, resend_marked: bool) -> int:
-        """Free what dead workers hold: the unmarked is ``queued``, the marked ``unknown`` (or queued too)."""
+        """Free emails of dead workers: unmarked ones become ``queued``, marked ones ``unknown`` (or queued too)."""
         ...
 
     async def next_due(self, *, after: datetime, deferred_too: bool) -> datetime | None:
-        """Return the earliest due time later than `after` of an email that could be claimed then, or None."""
+        """Return the earliest due time after `after` of a claimable email, or None."""
         ...
 
     async def first_turn(self, *, now: datetime) -> datetime | None:
-        """Return when the first of what is due and waits takes its turn (due time and `Priority`), None for nothing."""
+        """Return the turn (due time and `Priority`) of the first due email; None if none is due."""
         ...
 
     async def last_trace(self) -> datetime | None:
-        """Return the last time that an email was accepted or a worker showed itself, None when there is none."""
+        """Return when an email was last accepted or a worker last sent a heartbeat, or None."""
         ...
 
     async def clamp(self, *, now: datetime, furthest: datetime) -> int:
-        """Make due now what a wrong clock put off beyond `furthest`, though nobody scheduled it; return how many.
+        """Make emails due now that a wrong clock deferred beyond `furthest`; return their number.
 
-        That is what is ``queued`` and not due, and what is ``deferred`` for longer than any deferral.
+        These are ``queued`` emails that are not due, and ``deferred`` ones later than any deferral.
         """
         ...
 
     async def workers(self, *, since: datetime) -> Sequence[WorkerHeartbeat]:
-        """Return the dispatchers seen alive since then."""
+        """Return the workers with a heartbeat since then."""
         ...

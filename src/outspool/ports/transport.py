@@ -1,4 +1,4 @@
-"""The way out, for one message at a time."""
+"""The transport that delivers one message to the next server."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from outspool.domain.delivery import Delivery
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A message too large to hold: `size` octets of ASCII in CRLF-ended lines, in `chunks` that can be had once."""
+    """A message too large for memory: `size` octets of ASCII in CRLF lines, in `chunks` that can be read once."""
 
     chunks: AsyncIterator[bytes]
     size: int
 
 
 class Transport(Protocol):
-    """Carries a composed message to the next server."""
+    """Delivers a composed message to the next server."""
 
     async def deliver(
         self,
@@ -28,14 +28,14 @@ class Transport(Protocol):
         recipients: Sequence[str],
         before_data: Callable[[], Awaitable[None]],
     ) -> Delivery:
-        """Offer `message` for `recipients`, and return what became of each.
+        """Send `message` to `recipients`; return the outcome of each.
 
-        `before_data` is awaited after at least one recipient was taken and before ``DATA``; if it raises, nothing
-        is sent and its exception comes through; likewise what the chunks of a `Stream` raise. Raises `AccountTrouble`
-        when the account, not the message, is at fault; nothing was sent then either.
+        `before_data` is awaited after at least one recipient was accepted and before ``DATA``. If it raises, or the
+        chunks of a `Stream` do, nothing is sent and the exception is raised. Raises `AccountTrouble` if the account,
+        not the message, is at fault; nothing was sent.
         """
         ...
 
     async def close(self) -> None:
-        """Say ``QUIT`` on idle connections and close them."""
+        """Send ``QUIT`` on idle connections and close them."""
         ...

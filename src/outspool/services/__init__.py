@@ -1,1 +1,1 @@
-"""The work itself: accept, compose, deliver. Sees the world only through ports."""
+"""The application's services: acceptance, templates, delivery and doctor. They use the outside world through ports."""

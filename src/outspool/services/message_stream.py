@@ -1,4 +1,4 @@
-"""Composes messages off the event loop, and streams their attachments into them."""
+"""Composes messages off the event loop, and streams their attachments."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from outspool.ports.files import BlobStore
 from outspool.ports.transport import Stream
 
 _LARGE_TEXT = 50_000
-"""Characters. Composing more than this blocks the event loop for too long, so it is done in a thread."""
+"""Characters; composing more would block the event loop too long, so a thread does it."""
 _HTML_EFFORT = 20
-"""How much longer a character of HTML takes, of which a text is made, than one of plain text."""
+"""Cost of converting a character of HTML to text, relative to one of plain text."""
 
 
 async def compose_in_thread(email: Email) -> Message:
@@ -25,7 +25,7 @@ async def compose_in_thread(email: Email) -> Message:
 
 
 async def build_alternatives_in_thread(content: Content) -> tuple[str, str]:
-    """Return `build_alternatives(content)`; those of large texts are built in a thread. Raises as it does."""
+    """Return `build_alternatives(content)`, in a thread for large texts. Raises as it does."""
     return await asyncio.to_thread(build_alternatives, content) if _takes_long(content) else build_alternatives(content)
 
 
@@ -35,11 +35,11 @@ def _takes_long(content: Content) -> bool:
 
 @asynccontextmanager
 async def open_message(email: Email, blobs: BlobStore) -> AsyncIterator[bytes | Stream]:
-    """Yield the message of `email`: its bytes, or a `Stream` when it has attachments.
+    """Yield the message of `email`: bytes, or a `Stream` if it has attachments.
 
-    All attachments are opened before anything is sent, so that an outage of the blob store shows here and not halfway
-    through a transaction. Raises `AttachmentLost` and `BlobsUnavailable` as `BlobStore.open` does, and `Refusal` for
-    what no message can say.
+    All attachments are opened before anything is sent, so that an unavailable blob store is noticed here and not in
+    mid-transaction. Raises `AttachmentLost` and `BlobsUnavailable` as `BlobStore.open` does, and the `Refusal` of
+    content that no message can carry.
     """
     message = await compose_in_thread(email)
     if not email.content.attachments:
@@ -51,10 +51,10 @@ async def open_message(email: Email, blobs: BlobStore) -> AsyncIterator[bytes | 
 
 @asynccontextmanager
 async def stream_message(message: Message, blobs: BlobStore) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Open every attachment and yield the message in chunks of whole lines, to be read once within the block.
+    """Open every attachment and yield the message in chunks of whole lines, to be read once.
 
-    Remote attachments are fetched before the first chunk. Raises `AttachmentLost` and `BlobsUnavailable`, also while
-    the chunks are read: a message that broke off must not be ended as if it were whole.
+    Remote attachments are downloaded before the first chunk. Raises `AttachmentLost` and `BlobsUnavailable`, also while
+    chunks are read: a truncated message must not be ended as if it were complete.
     """
     async with AsyncExitStack() as stack:
         attachments = [piece for piece in message.pieces if isinstance(piece, Attachment)]

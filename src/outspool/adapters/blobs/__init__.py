@@ -1,1 +1,1 @@
-"""Where attachments are kept: a folder of this machine, or an S3 bucket."""
+"""Blob stores for attachments: a local folder, or an S3 bucket."""

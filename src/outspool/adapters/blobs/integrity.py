@@ -1,4 +1,4 @@
-"""What every place for attachments holds its bytes against: a digest is the promise, and the bytes must keep it."""
+"""Verifies blobs by size and digest, and makes the errors that both blob stores raise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeVar
 from outspool.errors import AttachmentLost, AttachmentRefused, BlobsUnavailable, OutspoolError
 
 CHUNK = 256 * 1024
-"""Bytes in memory at a time, for each file that is read."""
+"""Bytes of each open file in memory at a time."""
 
 T = TypeVar("T")
 
@@ -28,24 +28,24 @@ def check_digest(digest: str) -> str:
 async def verify_chunks(
     chunks: AsyncIterable[bytes], digest: str, size: int, mismatch_error: Callable[[], OutspoolError]
 ) -> AsyncIterator[bytes]:
-    """Yield `chunks`; when they are not `size` bytes of this `digest`, raise a `mismatch_error` instead of the last."""
-    found, left, held = hashlib.sha256(), size, b""
+    """Yield `chunks`; raise a `mismatch_error` in place of the last if size or digest are wrong."""
+    hasher, remaining_size, pending = hashlib.sha256(), size, b""
     async for chunk in chunks:
-        left -= len(chunk)
-        if left < 0:
+        remaining_size -= len(chunk)
+        if remaining_size < 0:
             raise mismatch_error()
-        found.update(chunk)
-        if held:
-            yield held
-        held = chunk
-    if left or found.hexdigest() != digest:
+        hasher.update(chunk)
+        if pending:
+            yield pending
+        pending = chunk
+    if remaining_size or hasher.hexdigest() != digest:
         raise mismatch_error()
-    if held:
-        yield held
+    if pending:
+        yield pending
 
 
 async def run_in_thread(work: Callable[..., T], *arguments: object) -> T:
-    """Run `work` in a thread and return what it does. Canceled, wait for it first: it may hold an open file."""
+    """Run `work` in a thread. If canceled, wait for it first: it may have a file open."""
     running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
         return await asyncio.shield(running)
@@ -55,17 +55,17 @@ async def run_in_thread(work: Callable[..., T], *arguments: object) -> T:
 
 
 def changed_error() -> AttachmentRefused:
-    """Return the refusal of a file whose bytes are other ones than at the first look."""
+    """Return the error for a file that changed between two reads."""
     return AttachmentRefused("An attachment changed while it was being read.", "Send it when nobody writes to it.")
 
 
 def missing_error() -> AttachmentLost:
-    """Return the error for a file that is not where it was stored."""
+    """Return the error for a stored file that is missing."""
     return AttachmentLost("An attachment is no longer where it was stored.", "Send the email again with the file.")
 
 
 def elsewhere_error() -> BlobsUnavailable:
-    """Return the error for a file that may be on another machine, whose turn it will be if this one waits."""
+    """Return the error for a file that may be on another machine, which can send the email instead."""
     return BlobsUnavailable(
         "An attachment is not on this machine: the one that accepted the email keeps its files to itself.",
         "Set AWS_BUCKET_NAME on every machine, so that all keep attachments in one place.",
@@ -73,7 +73,7 @@ def elsewhere_error() -> BlobsUnavailable:
 
 
 def damaged_error() -> AttachmentLost:
-    """Return the error for a file that is no longer what was stored."""
+    """Return the error for a stored file whose content has changed."""
     return AttachmentLost(
         "An attachment is no longer what was stored: its digest differs.", "Send the email again with the file."
     )

@@ -1,12 +1,12 @@
-"""Attachments in a folder of this machine: one file per content, named by its SHA-256.
+"""Attachments in a local folder: one file per content, named by its SHA-256.
 
 ::
 
     FOLDER/incoming/tmp…         being written
-    FOLDER/ab/cd/abcd…           complete, on the disk, never changed again
+    FOLDER/ab/cd/abcd…           complete, durable, never changed again
 
-Nothing that a caller wrote is part of a path. A file is written aside, flushed, and renamed into its place, so that
-what stands there is whole whatever dies meanwhile. Only this user may read it.
+A path contains nothing that a caller wrote. A file is written to ``incoming``, flushed, and renamed to its place, so
+that a file in its place is complete whenever the process dies. Only this user can read it.
 """
 
 from __future__ import annotations
@@ -34,50 +34,50 @@ from outspool.adapters.files.private_files import create_folder
 from outspool.errors import BlobsUnavailable
 
 _ABANDONED_SECONDS = 24 * 3600
-"""After this long a file being written is one that a dead process left behind."""
+"""A temporary file this old was left by a process that died."""
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 T = TypeVar("T")
 
 
 class LocalBlobs:
-    """`outspool.ports.files.BlobStore` in `folder`, which is made when the first file comes."""
+    """The `BlobStore` port in `folder`, which is created with the first file."""
 
     def __init__(self, folder: Path, *, is_shared: bool = False) -> None:
-        """Touch nothing yet. `is_shared`: other machines send the same emails, and have files of their own."""
+        """Touch nothing yet. `is_shared`: other machines send emails of the same database from their own folders."""
         self._folder = folder
         self._is_shared = is_shared
         self._incoming = folder / "incoming"
 
     def __str__(self) -> str:
-        """Return where it is, for a person."""
+        """Return the location, for messages."""
         return f"{self._folder}, on this machine alone" if self._is_shared else str(self._folder)
 
     async def put(self, digest: str, size: int, chunks: AsyncIterable[bytes]) -> None:
-        """Commit a file; see `BlobStore.put`."""
+        """See `BlobStore.put`."""
         place = self._place(digest)
         if await self.size(digest) == size:
             return
-        descriptor, draft = await self._in_thread(self._draft)
+        descriptor, temporary = await self._run_in_thread(self._create_temporary)
         try:
             try:
                 async for chunk in verify_chunks(chunks, digest, size, changed_error):
-                    await self._in_thread(_write, descriptor, chunk)
-                await self._in_thread(os.fsync, descriptor)
+                    await self._run_in_thread(_write, descriptor, chunk)
+                await self._run_in_thread(os.fsync, descriptor)
             finally:
                 os.close(descriptor)
-            await self._in_thread(_publish, draft, place, self._folder)
+            await self._run_in_thread(_publish, temporary, place, self._folder)
         except BaseException:
             with contextlib.suppress(OSError):
-                draft.unlink()
+                temporary.unlink()
             raise
 
     @asynccontextmanager
     async def open(self, digest: str, size: int) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Return the bytes in chunks; see `BlobStore.open`."""
+        """See `BlobStore.open`."""
         place = self._place(digest)
         try:
-            descriptor = await self._in_thread(os.open, place, _READ)
+            descriptor = await self._run_in_thread(os.open, place, _READ)
         except FileNotFoundError:
             raise (elsewhere_error() if self._is_shared else missing_error()) from None
         try:
@@ -88,20 +88,20 @@ class LocalBlobs:
             os.close(descriptor)
 
     async def size(self, digest: str) -> int | None:
-        """Return how large the file is; see `BlobStore.size`."""
+        """See `BlobStore.size`."""
         try:
-            return (await self._in_thread(os.lstat, self._place(digest))).st_size
+            return (await self._run_in_thread(os.lstat, self._place(digest))).st_size
         except FileNotFoundError:
             return None
 
     async def delete(self, digest: str) -> None:
-        """Remove the file; see `BlobStore.delete`."""
+        """See `BlobStore.delete`."""
         with contextlib.suppress(FileNotFoundError):
-            await self._in_thread(os.unlink, self._place(digest))
+            await self._run_in_thread(os.unlink, self._place(digest))
 
     async def check(self) -> None:
-        """Write, read and remove a file; see `BlobStore.check`."""
-        await self._in_thread(self._try_out)
+        """See `BlobStore.check`."""
+        await self._run_in_thread(self._write_test_file)
 
     async def close(self) -> None:
         """Nothing is open between calls."""
@@ -110,41 +110,41 @@ class LocalBlobs:
         name = check_digest(digest)
         return self._folder / name[:2] / name[2:4] / name
 
-    def _draft(self) -> tuple[int, Path]:
-        """Open a new file nobody else can read, on the same disk as its later place."""
+    def _create_temporary(self) -> tuple[int, Path]:
+        """Create a private temporary file on the disk of its final place."""
         create_folder(self._incoming)
         self._sweep()
         descriptor, name = tempfile.mkstemp(dir=self._incoming)
         return descriptor, Path(name)
 
     def _sweep(self) -> None:
-        """Remove what dead processes were writing."""
-        for draft in self._incoming.iterdir():
+        """Delete temporary files of processes that died."""
+        for temporary in self._incoming.iterdir():
             with contextlib.suppress(OSError):
-                if time.time() - draft.stat().st_mtime > _ABANDONED_SECONDS:
-                    draft.unlink()
+                if time.time() - temporary.stat().st_mtime > _ABANDONED_SECONDS:
+                    temporary.unlink()
 
-    def _try_out(self) -> None:
-        descriptor, draft = self._draft()
+    def _write_test_file(self) -> None:
+        descriptor, temporary = self._create_temporary()
         try:
             _write(descriptor, b"outspool")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-            draft.unlink()
+            temporary.unlink()
 
     async def _chunks(self, descriptor: int) -> AsyncIterator[bytes]:
-        while chunk := await self._in_thread(os.read, descriptor, CHUNK):
+        while chunk := await self._run_in_thread(os.read, descriptor, CHUNK):
             yield chunk
 
-    async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
+    async def _run_in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         with _as_unavailable(self._folder):
             return await run_in_thread(work, *arguments)
 
 
 @contextmanager
 def _as_unavailable(folder: Path) -> Iterator[None]:
-    """Turn what the disk says into our own words; only that a file is not there is left as it is."""
+    """Raise `BlobsUnavailable` for errors of the disk, but let FileNotFoundError through."""
     try:
         yield
     except FileNotFoundError:
@@ -162,10 +162,10 @@ def _write(descriptor: int, chunk: bytes) -> None:
         left = left[os.write(descriptor, left) :]
 
 
-def _publish(draft: Path, place: Path, top: Path) -> None:
-    """Move a complete file into its place, and see to it that the disk knows the place."""
+def _publish(temporary: Path, place: Path, top: Path) -> None:
+    """Move a complete file to its place, durably."""
     create_folder(place.parent)
-    draft.replace(place)
+    temporary.replace(place)
     for folder in place.parents:
         _flush_folder(folder)
         if folder == top.parent:
@@ -173,7 +173,7 @@ def _publish(draft: Path, place: Path, top: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":  # a folder cannot be opened there, nor need it be
+    if os.name == "nt":  # Windows cannot open folders, and need not
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -1,8 +1,8 @@
-"""Attachments in a bucket of S3, or of anything that speaks its language.
+"""Attachments in an S3 bucket, or any compatible server.
 
-An object's key is a fixed prefix and the digest, so nothing that a caller wrote is part of it, and one content is
-stored once. Every upload carries SHA-256 checksums that the server holds the bytes against. A file is brought to this
-machine whole, and checked, before anything is made of it: an outage then never strikes in the middle of a message.
+An object's key is a fixed prefix and the digest, so it contains nothing that a caller wrote, and equal content is
+stored once. Uploads carry SHA-256 checksums that the server verifies. A blob is downloaded whole and verified before it
+is used, so that no outage strikes in mid-message.
 """
 
 from __future__ import annotations
@@ -32,26 +32,25 @@ from outspool.adapters.blobs.s3_errors import as_unavailable, is_absent, malform
 from outspool.adapters.files.private_files import create_folder
 
 Client = Any
-"""aiobotocore makes its classes while it runs; they have no types."""
+"""aiobotocore generates its classes at runtime; they have no types."""
 
 PREFIX = "outspool/attachments/"
-"""Where in the bucket everything is; the rest of a key is a digest."""
+"""Prefix of every key; the rest is a digest."""
 
 _CHECK_KEY = "outspool/check"
 _PART = 5 * 2**20
-"""Bytes of each part of a large upload, and most of a single one: the least that S3 takes for a part."""
-_AT_ONCE = 4
-"""Uploads and downloads under way; more would cost memory and gain little."""
+"""Bytes of each part of a multipart upload, the smallest that S3 accepts; smaller blobs are uploaded whole."""
+_CONCURRENT_TRANSFERS = 4
+"""Concurrent transfers; more would cost memory and gain little."""
 _CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 3, 10, 2
-"""Short: a caller waits. An email that is due is tried again for days."""
+"""Short, because a caller waits; a due email is retried for days anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Place:
-    """A bucket and how to get at it.
+    """A bucket and its credentials.
 
-    Without keys those are used that the machine has (an instance's role, ``~/.aws``); without an `endpoint_url`
-    Amazon's.
+    Without keys, the machine's own are used (an instance's role, ``~/.aws``); without `endpoint_url`, Amazon's servers.
     """
 
     bucket: str
@@ -61,33 +60,33 @@ class S3Place:
     endpoint_url: str | None = None
 
     def __str__(self) -> str:
-        """Return the bucket, and whose it is, for a person."""
+        """Return the bucket and its server, for messages."""
         return f"bucket {self.bucket} at {self.endpoint_url or 'Amazon S3'}"
 
 
 class S3Blobs:
-    """`outspool.ports.files.BlobStore` in a bucket. Belongs to one event loop; `close` it."""
+    """The `BlobStore` port in a bucket. Belongs to one event loop; `close` it."""
 
     def __init__(self, place: S3Place, *, scratch: Path) -> None:
-        """Connect to nothing yet. In `scratch`, a folder, files are kept for as long as they are read."""
+        """Connect to nothing yet. Downloads are kept in the folder `scratch` while they are read."""
         self._place = place
         self._scratch = scratch
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_CONCURRENT_TRANSFERS)
         self._opening = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._client: Client | None = None
 
     def __str__(self) -> str:
-        """Return where it is, for a person."""
+        """Return the location, for messages."""
         return f"the {self._place}"
 
     async def put(self, digest: str, size: int, chunks: AsyncIterable[bytes]) -> None:
-        """Commit a file; see `BlobStore.put`."""
+        """See `BlobStore.put`."""
         key = _key(digest)
         async with self._slots:
             with as_unavailable(self._place.bucket):
-                client = await self._connected()
-                if await self._is_there(client, key, size):
+                client = await self._get_client()
+                if await self._exists(client, key, size):
                     return
                 parts = _parts(verify_chunks(chunks, digest, size, changed_error))
                 if size <= _PART:
@@ -98,14 +97,14 @@ class S3Blobs:
 
     @asynccontextmanager
     async def open(self, digest: str, size: int) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Return the bytes in chunks; see `BlobStore.open`."""
+        """See `BlobStore.open`."""
         key = _key(digest)
         with as_unavailable(self._place.bucket):
             spool = await run_in_thread(self._spool)
         try:
             async with self._slots:
                 with as_unavailable(self._place.bucket):
-                    body = self._download(await self._connected(), key, size)
+                    body = self._download(await self._get_client(), key, size)
                     async for chunk in verify_chunks(body, digest, size, damaged_error):
                         await run_in_thread(spool.write, chunk)
                     await run_in_thread(spool.seek, 0)
@@ -114,10 +113,10 @@ class S3Blobs:
             spool.close()
 
     async def size(self, digest: str) -> int | None:
-        """Return how large the file is; see `BlobStore.size`."""
+        """See `BlobStore.size`."""
         key = _key(digest)
         with as_unavailable(self._place.bucket):
-            client = await self._connected()
+            client = await self._get_client()
             try:
                 found = await client.head_object(Bucket=self._place.bucket, Key=key)
             except client.exceptions.ClientError as error:
@@ -128,17 +127,17 @@ class S3Blobs:
             return length
 
     async def delete(self, digest: str) -> None:
-        """Remove the file; see `BlobStore.delete`."""
+        """See `BlobStore.delete`."""
         key = _key(digest)
         with as_unavailable(self._place.bucket):
-            client = await self._connected()
+            client = await self._get_client()
             await client.delete_object(Bucket=self._place.bucket, Key=key)
 
     async def check(self) -> None:
-        """Write, read and remove an object; see `BlobStore.check`."""
+        """See `BlobStore.check`."""
         bucket = self._place.bucket
         with as_unavailable(bucket):
-            client = await self._connected()
+            client = await self._get_client()
             await client.put_object(Bucket=bucket, Key=_CHECK_KEY, **_body(b"outspool"))
             found = await client.get_object(Bucket=bucket, Key=_CHECK_KEY)
             body = found["Body"]
@@ -151,7 +150,7 @@ class S3Blobs:
         self._client = None
         await self._stack.aclose()
 
-    async def _connected(self) -> Client:
+    async def _get_client(self) -> Client:
         async with self._opening:
             if self._client is None:
                 try:
@@ -159,12 +158,12 @@ class S3Blobs:
                 except ValueError:
                     raise malformed_error(self._place.bucket) from None
                 if self._place.endpoint_url:
-                    client.meta.events.register_last("before-parameter-build.s3", _stay)
+                    client.meta.events.register_last("before-parameter-build.s3", _refuse_redirect)
                 self._client = client
             return self._client
 
     def _new_client(self) -> Any:
-        """Prepare a client; this takes a third of a second, most of it reading descriptions of S3 from the disk."""
+        """Create a client; takes a third of a second, mostly for reading S3's service description."""
         import aioboto3
         from aiobotocore.config import AioConfig
 
@@ -175,7 +174,7 @@ class S3Blobs:
             aws_secret_access_key=self._place.secret_access_key,
             region_name=self._place.region or "us-east-1",
         )
-        # What most servers other than Amazon's do not know is left out; our own digests hold everything together.
+        # Leave out what most servers other than Amazon's do not support; digests are verified anyway.
         config = AioConfig(
             http_session_cls=SteadySession,
             connect_timeout=_CONNECT_SECONDS,
@@ -188,8 +187,8 @@ class S3Blobs:
         )
         return session.client("s3", endpoint_url=self._place.endpoint_url, config=config)
 
-    async def _is_there(self, client: Client, key: str, size: int) -> bool:
-        """Return whether the object is known to be there; if not even that can be seen, the upload will say why."""
+    async def _exists(self, client: Client, key: str, size: int) -> bool:
+        """Tell whether the object is known to exist; if that cannot be found out, the upload reports the error."""
         try:
             found = await client.head_object(Bucket=self._place.bucket, Key=key)
         except client.exceptions.ClientError:
@@ -197,16 +196,16 @@ class S3Blobs:
         return bool(found["ContentLength"] == size)
 
     async def _upload(self, client: Client, key: str, parts: AsyncIterable[bytes]) -> None:
-        """Store a large object part by part: it is there when all are, and not before."""
-        where = {"Bucket": self._place.bucket, "Key": key}
-        begun = await client.create_multipart_upload(**where, ChecksumAlgorithm="SHA256")
-        upload = where | {"UploadId": begun["UploadId"]}
+        """Upload a large object in parts; it exists only once all parts are there."""
+        location = {"Bucket": self._place.bucket, "Key": key}
+        upload_started = await client.create_multipart_upload(**location, ChecksumAlgorithm="SHA256")
+        upload = location | {"UploadId": upload_started["UploadId"]}
         done: list[dict[str, Any]] = []
         try:
             async for body in parts:
-                number, sent = len(done) + 1, _body(body)
-                part = await client.upload_part(**upload, PartNumber=number, **sent)
-                checksum = sent["ChecksumSHA256"]
+                number, response = len(done) + 1, _body(body)
+                part = await client.upload_part(**upload, PartNumber=number, **response)
+                checksum = response["ChecksumSHA256"]
                 done.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumSHA256": checksum})
             await client.complete_multipart_upload(**upload, MultipartUpload={"Parts": done})
         except BaseException:
@@ -227,15 +226,15 @@ class S3Blobs:
                 yield chunk
 
     def _spool(self) -> IO[bytes]:
-        """Open a file without a name: whatever happens, nothing is left of it."""
+        """Open an unnamed temporary file, of which nothing is left after any crash."""
         create_folder(self._scratch)
         return tempfile.TemporaryFile(dir=self._scratch)
 
 
-def _stay(context: dict[str, Any], **_: object) -> None:
-    """Tell botocore that it has followed a redirection already.
+def _refuse_redirect(context: dict[str, Any], **_: object) -> None:
+    """Keep botocore from following redirects between regions.
 
-    It asks the one place there is for the region of the bucket; where that redirects too, it asks again without end.
+    It would ask the redirecting server for the bucket's region, without limit if that redirects too.
     """
     context.get("s3_redirect", {})["redirected"] = True
 
@@ -245,24 +244,24 @@ def _key(digest: str) -> str:
 
 
 def _body(content: bytes) -> dict[str, Any]:
-    """Return what is sent, and the checksum that the server holds it against."""
-    # A file is sent piece by piece; bytes would be copied whole into the socket's buffer.
+    """Return the request body and its checksum."""
+    # As a file it is sent in pieces; bytes would be copied whole into the socket's buffer.
     return {"Body": BytesIO(content), "ChecksumSHA256": b64encode(sha256(content).digest()).decode()}
 
 
 async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Gather `chunks` into parts as S3 wants them: all but the last of one size."""
-    gathered: list[bytes] = []
+    """Collect `chunks` into parts of the size S3 requires."""
+    buffer: list[bytes] = []
     size = 0
     async for chunk in chunks:
-        gathered.append(chunk)
+        buffer.append(chunk)
         size += len(chunk)
         while size >= _PART:
-            joined = b"".join(gathered)
-            gathered, size = [joined[_PART:]], size - _PART
+            joined = b"".join(buffer)
+            buffer, size = [joined[_PART:]], size - _PART
             yield joined[:_PART]
     if size:
-        yield b"".join(gathered)
+        yield b"".join(buffer)
 
 
 async def _read(spool: IO[bytes]) -> AsyncIterator[bytes]:

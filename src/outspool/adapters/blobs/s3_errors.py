@@ -1,6 +1,6 @@
-"""What a person reads when the bucket cannot be used: a sentence that names it, and the cure; never a library's words.
+"""Describes failures of the bucket: a sentence that names it, and the fix.
 
-Imports botocore only once something has gone wrong, which takes a botocore.
+Imports botocore only when an error has to be described, because that is slow.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MALFORMED = ("cannot be used as it is written", _PLACE)
 
 @contextmanager
 def as_unavailable(bucket: str) -> Iterator[None]:
-    """Turn everything that botocore and the network raise into `BlobsUnavailable`."""
+    """Raise `BlobsUnavailable` for every error of botocore and the network."""
     try:
         yield
     except OutspoolError:
@@ -60,21 +60,21 @@ def as_unavailable(bucket: str) -> Iterator[None]:
 
 
 def malformed_error(bucket: str) -> BlobsUnavailable:
-    """Return the error for a place that cannot be one, whatever the network."""
+    """Return the error for an invalid bucket or endpoint."""
     return _unavailable(bucket, *_MALFORMED)
 
 
 def is_absent(error: Exception) -> bool:
-    """Whether the error says that there is no such object."""
+    """Tell whether the error means that there is no such object."""
     return _code(error) in {"404", "NoSuchKey"}
 
 
-def _unavailable(bucket: str, what: str, cure: str) -> BlobsUnavailable:
-    return BlobsUnavailable(f"The bucket {brief(bucket)}, where attachments are kept, {what}.", cure)
+def _unavailable(bucket: str, what: str, fix: str) -> BlobsUnavailable:
+    return BlobsUnavailable(f"The bucket {brief(bucket)}, where attachments are kept, {what}.", fix)
 
 
 def _explain(error: Exception) -> tuple[str, str]:
-    from botocore import exceptions as known
+    from botocore import exceptions as errors
 
     code = _code(error)
     if code in _CASES:
@@ -82,23 +82,23 @@ def _explain(error: Exception) -> tuple[str, str]:
     if code:
         return f"refused with {brief(code)}", _LATER
     match error:
-        case known.NoCredentialsError() | known.PartialCredentialsError():
+        case errors.NoCredentialsError() | errors.PartialCredentialsError():
             return "needs keys, and there are none", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-        case known.ParamValidationError():
+        case errors.ParamValidationError():
             return _MALFORMED
-        case known.SSLError():
+        case errors.SSLError():
             return (
                 "is behind a certificate that is not trusted",
                 "Check AWS_ENDPOINT_URL; AWS_CA_BUNDLE names authorities.",
             )
-        case known.ConnectTimeoutError() | known.ReadTimeoutError() | TimeoutError():
+        case errors.ConnectTimeoutError() | errors.ReadTimeoutError() | TimeoutError():
             return "did not answer in time", _LATER
-        case known.EndpointConnectionError() | known.ConnectionClosedError():
+        case errors.EndpointConnectionError() | errors.ConnectionClosedError():
             return "cannot be reached", f"{_PLACE} {_LATER}"
     return "cannot be used: the connection failed", _LATER
 
 
 def _code(error: Exception) -> str:
-    """Return S3's word for what is wrong, or the HTTP status where it says nothing else; empty for other errors."""
+    """Return S3's error code, else the HTTP status; empty for other errors."""
     response: Any = getattr(error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

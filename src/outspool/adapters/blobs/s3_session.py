@@ -1,10 +1,10 @@
-"""The HTTP below the S3 client: it goes nowhere but where the operator sends it, and waits for nothing without end.
+"""The HTTP session of the S3 client: follows no redirects, and has a timeout for everything.
 
-aiobotocore lets aiohttp follow redirects: whoever answers in the bucket's name could have an upload sent to a server of
-his own. What S3 redirects, the client signs anew and sends again, above HTTP. It also lets a server that says nothing
-hold an upload for ever, before the first byte (``Expect: 100-continue``) or between any two.
+aiobotocore lets aiohttp follow redirects, so whoever answers for the bucket could have an upload sent to another
+server. S3's own redirects are handled above HTTP by the client, which signs and sends again. aiobotocore also lets a
+silent server hold an upload forever, before the first byte (``Expect: 100-continue``) or between two.
 
-Loads aiohttp, so it is imported when the first connection is opened.
+Importing this module loads aiohttp, so it is imported with the first connection.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 from aiobotocore.httpsession import AIOHTTPSession
 
 REQUEST_SECONDS = 60.0
-"""The longest from a request's first byte to its answer's head; one request carries one part of an upload at most."""
+"""Longest time from a request's first byte to the response's head; a request has at most one part."""
 
 
 class SteadySession(AIOHTTPSession):  # type: ignore[misc] # it has no types
-    """The session that the S3 client sends its requests through."""
+    """The session through which the S3 client sends its requests."""
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         session = await super()._get_session(proxy_url)

@@ -1,7 +1,7 @@
-"""Follows the symbolic links of a path without ever looking at what lies outside of some folders.
+"""Resolves symbolic links below given folders without looking at anything outside of them.
 
-`os.path.realpath` looks at every step of the way. A link that leads out would then answer differently for what is there
-and for what is not, and so tell a caller about files that are none of his business.
+`os.path.realpath` examines every step of the path. A link that leads outside would then give different errors for what
+exists and what does not, and so tell a caller about files elsewhere.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-_MOST_LINKS = 40
-"""As Linux: more are a circle."""
+_MAX_LINKS = 40
+"""As on Linux; more links are a loop."""
 
 
 class LeadsOutError(Exception):
-    """A path leaves the folders; nothing is known of what it names."""
+    """A path leaves the folders; its target was not examined."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a path names: `steps` from `root`, a real path; no link is left in either."""
+    """A resolved path: `steps` below the real path `root`, free of links."""
 
     root: str
     steps: tuple[str, ...]
@@ -33,35 +33,35 @@ class Place:
 
 
 class Beneath:
-    """Resolves paths beneath the folders `roots`: the real path of each, by the name that it was given."""
+    """Resolves paths below the folders `roots`, a mapping from given names to real paths."""
 
     def __init__(self, roots: Mapping[str, str], *, check: Callable[[Place], None]) -> None:
-        """`check` is called with each step before it is looked at, and may raise."""
+        """`check` is called with each step before it is examined, and may raise."""
         self._roots = roots
         self._check = check
 
     def locate(self, path: str) -> tuple[str, list[str]]:
-        """Return the root that an absolute path begins with, and the steps after it. Raises `LeadsOutError`."""
+        """Return the root of an absolute path and the steps below it. Raises `LeadsOutError`."""
         path = os.sep.join(split(path))  # noqa: PTH118 - as it is written
-        for written, real in self._roots.items():
-            for name in (written, real):
+        for target_path, real in self._roots.items():
+            for name in (target_path, real):
                 if path == name or path.startswith(name.rstrip(os.sep) + os.sep):
                     return real, split(path[len(name) :])
         raise LeadsOutError
 
     def resolve(self, root: str, path: list[str]) -> Place:
-        """Follow the links of `path` from `root`. Raises `LeadsOutError`, and `OSError` for what is not there."""
-        waiting, steps, links = path[::-1], list[str](), 0
-        while waiting:
-            step = waiting.pop()
+        """Follow the links of `path` below `root`. Raises `LeadsOutError`, and `OSError` if it does not exist."""
+        remaining_steps, steps, links = path[::-1], list[str](), 0
+        while remaining_steps:
+            step = remaining_steps.pop()
             if step in ("", os.curdir):
                 continue
             if step == os.pardir:
                 if steps:
                     steps.pop()
                 else:
-                    root, onward = self.locate(_above(root, waiting))
-                    waiting = onward[::-1]
+                    root, onward = self.locate(_above(root, remaining_steps))
+                    remaining_steps = onward[::-1]
                 continue
             place = Place(root, (*steps, step))
             self._check(place)
@@ -69,7 +69,7 @@ class Beneath:
                 steps.append(step)
                 continue
             links += 1
-            if links > _MOST_LINKS:
+            if links > _MAX_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             target = os.readlink(str(place))  # noqa: PTH115 - as it is written there
             if os.path.isabs(target):  # noqa: PTH117 - a string, like all here
@@ -77,19 +77,19 @@ class Beneath:
                 steps.clear()
             else:
                 onward = split(target)
-            waiting.extend(onward[::-1])
+            remaining_steps.extend(onward[::-1])
         return Place(root, tuple(steps))
 
 
 def split(path: str) -> list[str]:
-    """Return the steps of a path as they are written, empty ones and dots too."""
+    """Return the steps of a path as written, including empty ones and dots."""
     return (path.replace(os.altsep, os.sep) if os.altsep else path).split(os.sep)  # noqa: PTH206 - as above
 
 
-def _above(root: str, waiting: list[str]) -> str:
-    """Return the absolute path that goes on with `waiting`, the next step last, from the folder above `root`."""
+def _above(root: str, remaining_steps: list[str]) -> str:
+    """Return the absolute path of the folder above `root`, followed by the steps, which are in reverse order."""
     folder = os.path.dirname(root)  # noqa: PTH120 - as above
-    while waiting and waiting[-1] in (os.pardir, os.curdir, ""):
-        if waiting.pop() == os.pardir:
+    while remaining_steps and remaining_steps[-1] in (os.pardir, os.curdir, ""):
+        if remaining_steps.pop() == os.pardir:
             folder = os.path.dirname(folder)  # noqa: PTH120 - as above
-    return os.path.join(folder, *waiting[::-1])  # noqa: PTH118 - as above
+    return os.path.join(folder, *remaining_steps[::-1])  # noqa: PTH118 - as above

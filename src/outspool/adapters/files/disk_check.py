@@ -1,4 +1,4 @@
-"""Whether files can be kept in a folder; finding out leaves no trace."""
+"""Checks whether files can be stored in a folder, without leaving a trace."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ with open(sys.argv[1], "r+b") as file:
 
 
 def disk_state(folder: Path, *, needs_locks: bool = False) -> DiskState:
-    """Return how `folder` fares; if it does not exist yet, how the one fares that it would be made in.
+    """Return the state of `folder`; if it does not exist, of the nearest existing folder above.
 
-    With `needs_locks` (an SQLite file is there) locks between processes are tried too.
+    With `needs_locks` (for an SQLite file) locks between processes are tried too.
     """
     folder = folder.expanduser().absolute()
     existing = folder
@@ -41,11 +41,10 @@ def disk_state(folder: Path, *, needs_locks: bool = False) -> DiskState:
 
 
 def has_working_locks(folder: Path, *, take: Callable[[int], None] | None = None) -> bool:
-    """Whether a lock that this process has on a file of `folder` keeps another process out.
+    """Tell whether a lock held by this process on a file in `folder` keeps other processes out.
 
-    SQLite relies on it: without, two processes write at once, and the file breaks without a word. True where there is
-    no such folder yet, and on Windows, whose locks are not a matter of the file system. `take` takes the lock, on an
-    open file.
+    SQLite relies on it: without it, two processes write at once and corrupt the file silently. True if the folder does
+    not exist, and on Windows, where locks do not depend on the file system. `take` locks an open file.
     """
     if sys.platform == "win32" or not folder.is_dir():
         return True

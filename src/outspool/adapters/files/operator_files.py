@@ -1,4 +1,4 @@
-"""Files that whoever types a command names: any that they may read, wherever it is and links lead."""
+"""Files named on the command line: any that the operator can read, wherever links lead."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from outspool.ports.files import SourceFile
 
 
 class OperatorFiles:
-    """`outspool.ports.files.Files` of the whole machine, for a person and no model; no hidden files either."""
+    """The `Files` port for a person at the command line; excludes hidden files."""
 
     def __init__(self, *, own: Sequence[Path] = ()) -> None:
-        """`own` are files of ours, which no person means to send."""
+        """`own` are outspool's own files, which nobody means to send."""
         self._own = tuple(own)
 
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[SourceFile]:
-        """Yield the file, open; see `Files.open`."""
+        """See `Files.open`."""
         place = await run_in_thread(_place, path)
         files = RootedFiles([place.parent], own=self._own, allows_hard_links=True)
         async with files.open(str(place)) as source:

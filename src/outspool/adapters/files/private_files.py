@@ -1,7 +1,7 @@
-"""Makes files and folders that only this user may read, from their first instant and whatever the umask.
+"""Creates files and folders that only this user can read, from the start and whatever the umask.
 
-A umask only takes permissions away, so a file is made with the permissions that it shall have, and is given them once
-more for a umask that takes away the owner's too.
+A umask only removes permissions. So a file is created with its final permissions, which are then set once more in case
+the umask removed the owner's.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | g
 _FOLLOW_NOTHING = getattr(os, "O_NOFOLLOW", 0)
 
 SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal")
-"""What SQLite appends to the name of a database for the files beside it."""
+"""What SQLite appends to a database's name for its other files."""
 
 
 def create_file(path: Path) -> int:
-    """Create a file that does not exist, and return a descriptor to write to it. Raises `OSError`."""
+    """Create a new file, and return a descriptor to write to it. Raises `OSError`."""
     descriptor = os.open(path, _CREATE | _FOLLOW_NOTHING, _FILE_MODE)
     if hasattr(os, "fchmod"):
         os.fchmod(descriptor, _FILE_MODE)
@@ -31,7 +31,7 @@ def create_file(path: Path) -> int:
 
 
 def create_folder(folder: Path) -> None:
-    """Create `folder` and what is missing above it; one that exists keeps its mode. Raises `OSError`."""
+    """Create `folder` and missing parents; an existing one keeps its mode. Raises `OSError`."""
     missing = []
     while not folder.exists():
         missing.append(folder)
@@ -40,22 +40,22 @@ def create_folder(folder: Path) -> None:
         try:
             path.mkdir(mode=_FOLDER_MODE)
         except FileExistsError:
-            continue  # another process was quicker, and makes it private itself
+            continue  # another process has just created it, privately
         path.chmod(_FOLDER_MODE)
 
 
 def create_database_file(path: Path) -> None:
-    """Create an empty SQLite file and its folder unless they exist; restrict those that do. Raises `OSError`.
+    """Create an empty SQLite file and its folder; restrict existing ones. Raises `OSError`.
 
-    SQLite gives the files that it makes beside a database the permissions of the database. An existing one is never
-    opened here: to close it again would drop the locks that this process holds on it (POSIX ``fcntl``).
+    SQLite gives its other files the permissions of the database. An existing database is never opened here, because
+    closing it would release this process's locks on it (POSIX ``fcntl``).
 
-    Whoever may write to the folder could put a file or a link of theirs in our way, and read what we write to it: that
+    If other users can write to the folder, they could place a file or link there and read what is written to it: that
     raises `OSError` too.
     """
     create_folder(path.parent)
     _check_owner(path)
-    path = Path(os.path.realpath(path))  # SQLite would follow a link to nothing, and make a readable file there
+    path = Path(os.path.realpath(path))  # SQLite would follow a dangling link and create a readable file
     create_folder(path.parent)
     try:
         os.close(create_file(path))
@@ -67,9 +67,9 @@ def create_database_file(path: Path) -> None:
 
 
 def restrict(paths: Iterable[Path]) -> None:
-    """Take from everybody else the right to read files and folders of ours that an earlier version made.
+    """Remove other users' permissions from our files and folders that an earlier version created.
 
-    What belongs to another user, or is not there, stays as it is.
+    Files of other users and missing files are left alone.
     """
     for path in paths:
         with contextlib.suppress(OSError):
@@ -79,9 +79,9 @@ def restrict(paths: Iterable[Path]) -> None:
 
 
 def restrict_earlier_files(*, blobs: Path, sandbox: Path) -> None:
-    """Restrict the attachments and caught emails that versions before 0.2 left readable.
+    """Restrict attachments and sandbox emails that versions before 0.2 left readable.
 
-    Those wrote ``attachments/ab`` with the umask's permissions, and each ``.eml`` file.
+    Those created ``attachments/ab`` and each ``.eml`` file with the umask's permissions.
     """
     if blobs.is_dir():
         restrict([blobs])
@@ -91,26 +91,26 @@ def restrict_earlier_files(*, blobs: Path, sandbox: Path) -> None:
 
 
 def access_of_others(folder: Path) -> str:
-    """Return in words what other users may do in `folder`, empty when nothing (or when it does not exist)."""
+    """Describe what other users can do in `folder`; empty if nothing, or if it does not exist."""
     if os.name == "nt":
-        return ""  # permissions are lists there, which `stat` does not tell
+        return ""  # Windows has ACLs, which `stat` does not report
     try:
         found = folder.stat()
     except OSError:
         return ""
     if found.st_uid not in (os.getuid(), 0):
         return "it belongs to another user"
-    for who, shift in (("every user of this machine", 0), ("its group", 3)):
+    for user, shift in (("every user of this machine", 0), ("its group", 3)):
         rights = found.st_mode >> shift
         if rights & stat.S_IWOTH:
-            return f"{who} can change what is in it"
+            return f"{user} can change what is in it"
         if rights & stat.S_IROTH:
-            return f"{who} can read it"
+            return f"{user} can read it"
     return ""
 
 
 def _check_owner(path: Path) -> None:
-    """Raise `OSError` for a file or link of a user whom we need not trust."""
+    """Raise `OSError` for a file or link of an untrusted user."""
     if os.name == "nt":
         return
     try:
@@ -119,7 +119,7 @@ def _check_owner(path: Path) -> None:
         return
     trusted = {0, os.geteuid()}
     if os.geteuid() == 0:
-        trusted.add(path.parent.stat().st_uid)  # an administrator looks after the outbox of somebody else
+        trusted.add(path.parent.stat().st_uid)  # root may work on another user's outbox
     if owner not in trusted:
         raise OSError(f"{path} belongs to another user")
 

@@ -1,9 +1,9 @@
-"""Files of this machine that may be sent: those below the operator's folders, and no others.
+"""Files that may be attached by path: those below the operator's folders, and no others.
 
-A path is a stranger's word, and what it names can change between two looks. So it is resolved first, every symbolic
-link in it, looking only at what lies below a folder that is allowed. From that folder it is opened step by step, and no
-link is followed any more: whatever is put in its place meanwhile, what was opened lies below. All that is read after
-that is read from the one open descriptor.
+The path comes from a caller, and what it names can change between two looks. So all symbolic links are resolved first,
+looking only below allowed folders. Then the file is opened step by step from such a folder, following no links:
+whatever is exchanged meanwhile, the opened file is below that folder. Everything else is read from the one open
+descriptor.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from outspool.ports.files import SourceFile
 
 _LONGEST_PATH = 4096
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-"""A scheme has two letters at least; one is a drive of Windows."""
+"""A scheme has at least two letters; one letter is a Windows drive."""
 _CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
 _FOLLOW_NOTHING = getattr(os, "O_NOFOLLOW", 0) | _CLOSE_ON_EXEC
 _OPEN_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _FOLLOW_NOTHING
-# Neither a pipe that nobody writes to nor a terminal may hold us up.
+# Opening must not block on a pipe that nobody writes to, or on a terminal.
 _OPEN_FILE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | _FOLLOW_NOTHING
 _OPEN_FILE |= getattr(os, "O_BINARY", 0)
 
 
 class RootedFiles:
-    """`outspool.ports.files.Files` below `roots`; what is outspool's own stays there."""
+    """The `Files` port below `roots`, excluding outspool's own files."""
 
     def __init__(
         self,
@@ -47,27 +47,27 @@ class RootedFiles:
         own: Sequence[Path] = (),
         allows_hard_links: bool = False,
     ) -> None:
-        """Take absolute folders; they need not exist yet, and may be links.
+        """Take absolute folders; they may be links, and need not exist yet.
 
-        `private` is our own folder, `own` are files of ours wherever they are. A file with several names is refused
-        unless `allows_hard_links`: one of the names may lie where nothing is to be sent from.
+        `private` is outspool's own folder, `own` are its files anywhere. A file with several hard links is refused
+        unless `allows_hard_links`, because another name may be outside the roots.
         """
         self._roots = tuple(roots)
-        self._private = private
+        self._private_error = private
         self._own = tuple(own)
         self._allows_hard_links = allows_hard_links
 
     @asynccontextmanager
     async def open(self, path: str) -> AsyncIterator[SourceFile]:
-        """Yield the file, open; see `Files.open`."""
-        descriptor = await run_in_thread(self._opened, path)
+        """See `Files.open`."""
+        descriptor = await run_in_thread(self._open_descriptor, path)
         try:
             yield _Descriptor(descriptor, name=re.split(r"[/\\]" if os.name == "nt" else "/", path)[-1])
         finally:
             os.close(descriptor)
 
-    def _opened(self, path: str) -> int:
-        _check_words(path)
+    def _open_descriptor(self, path: str) -> int:
+        _check_text(path)
         if not self._roots:
             raise AttachmentRefused(
                 "This server sends no files by path.",
@@ -78,9 +78,9 @@ class RootedFiles:
             place = self._resolve(path)
             descriptor = _walk(place.root, place.steps, path)
         except LeadsOutError:
-            raise self._outside(path) from None
+            raise self._outside_error(path) from None
         except OSError as error:
-            raise _unreadable(path, error) from None
+            raise _unreadable_error(path, error) from None
         try:
             self._check_names(os.fstat(descriptor), path)
         except BaseException:
@@ -89,7 +89,7 @@ class RootedFiles:
         return descriptor
 
     def _resolve(self, path: str) -> Place:
-        """Return what `path` really names; of what lies outside not even the existence is looked at."""
+        """Return the real place of `path`, without looking at anything outside the roots."""
         roots = {str(root): os.path.realpath(root) for root in self._roots}
         beneath = Beneath(roots, check=partial(self._check_privacy, path, self._private_folder()))
         if Path(path).is_absolute():
@@ -104,9 +104,9 @@ class RootedFiles:
             if not place.steps:
                 raise LeadsOutError  # the folder itself
             if os.open not in os.supports_dir_fd and os.path.realpath(str(place)) != str(place):
-                raise LeadsOutError  # by something that is no link, such as a junction of Windows
+                raise LeadsOutError  # through something other than a link, such as a Windows junction
             if any(step.startswith(".") for step in place.steps):
-                raise _private(path)  # hidden files hold keys and passwords
+                raise _private_error(path)  # hidden files often contain keys and passwords
             if path.endswith(os.sep):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             return place
@@ -115,35 +115,35 @@ class RootedFiles:
         )
 
     def _private_folder(self) -> tuple[str, tuple[int, int] | None] | None:
-        """Return where our own folder is, and which one it is by any other name (a bind mount)."""
-        if self._private is None:
+        """Return the private folder's path and its identity, by which other names (bind mounts) are recognised."""
+        if self._private_error is None:
             return None
-        real = os.path.realpath(self._private)
+        real = os.path.realpath(self._private_error)
         try:
             return real, _identity(Path(real).stat())
         except OSError:
             return real, None
 
     def _check_privacy(self, path: str, private: tuple[str, tuple[int, int] | None] | None, place: Place) -> None:
-        """Refuse what lies in our own folder, there or not, unless the operator allows a folder within it by name."""
+        """Refuse paths in the private folder, existing or not, unless a folder within it is an explicit root."""
         if private is None or _is_below(place.root, private[0]):
             return
         if _is_below(f"{place}{os.sep}", private[0]) or _is_folder(str(place), private[1]):
-            raise _private(path)
+            raise _private_error(path)
 
     def _check_names(self, found: os.stat_result, path: str) -> None:
-        """Refuse a file that is ours by another name, or that may be somebody's who did not mean it to be sent."""
+        """Refuse a file that is ours under another name, or that has several hard links."""
         for own in self._own:
             with contextlib.suppress(OSError):
                 if _identity(own.stat()) == _identity(found):
-                    raise _private(path)
+                    raise _private_error(path)
         if found.st_nlink > 1 and not self._allows_hard_links:
             raise AttachmentRefused(
                 f"{_quote_name(path)} has several names (hard links), of which one may lie elsewhere.",
                 "Copy what shall be sent to a file of its own.",
             )
 
-    def _outside(self, path: str) -> AttachmentRefused:
+    def _outside_error(self, path: str) -> AttachmentRefused:
         allowed = ", ".join(str(root) for root in self._roots)
         return AttachmentRefused(
             f"{_quote_name(path)} is not in a folder that files may be sent from.", f"Those are: {allowed}."
@@ -151,7 +151,7 @@ class RootedFiles:
 
 
 class _Descriptor:
-    """`outspool.ports.files.SourceFile` over an open descriptor of a regular file."""
+    """A `SourceFile` over an open descriptor of a regular file."""
 
     def __init__(self, descriptor: int, *, name: str) -> None:
         self._descriptor = descriptor
@@ -159,14 +159,14 @@ class _Descriptor:
         self.size = os.fstat(descriptor).st_size
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the bytes from the beginning; see `SourceFile.chunks`."""
+        """See `SourceFile.chunks`."""
         position = 0
         while chunk := await run_in_thread(self._read, position):
             position += len(chunk)
             if position > self.size:
                 break
             yield chunk
-        # Of a file that somebody writes to, and of those of /proc, more or less comes than was announced.
+        # A file that is being written, or one in /proc, has another size than announced.
         if position != self.size:
             raise changed_error()
 
@@ -177,11 +177,11 @@ class _Descriptor:
             os.lseek(self._descriptor, position, os.SEEK_SET)
             return os.read(self._descriptor, CHUNK)
         except OSError as error:
-            raise _unreadable(self.name, error) from None
+            raise _unreadable_error(self.name, error) from None
 
 
-def _check_words(path: str) -> None:
-    """Refuse what is no path, or is more than one, before anything is looked at."""
+def _check_text(path: str) -> None:
+    """Refuse what is not exactly one path, before looking at the file system."""
     if len(path) > _LONGEST_PATH:
         raise AttachmentRefused(f"path is {len(path):,} characters long.", "Give the path of one file.")
     if not path or any(unicodedata.category(char) in {"Cc", "Cs"} for char in path):
@@ -196,7 +196,7 @@ def _check_words(path: str) -> None:
         raise AttachmentRefused(f"{_quote_name(path)} goes up with two dots.", "Write the whole path without them.")
 
 
-def _private(path: str) -> AttachmentRefused:
+def _private_error(path: str) -> AttachmentRefused:
     return AttachmentRefused(
         f"{_quote_name(path)} is a hidden file, or outspool's own.", "Copy what shall be sent to another name."
     )
@@ -218,37 +218,37 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _walk(root: str, steps: Sequence[str], path: str) -> int:
-    """Open the regular file that `steps` lead to from `root`, following no link on the way; return the descriptor."""
+    """Open the regular file at `steps` below `root` without following links; return the descriptor."""
     if os.open not in os.supports_dir_fd:
-        return _regular(os.open(os.path.join(root, *steps), _OPEN_FILE), path)  # noqa: PTH118
+        return _check_regular(os.open(os.path.join(root, *steps), _OPEN_FILE), path)  # noqa: PTH118
     folder = os.open(root, _OPEN_FOLDER)
     try:
         for step in steps[:-1]:
             inner = os.open(step, _OPEN_FOLDER, dir_fd=folder)
             os.close(folder)
             folder = inner
-        # Even to open a device can do something; this look is a courtesy, the one after opening counts.
+        # Opening a device can have effects, so check first; the check that counts is the one after opening.
         if not stat.S_ISREG(os.stat(steps[-1], dir_fd=folder, follow_symlinks=False).st_mode):
-            raise _irregular(path)
-        return _regular(os.open(steps[-1], _OPEN_FILE, dir_fd=folder), path)
+            raise _irregular_error(path)
+        return _check_regular(os.open(steps[-1], _OPEN_FILE, dir_fd=folder), path)
     finally:
         os.close(folder)
 
 
-def _regular(descriptor: int, path: str) -> int:
+def _check_regular(descriptor: int, path: str) -> int:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise _irregular(path)
+        raise _irregular_error(path)
     return descriptor
 
 
-def _irregular(path: str) -> AttachmentRefused:
+def _irregular_error(path: str) -> AttachmentRefused:
     return AttachmentRefused(
         f"{_quote_name(path)} is not a regular file.", "Folders, pipes and devices cannot be sent."
     )
 
 
-def _unreadable(path: str, error: OSError) -> AttachmentRefused:
+def _unreadable_error(path: str, error: OSError) -> AttachmentRefused:
     if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENOENT):
         return AttachmentRefused(f"{_quote_name(path)} is not there, or changed as it was opened.", "Check the path.")
     why = (error.strerror or type(error).__name__).lower()

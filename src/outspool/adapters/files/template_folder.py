@@ -1,4 +1,4 @@
-"""Templates in a folder. Nothing outside of it is ever read, whatever a template includes and wherever a link leads."""
+"""Templates in a folder; nothing outside of it is read, whatever a template includes or a link points to."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class TemplateFolder:
     """The ``.html`` and ``.txt`` files of one folder; see `outspool.ports.files.TemplateSource`."""
 
     def __init__(self, folder: Path) -> None:
-        """Look into `folder` at every call, so that a change counts at once; it need not exist."""
+        """Read `folder` at every call, so that changes apply at once; it need not exist."""
         self._folder = folder
 
     def names(self) -> Sequence[str]:
-        """Return what lies in the folder itself, without names that begin with ``_``: those are for inclusion."""
+        """Return the files in the folder itself, without names starting with ``_``, which are for inclusion."""
         try:
             found = sorted(path.name for path in self._folder.iterdir())
         except OSError:
@@ -35,7 +35,7 @@ class TemplateFolder:
         return [name for name in found if _NAME.fullmatch(name) and not name.startswith("_")]
 
     def read(self, name: str) -> str | None:
-        """Return the text of the file; folders in the folder may be named too: ``parts/footer.html``."""
+        """Return the file's text; the name may include sub-folders: ``parts/footer.html``."""
         if not _NAME.fullmatch(name):
             return None
         try:
@@ -51,7 +51,7 @@ class TemplateFolder:
 
 
 def _read_regular(path: Path) -> bytes:
-    """Read without waiting for whoever may never write: a FIFO is no template."""
+    """Read a regular file; refuse a FIFO, which could block forever."""
     with open(path, "rb", opener=lambda file, flags: os.open(file, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise FileNotFoundError

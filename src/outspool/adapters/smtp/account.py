@@ -1,4 +1,4 @@
-"""The SMTP account a worker sends through, and how long it waits for the server."""
+"""The SMTP account and its timeouts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HELO_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9-]{1,63})*
 
 
 class Security(StrEnum):
-    """How the connection is encrypted: upgraded after the greeting, from the first byte, or not at all."""
+    """How the connection is encrypted: STARTTLS, TLS from the first byte, or not at all."""
 
     STARTTLS = "starttls"
     TLS = "tls"
@@ -21,12 +21,12 @@ class Security(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpAccount:
-    """A submission server (RFC 6409) and the login it wants; None for both username and password: no login.
+    """A submission server (RFC 6409) and its login; no login if username and password are None.
 
     `helo_name` is what we call ourselves: a domain, or an address in brackets (RFC 5321 §4.1.4).
 
-    Raises `ValueError` for a host or port that cannot be one, for half a login, and for a login that would cross a
-    network unencrypted (``Security.NONE`` off loopback).
+    Raises `ValueError` for an invalid host or port, for half a login, and for a login that would cross a network
+    unencrypted (``Security.NONE`` off loopback).
     """
 
     host: str
@@ -37,7 +37,7 @@ class SmtpAccount:
     helo_name: str = "[127.0.0.1]"
 
     def __post_init__(self) -> None:
-        """Refuse what can only fail later, or leak."""
+        """Reject what would fail later or leak the password."""
         if not self.host or not self.host.isprintable() or " " in self.host:
             raise ValueError("The SMTP host must be a name or an address, without spaces.")
         if not 0 < self.port <= _LAST_PORT:
@@ -51,7 +51,7 @@ class SmtpAccount:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the host can be nothing but this machine."""
+        """Whether the host can only be this machine."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -59,7 +59,7 @@ class SmtpAccount:
 
     @property
     def is_gmail(self) -> bool:
-        """Whether Google runs the server."""
+        """Whether the server is Google's."""
         return self.host.lower().endswith((".gmail.com", ".googlemail.com"))
 
     def __str__(self) -> str:
@@ -69,11 +69,11 @@ class SmtpAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """The longest waits, in seconds.
+    """Timeouts in seconds.
 
-    `connect` for a connection with its TLS handshake and greeting; `command` for the reply to a command; `message`
-    for the reply to the final dot (RFC 5321 §4.5.3.2.6: ten minutes, or a message is in doubt that need not be).
-    `idle` is how long a connection is kept without work.
+    `connect` covers the TLS handshake and the greeting; `command` is for the reply to a command; `message` for the
+    reply to the final dot, ten minutes by RFC 5321 §4.5.3.2.6, because a shorter one puts messages in doubt for
+    nothing. An unused connection is closed after `idle`.
     """
 
     connect: float = 30.0

@@ -1,10 +1,10 @@
-"""One connection to an SMTP server: opened, secured and logged in, then driven command by command.
+"""One SMTP connection: opened, secured and logged in, then driven command by command.
 
-Every reply comes back as it is, and every silence as `Silence`, so that the caller always knows which command it
-belongs to: aiosmtplib's own `send` raises the same exception whether the line dropped after MAIL or after the
-final dot, which is the difference between "retry" and "in doubt" (RFC 1047).
+Each command returns its reply or raises `Silence`, so the caller always knows which command failed. aiosmtplib's own
+`send` raises the same exception whether the connection was lost after MAIL or after the final dot, which is the
+difference between "retry" and "in doubt" (RFC 1047).
 
-This module loads aiosmtplib, so it is imported when the first connection is opened, not at start.
+Importing this module loads aiosmtplib, so it is imported with the first connection.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from outspool.errors import AccountTrouble
     from outspool.ports.transport import Stream
 
-_SLOWEST_LINE = 16 * 1024
-"""Bytes per second a large message is given time for, beside the wait for its reply."""
+_SLOWEST_RATE = 16 * 1024
+"""Bytes per second: a large message is given time for this rate, beside the wait for the reply."""
 _QUIT_PATIENCE = 2.0
 _UNKNOWN_COMMAND = (500, 502)
 _UNKNOWN_MECHANISM = (500, 501, 502, 504)
@@ -53,26 +53,26 @@ _NONSENSE = "the server answered with something that is no SMTP reply"
 
 
 class Connection:
-    """An open SMTP connection, logged in. Not safe for two transactions at once."""
+    """An open, logged-in SMTP connection, for one transaction at a time."""
 
     def __init__(self, smtp: aiosmtplib.SMTP, timeouts: Timeouts) -> None:
-        """Wrap an SMTP session that has been opened; see `open_connection`."""
+        """Wrap an opened session; see `open_connection`."""
         self._smtp = smtp
         self._timeouts = timeouts
         self.messages = 0
-        """How many transactions this connection has begun."""
+        """Number of transactions begun."""
 
     @property
     def is_open(self) -> bool:
-        """Whether no close has been noticed yet."""
+        """False once the connection is known to be closed."""
         return self._smtp.is_connected
 
     def offers(self, extension: str) -> bool:
-        """Return whether the server announced this ESMTP extension."""
+        """Tell whether the server announced this ESMTP extension."""
         return self._smtp.supports_extension(extension)
 
     async def command(self, *words: bytes) -> Reply:
-        """Send one command and return its reply; raise `Silence` when none comes, with the connection closed."""
+        """Send one command and return its reply; close and raise `Silence` if there is none."""
         try:
             code, text = await self._smtp.execute_command(*words)
         except (aiosmtplib.SMTPException, OSError) as failure:
@@ -80,17 +80,17 @@ class Connection:
         return self._reply(code, text)
 
     async def message(self, payload: bytes) -> Reply | None:
-        """Send a message, stuffed and ended by its final dot; return the reply.
+        """Send a dot-stuffed message with its final dot; return the reply.
 
-        None: the line was found dead before the first byte, so nothing was sent. Raises `Silence` when it dropped or
-        fell silent after that: the server may have the message.
+        Returns None if the connection was found lost before the first byte: nothing was sent. Raises `Silence` if it
+        failed after that: the server may have the message.
         """
         protocol = self._smtp.protocol
         if protocol is None or not protocol.is_connected:
             return None
-        patience = self._timeouts.message + len(payload) / _SLOWEST_LINE
+        patience = self._timeouts.message + len(payload) / _SLOWEST_RATE
         try:
-            # No await between the two: a reply cannot arrive before somebody waits for it.
+            # No await in between, so that no reply can arrive before somebody waits for it.
             protocol.write(payload)
             code, text = await protocol.read_response(timeout=patience)
         except (aiosmtplib.SMTPException, OSError) as failure:
@@ -100,62 +100,62 @@ class Connection:
         return self._reply(code, text)
 
     async def stream(self, stream: Stream) -> Reply | None:
-        """Send a message chunk by chunk; return the reply, which may come, with the connection closed, before the end.
+        """Send a message chunk by chunk; return the reply, which may come early, with the connection closed.
 
-        None: the line was lost, or stood still, before the final dot was written, so nothing was sent. Raises `Silence`
-        when that happens after it: the server may have the message. Raises what the chunks raise; nothing was sent
-        then, and the connection must be dropped.
+        Returns None if the connection failed or stalled before the final dot was written: nothing was sent. Raises
+        `Silence` if it failed after the final dot: the server may have the message. If the chunks raise, nothing was
+        sent, and the connection must be dropped.
         """
         protocol = self._smtp.protocol
         if protocol is None or not protocol.is_connected:
             return None
-        # Begun before the first byte: a reply that nobody waits for is thrown away.
+        # Wait before the first byte is sent: aiosmtplib discards a reply that nobody waits for.
         reading = asyncio.create_task(protocol.read_response())
-        reading.add_done_callback(_forget)
+        reading.add_done_callback(_consume_exception)
         try:
             try:
                 end = await send_stream(protocol, stream, reading, patience=self._timeouts.command)
                 if end is None:
-                    return self._early(reading)
+                    return self._read_early_reply(reading)
                 protocol.write(end)
             except (aiosmtplib.SMTPException, OSError):
                 self.drop()
                 return None
-            return await self._last_word(reading, stream.size)
+            return await self._read_final_reply(reading, stream.size)
         finally:
             reading.cancel()
 
     async def quit(self) -> None:
-        """Say QUIT, wait a moment for the reply, close. Never raises."""
+        """Send QUIT, wait briefly for the reply, close. Never raises."""
         try:
             await self._smtp.execute_command(b"QUIT", timeout=_QUIT_PATIENCE)
         except (aiosmtplib.SMTPException, OSError):
             pass
         finally:
-            self.drop()  # all is said: no need to wait for the far end of TLS to close too
+            self.drop()  # do not wait for the server to close TLS
 
     def drop(self) -> None:
-        """Close at once, in whatever state: what is not on the wire yet never gets there."""
+        """Close at once; unsent data is discarded."""
         if self._smtp.transport is not None:
             cast("asyncio.WriteTransport", self._smtp.transport).abort()
         self._smtp.close()
 
-    def part(self) -> None:
-        """Say QUIT without waiting for the reply, and close: for an idle connection and no task to wait in."""
+    def quit_nowait(self) -> None:
+        """Send QUIT without waiting for the reply, and close; needs no task."""
         if self._smtp.protocol is not None and self._smtp.is_connected:
             self._smtp.protocol.write(b"QUIT\r\n")
         self._smtp.close()
 
-    def _early(self, reading: asyncio.Task[SMTPResponse]) -> Reply | None:
-        """Return what a server said that was not asked yet, None when that means nothing; it is not asked any more."""
+    def _read_early_reply(self, reading: asyncio.Task[SMTPResponse]) -> Reply | None:
+        """Return the server's reply before the end of the message; None if there is none that means anything."""
         self.drop()
         if reading.cancelled() or reading.exception() is not None:
             return None
         reply = parse_reply(*reading.result())
         return reply if reply.code in _NEGATIVE_CODES else None
 
-    async def _last_word(self, reading: asyncio.Task[SMTPResponse], size: int) -> Reply:
-        patience = self._timeouts.message + size / _SLOWEST_LINE
+    async def _read_final_reply(self, reading: asyncio.Task[SMTPResponse], size: int) -> Reply:
+        patience = self._timeouts.message + size / _SLOWEST_RATE
         try:
             code, text = await asyncio.wait_for(reading, patience)
         except (aiosmtplib.SMTPException, OSError) as failure:
@@ -179,13 +179,13 @@ class Connection:
         return Silence("the connection was lost")
 
 
-def _forget(reading: asyncio.Task[SMTPResponse]) -> None:
+def _consume_exception(reading: asyncio.Task[SMTPResponse]) -> None:
     if not reading.cancelled():
-        reading.exception()  # whoever needs it asks for it
+        reading.exception()  # mark it as retrieved
 
 
 async def open_connection(account: SmtpAccount, timeouts: Timeouts, tls: ssl.SSLContext | None) -> Connection:
-    """Connect, encrypt and log in as `account` says. Raises `AccountTrouble`, with nothing left open."""
+    """Connect, encrypt and log in. Raises `AccountTrouble` with nothing left open."""
     smtp = aiosmtplib.SMTP(
         hostname=account.host,
         port=account.port,
@@ -252,21 +252,21 @@ async def _start_tls(smtp: aiosmtplib.SMTP, account: SmtpAccount, timeouts: Time
 
 
 async def _log_in(smtp: aiosmtplib.SMTP, account: SmtpAccount, username: str, password: str) -> None:
-    """Log in by one mechanism; by another only if the server does not know the first after all.
+    """Log in by one mechanism; by a second only if the server does not know the first.
 
-    aiosmtplib's `login` tries them all: a wrong password would count three times towards a lock-out.
+    aiosmtplib's `login` tries all, so that a wrong password would count three times towards a lock-out.
     """
-    ways: dict[str, Callable[[str, str], Awaitable[object]]] = {
+    mechanisms: dict[str, Callable[[str, str], Awaitable[object]]] = {
         "plain": smtp.auth_plain,
         "login": partial(_log_in_by_prompts, smtp),
         "cram-md5": smtp.auth_crammd5,
     }
-    offered = [name for name in ways if name in smtp.server_auth_methods]
+    offered = [name for name in mechanisms if name in smtp.server_auth_methods]
     if not offered:
         raise explain_missing_login(account, smtp.server_auth_methods)
     for name in offered:
         try:
-            await ways[name](username, password)
+            await mechanisms[name](username, password)
         except aiosmtplib.SMTPAuthenticationError as failure:
             if failure.code not in _UNKNOWN_MECHANISM or name == offered[-1]:
                 raise

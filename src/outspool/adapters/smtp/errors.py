@@ -1,4 +1,4 @@
-"""What a person reads when the SMTP account cannot be used: a sentence that names the server, and the cure."""
+"""Describes failures of the SMTP account: a sentence that names the server, and the fix."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from outspool.adapters.smtp.account import SmtpAccount
     from outspool.domain.email import Reply
 
-_GMAIL_CURE = (
+_GMAIL_FIX = (
     "Gmail takes an app password only: turn on 2-Step Verification, create one at"
     " https://myaccount.google.com/apppasswords and set it as GMAIL_APP_PASSWORD."
 )
@@ -45,47 +45,47 @@ _APP_PASSWORD_ONLY = 534
 
 
 class Silence(Exception):
-    """The line dropped, went silent or spoke nonsense where a reply was due; the connection is closed."""
+    """The connection was lost, timed out or sent garbage where a reply was due. It is closed."""
 
 
 def explain_refusal(account: SmtpAccount, phase: Phase, reply: Reply) -> AccountTrouble:
-    """Return the trouble that `reply` to the command of `phase` tells of."""
-    means = classify(phase, reply)
-    kind = means if isinstance(means, TroubleKind) else TroubleKind.NETWORK
-    message, hint = _in_words(kind, account, phase, reply)
+    """Return the trouble that a negative `reply` in `phase` means."""
+    meaning = classify(phase, reply)
+    kind = meaning if isinstance(meaning, TroubleKind) else TroubleKind.NETWORK
+    message, hint = _describe(kind, account, phase, reply)
     return AccountTrouble(kind, message, hint, phase=phase, reply_code=reply.code)
 
 
 def explain_refused_name(account: SmtpAccount, phase: Phase, reply: Reply) -> AccountTrouble:
     """Return the trouble of a server that does not accept the name we give with EHLO (RFC 5321 §4.1.1.1)."""
-    said = quote_server(_scrub(str(reply), account))
+    quote = quote_server(_scrub(str(reply), account))
     return AccountTrouble(
         TroubleKind.NETWORK,
-        f'{account} does not accept "{account.helo_name}" as the name of this machine; {said}.',
+        f'{account} does not accept "{account.helo_name}" as the name of this machine; {quote}.',
         "Set SMTP_HELO_NAME to a name that the server accepts: this machine's own in the DNS, with its domain.",
         phase=phase,
         reply_code=reply.code,
     )
 
 
-def _in_words(kind: TroubleKind, account: SmtpAccount, phase: Phase, reply: Reply) -> tuple[str, str]:
-    said = quote_server(_scrub(str(reply), account))
+def _describe(kind: TroubleKind, account: SmtpAccount, phase: Phase, reply: Reply) -> tuple[str, str]:
+    quote = quote_server(_scrub(str(reply), account))
     match kind:
         case TroubleKind.LOGIN:
-            return f"{account} refused the login; {said}.", _login_hint(account, reply)
+            return f"{account} refused the login; {quote}.", _login_hint(account, reply)
         case TroubleKind.THROTTLED:
-            return f"{account} limits this account for now; {said}.", "Sending resumes by itself."
+            return f"{account} limits this account for now; {quote}.", "Sending resumes by itself."
         case TroubleKind.TLS:
-            return f"{account} refused to start TLS; {said}.", _OTHER_SECURITY[account.security]
+            return f"{account} refused to start TLS; {quote}.", _OTHER_SECURITY[account.security]
         case TroubleKind.NETWORK:
-            return f"{account} refused to serve when {_DOING[phase]}; {said}.", "Sending resumes by itself."
+            return f"{account} refused to serve when {_DOING[phase]}; {quote}.", "Sending resumes by itself."
 
 
 def explain_unreachable(account: SmtpAccount, phase: Phase, failure: BaseException) -> AccountTrouble:
-    """Return the trouble behind an exception raised while connecting, starting TLS or logging in."""
+    """Return the trouble behind an exception while connecting, starting TLS or logging in."""
     cause = failure.__cause__ if isinstance(failure.__cause__, Exception) else failure
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return _explain_distrust(account, cause)
+        return _explain_certificate(account, cause)
     if isinstance(cause, ssl.SSLError):
         reason = (cause.reason or "unknown").replace("_", " ").lower()
         message = f"TLS with {account} failed: {reason}."
@@ -99,17 +99,17 @@ def explain_unreachable(account: SmtpAccount, phase: Phase, failure: BaseExcepti
     if _errno(cause) in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN):
         message = f"{account} cannot be reached from here: no route."
         return AccountTrouble(TroubleKind.NETWORK, message, "Check the network connection.")
-    return _silent(account, phase, cause)
+    return _explain_silence(account, phase, cause)
 
 
 def explain_missing_starttls(account: SmtpAccount) -> AccountTrouble:
-    """Return the trouble of a server that offers no STARTTLS, or of something in between that hides it."""
+    """Return the trouble of a server that offers no STARTTLS, or of a middlebox that hides it."""
     hint = f"{_OTHER_SECURITY[account.security]} Else a proxy or virus scanner on the way may hide it."
     return AccountTrouble(TroubleKind.TLS, f"{account} does not offer STARTTLS.", hint)
 
 
 def explain_missing_login(account: SmtpAccount, offered: Collection[str]) -> AccountTrouble:
-    """Return the trouble of a server that offers no way to log in that outspool knows."""
+    """Return the trouble of a server that offers no supported login mechanism."""
     if offered:
         message = f"{account} offers no login by password, only {brief(' '.join(sorted(offered)).upper())}."
         return AccountTrouble(TroubleKind.LOGIN, message, "Ask its administrator to allow AUTH PLAIN.")
@@ -119,7 +119,7 @@ def explain_missing_login(account: SmtpAccount, offered: Collection[str]) -> Acc
 
 def _login_hint(account: SmtpAccount, reply: Reply) -> str:
     if account.is_gmail:
-        return _GMAIL_CURE
+        return _GMAIL_FIX
     if account.security is Security.NONE:
         return "The server may want SMTP_SECURITY=starttls first; else check SMTP_USERNAME and SMTP_PASSWORD."
     if account.username is None:
@@ -131,7 +131,7 @@ def _login_hint(account: SmtpAccount, reply: Reply) -> str:
     return "Check SMTP_USERNAME and SMTP_PASSWORD; an account with two-step verification needs an app password."
 
 
-def _explain_distrust(account: SmtpAccount, cause: ssl.SSLCertVerificationError) -> AccountTrouble:
+def _explain_certificate(account: SmtpAccount, cause: ssl.SSLCertVerificationError) -> AccountTrouble:
     message = f"The certificate of {account} is not trusted: {cause.verify_message.rstrip('.')}."
     if cause.verify_code in _NAME_MISMATCH:
         hint = "Set SMTP_HOST to the name that the certificate was issued for."
@@ -142,14 +142,14 @@ def _explain_distrust(account: SmtpAccount, cause: ssl.SSLCertVerificationError)
     return AccountTrouble(TroubleKind.TLS, message, hint)
 
 
-def _silent(account: SmtpAccount, phase: Phase, cause: BaseException) -> AccountTrouble:
-    from aiosmtplib import SMTPReadTimeoutError, SMTPResponseException  # loaded by now: whoever connects has
+def _explain_silence(account: SmtpAccount, phase: Phase, cause: BaseException) -> AccountTrouble:
+    from aiosmtplib import SMTPReadTimeoutError, SMTPResponseException  # already loaded by the connection
 
     kind = TroubleKind.TLS if phase is Phase.TLS else TroubleKind.NETWORK
     if isinstance(cause, SMTPResponseException):
         return AccountTrouble(kind, f"What answers at {account} does not speak SMTP.", "Check SMTP_HOST and SMTP_PORT.")
     if phase is Phase.CONNECT and isinstance(cause, SMTPReadTimeoutError):
-        # A connection stands, and the server waits for us to begin: so it is with TLS from the first byte.
+        # The TCP connection exists but the server is silent: it probably expects TLS from the first byte.
         message = f"{account} took the connection but said nothing."
         return AccountTrouble(kind, message, _OTHER_SECURITY[account.security])
     if isinstance(cause, TimeoutError) and phase is Phase.CONNECT:
@@ -162,7 +162,7 @@ def _silent(account: SmtpAccount, phase: Phase, cause: BaseException) -> Account
 
 
 def _errno(cause: BaseException) -> int | None:
-    """Return the errno; when a name has several addresses asyncio has it in the text alone."""
+    """Return the errno; for a name with several addresses asyncio has it in the text only."""
     if isinstance(cause, OSError) and cause.errno is not None:
         return cause.errno
     found = re.search(r"\[Errno (\d+)\]", str(cause))
@@ -170,7 +170,7 @@ def _errno(cause: BaseException) -> int | None:
 
 
 def _scrub(text: str, account: SmtpAccount) -> str:
-    """Take the password out of what a server says, plain or as AUTH sends it: some echo the command they refuse."""
+    """Remove the password, plain or base64, from a server's words: some servers echo the failed command."""
     if account.password is None or account.username is None:
         return text
     password, both = account.password.encode(), f"\0{account.username}\0{account.password}".encode()

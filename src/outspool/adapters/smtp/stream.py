@@ -1,7 +1,8 @@
-"""Sends a message that is too large to hold, as fast as the server takes it, all but its final dot.
+"""Streams a message that is too large for memory, all but its final dot.
 
-A message is nobody's until its final dot (RFC 5321 §4.1.1.4). As long as that is held back the server cannot have taken
-it, whatever becomes of the line: there is no doubt then, as there is with a message given to the network in one piece.
+The server accepts a message at its final dot and not before (RFC 5321 §4.1.1.4). While the dot is held back, the server
+cannot have accepted the message, whatever happens to the connection. So a failure here leaves no doubt, unlike one of a
+message handed to the network in one piece.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ if TYPE_CHECKING:
 
     from outspool.ports.transport import Stream
 
-_SLOWEST = 16 * 1024
-"""Bytes per second that a server is given time for."""
+_SLOWEST_RATE = 16 * 1024
+"""Slowest rate in bytes per second that a server is given time for."""
 
 
 class Stuffing:
-    """Dot-stuffing (RFC 5321 §4.5.2) over chunks that may be cut anywhere but within a line end."""
+    """Dot-stuffing (RFC 5321 §4.5.2) of chunks that are cut anywhere except inside a CRLF."""
 
     def __init__(self) -> None:
-        """Stand at the beginning of a line."""
+        """Start at the beginning of a line."""
         self._at_line_start = True
 
     def stuff(self, chunk: bytes) -> bytes:
-        """Return the next chunk; raise `ValueError` for a bare CR or LF, in which some servers see a line's end."""
+        """Return the stuffed chunk; `ValueError` for a bare CR or LF, which some servers take for a line end."""
         if not chunk.count(b"\r\n") == chunk.count(b"\r") == chunk.count(b"\n"):
             raise ValueError("A message must have CRLF line ends alone.")
         if not chunk:
@@ -37,26 +38,26 @@ class Stuffing:
 
     @property
     def end(self) -> bytes:
-        """What ends the message: the final dot, on a line of its own."""
+        """Return the final dot, on a line of its own."""
         return b".\r\n" if self._at_line_start else b"\r\n.\r\n"
 
 
 async def send_stream(
     protocol: SMTPProtocol, stream: Stream, reply: asyncio.Future[Any], *, patience: float
 ) -> bytes | None:
-    """Write all chunks of `stream`, and return what is left to be written: the final dot.
+    """Write all chunks of `stream`; return the final dot, still to be written.
 
-    None when `reply` came first, for a server that speaks before the end listens no more. Raises `OSError` or an
-    exception of aiosmtplib when the line is lost, or stands still for `patience` seconds; and what the chunks raise.
+    Returns None if `reply` came first: a server that replies early no longer reads. Raises `OSError` or an aiosmtplib
+    exception if the connection is lost or stalls for `patience` seconds, and whatever the chunks raise.
     """
     stuffing = Stuffing()
     async for chunk in stream.chunks:
         stuffed = stuffing.stuff(chunk)
         protocol.write(stuffed)
-        # It is what asyncio's own writers wait for; aiosmtplib has it, and no name for it.
+        # asyncio's writers wait for the same; aiosmtplib's protocol has no public name for it.
         drained = asyncio.ensure_future(protocol._drain_helper())  # noqa: SLF001
         try:
-            seconds = patience + len(stuffed) / _SLOWEST
+            seconds = patience + len(stuffed) / _SLOWEST_RATE
             await asyncio.wait({drained, reply}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if reply.done():
                 return None

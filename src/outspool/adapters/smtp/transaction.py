@@ -1,6 +1,6 @@
-"""One mail transaction (RFC 5321 §3.3) over an open connection: MAIL, RCPT for each, DATA, the message.
+"""One mail transaction (RFC 5321 §3.3) on an open connection: MAIL, RCPT for each, DATA, message.
 
-What a reply means is decided by `outspool.domain.delivery.classify` alone.
+The meaning of a reply is decided by `outspool.domain.delivery.classify` alone.
 """
 
 from __future__ import annotations
@@ -28,15 +28,14 @@ _FIRST_NEGATIVE = 400
 
 
 class StaleConnection(Exception):
-    """A connection from the pool had died meanwhile; nothing was begun on it, so a fresh one may take its place."""
+    """A pooled connection was already closed. Nothing was begun, so a new connection may be tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedMessage:
     """A message ready for the wire, with its envelope; see `pack`.
 
-    `payload` is all that follows DATA, the final dot too, or where it comes from; `size` is the message's own
-    (RFC 1870 §5).
+    `payload` is everything after DATA including the final dot, or a stream; `size` is the message's size (RFC 1870 §5).
     """
 
     sender: str
@@ -47,11 +46,10 @@ class PackedMessage:
 
 
 def pack(message: bytes | Stream, sender: str, recipients: Sequence[str]) -> PackedMessage:
-    """Check the envelope and make the message fit for DATA: every line ends in CRLF, leading dots are stuffed.
+    """Check the envelope and prepare the message for DATA: CRLF line ends, dot-stuffing.
 
-    A `Stream` stays as it is until it is sent.
-
-    Raises `ValueError` for no recipient, and for an address that could be read as more or less than one.
+    A `Stream` is prepared while it is sent. Raises `ValueError` for no recipient, and for an address that a server
+    could parse as more or less than one address.
     """
     if not recipients:
         raise ValueError("A message needs at least one recipient.")
@@ -74,53 +72,61 @@ _LOST = "Before the message was whole: the connection was lost."
 
 
 class Transaction:
-    """Offers one parcel over one connection, and notes what becomes of each recipient."""
+    """Sends one message over one connection and records the outcome of each recipient.
 
-    def __init__(self, connection: Connection, account: SmtpAccount, parcel: PackedMessage) -> None:
-        """Make a transaction that has not begun; `account` is for naming the server in errors."""
+    Before DATA the server promises nothing, so a lost connection means: not sent, try again. Once the whole message may
+    have reached the server, it may have accepted the message even if its reply is lost, and sending again could deliver
+    twice. RFC 1047 describes this window; no client can close it. A failure there makes every accepted recipient in
+    doubt, and `before_data` records beforehand that the window is about to open.
+    """
+
+    def __init__(self, connection: Connection, account: SmtpAccount, packed: PackedMessage) -> None:
+        """Begin nothing yet; `account` names the server in errors."""
         self._connection = connection
         self._account = account
-        self._parcel = parcel
+        self._packed = packed
         self._outcomes: dict[str, Outcome] = {}
         self._is_reused = connection.messages > 0
 
     async def run(self, before_data: Callable[[], Awaitable[None]]) -> Delivery:
-        """Go through all phases; the connection is then closed, or fit for another transaction.
+        """Run the whole transaction; afterwards the connection is closed or ready for another.
 
         Raises `AccountTrouble` (nothing was sent), `StaleConnection` (nothing was begun), or whatever `before_data`
         raises; the connection must not be used again then.
         """
         if await self._send_envelope():
             await before_data()
-            if await self._told(Phase.DATA, b"DATA"):
-                await self._send()
+            if await self._send_command(Phase.DATA, b"DATA"):
+                await self._send_message()
             elif self._connection.is_open:
                 await self._reset()
         elif self._connection.is_open:
             await self._reset()
-        return Delivery(outcomes={address: self._outcomes[address] for address in self._parcel.recipients})
+        return Delivery(outcomes={address: self._outcomes[address] for address in self._packed.recipients})
 
     async def _send_envelope(self) -> bool:
-        """Say MAIL and every RCPT; return whether anybody may get the message."""
-        if not await self._told(Phase.MAIL, b"MAIL", f"FROM:<{self._parcel.sender}>".encode(), *self._mail_options()):
+        """Send MAIL and every RCPT; return whether any recipient was accepted."""
+        if not await self._send_command(
+            Phase.MAIL, b"MAIL", f"FROM:<{self._packed.sender}>".encode(), *self._mail_options()
+        ):
             return False
-        waiting: list[str] = []
-        for address in self._parcel.recipients:
-            taken = await self._told(Phase.RCPT, b"RCPT", f"TO:<{address}>".encode(), only=address)
+        accepted: list[str] = []
+        for address in self._packed.recipients:
+            is_accepted = await self._send_command(Phase.RCPT, b"RCPT", f"TO:<{address}>".encode(), only=address)
             if not self._connection.is_open:
                 return False
-            waiting += [address] if taken else []
-        return bool(waiting)
+            accepted += [address] if is_accepted else []
+        return bool(accepted)
 
     def _mail_options(self) -> list[bytes]:
-        """Return SIZE (RFC 1870), so that a message too large is refused before it is sent, and BODY (RFC 6152)."""
-        options = [f"SIZE={self._parcel.size}".encode()] if self._connection.offers("size") else []
-        if not self._parcel.is_ascii and self._connection.offers("8bitmime"):
+        """Return SIZE (RFC 1870), so that a too large message is rejected before it is sent, and BODY (RFC 6152)."""
+        options = [f"SIZE={self._packed.size}".encode()] if self._connection.offers("size") else []
+        if not self._packed.is_ascii and self._connection.offers("8bitmime"):
             options.append(b"BODY=8BITMIME")
         return options
 
-    async def _told(self, phase: Phase, *words: bytes, only: str = "") -> bool:
-        """Send a command; return whether it was accepted, else settle `only` that recipient, or all that are open."""
+    async def _send_command(self, phase: Phase, *words: bytes, only: str = "") -> bool:
+        """Send a command; if rejected, settle the recipient `only`, or all unsettled ones. Return if accepted."""
         is_reused = phase is Phase.MAIL and self._is_reused
         self._connection.messages += phase is Phase.MAIL
         try:
@@ -141,20 +147,20 @@ class Transaction:
             self._connection.drop()
             self._settle(Outcome(verdict=Verdict.RETRY, reply=reply, is_session_limit=True))
             return False
-        means = classify(phase, reply)
-        if isinstance(means, TroubleKind):
+        meaning = classify(phase, reply)
+        if isinstance(meaning, TroubleKind):
             raise explain_refusal(self._account, phase, reply)
-        if means is Verdict.TAKEN:
+        if meaning is Verdict.TAKEN:
             return True
-        self._settle(Outcome(verdict=means, reply=reply), only)
-        if reply.code < _FIRST_NEGATIVE:  # neither yes nor no: the two ends disagree on where they are
+        self._settle(Outcome(verdict=meaning, reply=reply), only)
+        if reply.code < _FIRST_NEGATIVE:  # neither accepted nor rejected: out of step
             self._connection.drop()
             self._settle(Outcome(verdict=Verdict.RETRY, why=f"At {phase.upper()}: a reply out of order."))
         return False
 
-    async def _send(self) -> None:
-        """Send the message itself: once the server may have all of it silence means doubt (RFC 1047)."""
-        payload, connection = self._parcel.payload, self._connection
+    async def _send_message(self) -> None:
+        """Send the message; once the server may have all of it, silence means doubt (RFC 1047)."""
+        payload, connection = self._packed.payload, self._connection
         try:
             reply = await (connection.message(payload) if isinstance(payload, bytes) else connection.stream(payload))
         except Silence as silence:
@@ -166,7 +172,7 @@ class Transaction:
             self._settle(Outcome(verdict=Verdict.TAKEN, reply=reply))
 
     async def _reset(self) -> None:
-        """End the transaction so that the connection can be used again; close it when the server will not."""
+        """End the transaction so that the connection can be reused; close it if the server refuses."""
         try:
             reply = await self._connection.command(b"RSET")
         except Silence:
@@ -175,6 +181,6 @@ class Transaction:
             self._connection.drop()
 
     def _settle(self, outcome: Outcome, only: str = "") -> None:
-        """Note the outcome of one recipient, or of all that have none yet."""
-        for address in [only] if only else self._parcel.recipients:
+        """Record the outcome of one recipient, or of all that have none yet."""
+        for address in [only] if only else self._packed.recipients:
             self._outcomes.setdefault(address, outcome)

@@ -1,7 +1,7 @@
-"""Delivers messages over a few persistent SMTP connections.
+"""Delivers messages over a pool of persistent SMTP connections.
 
-A connection costs more than a message, so it is kept: the one used last is used next, so that the others fall idle
-and are closed when there is little to do.
+Opening a connection costs more than sending a message, so connections are reused. The last used is taken first, so that
+surplus connections become idle and are closed.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Security", "SmtpAccount", "SmtpTransport", "Timeouts"]
 
-_MOST_MESSAGES = 100
-"""How many transactions one connection serves; servers tend to cut longer sessions, at a time of their choosing."""
+_MESSAGES_PER_CONNECTION = 100
+"""Transactions per connection; servers tend to cut longer sessions at a bad moment."""
 
 
 class SmtpTransport:
-    """`outspool.ports.transport.Transport` over SMTP, with a connection for each delivery at a time, kept while warm.
+    """The `Transport` port over SMTP: one connection for each delivery at a time, reused while it is open.
 
     How many that are is the caller's to limit. Belongs to one event loop. Certificates are always verified, against
-    `tls_context` or the system's authorities (SSL_CERT_FILE names others).
+    `tls_context` or the system's authorities (SSL_CERT_FILE replaces them).
     """
 
     def __init__(
@@ -58,26 +58,25 @@ class SmtpTransport:
         recipients: Sequence[str],
         before_data: Callable[[], Awaitable[None]],
     ) -> Delivery:
-        """Offer `message` for `recipients`, and return what became of each, by the address given.
+        """Send `message` to `recipients`; return each one's outcome, by address.
 
-        `before_data` is awaited after at least one recipient was taken and before ``DATA``; if it raises, nothing is
-        sent and its exception comes through; likewise what the chunks of a `Stream` raise. Raises `AccountTrouble` when
-        the account, not the message, is at fault; nothing was sent then either. Raises `ValueError` for an address that
-        is not one plain ASCII address.
+        `before_data` is awaited after at least one recipient was accepted and before ``DATA``. If it raises, or the
+        chunks of a `Stream` do, nothing is sent and the exception is raised. Raises `AccountTrouble` if the account,
+        not the message, is at fault; nothing was sent. Raises `ValueError` for an address that is not plain ASCII.
 
-        Cancelled before the first byte of the message, nothing is sent; after it, the server may have the message.
+        If canceled before the first byte of the message, nothing is sent; after it, the server may have the message.
         """
-        parcel = pack(message, sender, recipients)
-        connection = self._take()
+        packed = pack(message, sender, recipients)
+        connection = self._take_idle()
         if connection is not None:
             try:
-                return await self._run(connection, parcel, before_data)
+                return await self._run(connection, packed, before_data)
             except StaleConnection:
                 pass
-        return await self._run(await self._open(), parcel, before_data)
+        return await self._run(await self._open(), packed, before_data)
 
     async def check(self, *, sender: str = "") -> None:
-        """Connect, encrypt, log in and leave again, over a connection of its own. Raises `AccountTrouble`.
+        """Connect, encrypt, log in and quit, on a separate connection. Raises `AccountTrouble`.
 
         With a `sender`, also name it as sender and as recipient, and send nothing: many servers judge our own name
         only then.
@@ -96,7 +95,7 @@ class SmtpTransport:
             connection.drop()
 
     async def close(self) -> None:
-        """Say ``QUIT`` on idle connections and close them; those at work close when they are done."""
+        """Send ``QUIT`` on idle connections and close them; busy ones close when they are done."""
         self._is_closed = True
         idle, self._idle = self._idle, {}
         for timer in idle.values():
@@ -104,14 +103,14 @@ class SmtpTransport:
         await asyncio.gather(*(connection.quit() for connection in idle))
 
     async def _run(
-        self, connection: Connection, parcel: PackedMessage, before_data: Callable[[], Awaitable[None]]
+        self, connection: Connection, packed: PackedMessage, before_data: Callable[[], Awaitable[None]]
     ) -> Delivery:
         try:
-            delivery = await Transaction(connection, self._account, parcel).run(before_data)
+            delivery = await Transaction(connection, self._account, packed).run(before_data)
         except BaseException:
-            connection.drop()  # in a state nobody knows: never to be used again
+            connection.drop()  # its state is unknown
             raise
-        self._keep(connection)
+        self._keep_idle(connection)
         return delivery
 
     async def _open(self) -> Connection:
@@ -121,8 +120,8 @@ class SmtpTransport:
             self._tls_context = await asyncio.to_thread(ssl.create_default_context)
         return await open_connection(self._account, self._timeouts, self._tls_context)
 
-    def _take(self) -> Connection | None:
-        """Return the idle connection used last that still stands, if any."""
+    def _take_idle(self) -> Connection | None:
+        """Return the last used idle connection that is still open, if any."""
         while self._idle:
             connection, timer = self._idle.popitem()
             timer.cancel()
@@ -130,14 +129,14 @@ class SmtpTransport:
                 return connection
         return None
 
-    def _keep(self, connection: Connection) -> None:
-        """Put a connection aside for the next message, for a while."""
-        if self._is_closed or connection.messages >= _MOST_MESSAGES:
-            connection.part()
+    def _keep_idle(self, connection: Connection) -> None:
+        """Keep an idle connection for the next message."""
+        if self._is_closed or connection.messages >= _MESSAGES_PER_CONNECTION:
+            connection.quit_nowait()
         elif connection.is_open:
             loop = asyncio.get_running_loop()
             self._idle[connection] = loop.call_later(self._timeouts.idle, self._retire, connection)
 
     def _retire(self, connection: Connection) -> None:
         self._idle.pop(connection, None)
-        connection.part()
+        connection.quit_nowait()

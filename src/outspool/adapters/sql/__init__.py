@@ -1,1 +1,1 @@
-"""SQLite and Postgres, through SQLAlchemy Core."""
+"""Storage in SQLite and Postgres, through SQLAlchemy Core."""

@@ -1,4 +1,4 @@
-"""`Account` on SQLAlchemy Core: one row that all processes read, and change only from what they read."""
+"""The `Account` port: the shared state of an SMTP account, one row, changed by compare-and-swap."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 class SqlAccount:
-    """The state of one SMTP account, by its name."""
+    """The state of one SMTP account."""
 
     def __init__(self, database: MigratedDatabase, changes: ChangeWatch, *, name: str) -> None:
-        """Keep the state under `name`, which tells accounts apart and holds no secret."""
+        """Store the state under `name`, the account's login; it contains no secret."""
         self.database = database
         self._changes = changes
         self._name = name
@@ -34,15 +34,15 @@ class SqlAccount:
         except Exception as error:
             if not is_unreadable(error):
                 raise
-        # What cannot be read pauses nobody: the next trouble pauses the account again.
+        # An unreadable state is deleted instead of blocking the account: the next failure pauses the account again.
         logger.error("the state of the SMTP account cannot be read in the database; it is taken to be well")
         gone = accounts.delete().where(accounts.c.name == self._name)
         await self.database.write(lambda connection: connection.execute(gone))
         return AccountState()
 
-    async def swap(self, seen: AccountState, state: AccountState) -> bool:
+    async def swap(self, before: AccountState, state: AccountState) -> bool:
         """See `Account.swap`."""
-        statement = self._upsert(seen, state) if seen == AccountState() else self._update(seen, state)
+        statement = self._upsert(before, state) if before == AccountState() else self._update(before, state)
 
         def save(connection: sa.Connection) -> bool:
             if connection.scalar(statement) is None:
@@ -55,33 +55,33 @@ class SqlAccount:
             self._changes.announce(due=True)
         return is_saved
 
-    def _update(self, seen: AccountState, state: AccountState) -> sa.Executable:
+    def _update(self, before: AccountState, state: AccountState) -> sa.Executable:
         own = accounts.c.name == self._name
-        return accounts.update().where(own, _is_unchanged(seen)).values(_values(state)).returning(accounts.c.name)
+        return accounts.update().where(own, _is_unchanged(before)).values(_values(state)).returning(accounts.c.name)
 
-    def _upsert(self, seen: AccountState, state: AccountState) -> sa.Executable:
-        """Of an account that was never in trouble there may be no row."""
+    def _upsert(self, before: AccountState, state: AccountState) -> sa.Executable:
+        """The row may not exist yet, if the account never had trouble."""
         insert = postgresql.insert if self.database.is_postgres else sqlite.insert
         statement = insert(accounts).values(name=self._name, **_values(state))
         return statement.on_conflict_do_update(
-            index_elements=["name"], set_=_values(state), where=_is_unchanged(seen)
+            index_elements=["name"], set_=_values(state), where=_is_unchanged(before)
         ).returning(accounts.c.name)
 
 
 def _read(connection: sa.Connection, statement: sa.Select[Any]) -> AccountState:
-    """Return the state in the one row of `statement`, or a healthy one; raises `ValueError` for what is none."""
+    """Return the state in the row that `statement` selects, or a healthy one; `ValueError` if it is invalid."""
     row = connection.execute(statement).mappings().one_or_none()
     if row is None:
         return AccountState()
     if not isinstance(row["failures"], int):
-        raise ValueError("failures is no number")  # noqa: TRY004 - one kind of error for all that cannot be read
+        raise ValueError("failures is no number")  # noqa: TRY004 - the same error for everything unreadable
     return AccountState(**{name: row[name] for name in _values(AccountState())})
 
 
-def _is_unchanged(seen: AccountState) -> sa.ColumnElement[bool]:
-    """Each change moves one of the two: a failure counts, a pause has an end of its own."""
+def _is_unchanged(before: AccountState) -> sa.ColumnElement[bool]:
+    """Compare the two columns of which every change alters at least one: the failure count and the end of the pause."""
     return sa.and_(
-        accounts.c.failures == seen.failures, accounts.c.paused_until.is_not_distinct_from(seen.paused_until)
+        accounts.c.failures == before.failures, accounts.c.paused_until.is_not_distinct_from(before.paused_until)
     )
 
 

@@ -1,4 +1,4 @@
-"""Stores new emails with all their parts, and no more of an identity than its rate allows."""
+"""Inserts new emails with all their parts, within the rate limit of their identity."""
 
 from __future__ import annotations
 
@@ -26,29 +26,30 @@ def _build_insert(insert: Any) -> Any:
     return insert(emails).on_conflict_do_nothing().returning(emails.c.id)
 
 
-# Built once: to build a statement, and look up what it compiles to, costs more than to run it.
+# Built once: building a statement costs more than executing it.
 _ADD = {"postgresql": _build_insert(postgresql.insert), "sqlite": _build_insert(sqlite.insert)}
 _ADD_RECIPIENTS = recipients.insert()
 _ADD_TAGS = tags.insert()
 
 
 class Admission:
-    """Admits new emails; who uses it brings the transaction."""
+    """Inserts new emails inside the caller's transaction."""
 
     def __init__(self, database: Database, *, rate: Cap) -> None:
-        """Admit no more than `rate` for each identity."""
+        """Accept at most `rate` emails of each identity."""
         self._database = database
         self._rate = rate
 
     def admit(self, connection: sa.Connection, requests: Sequence[tuple[Email, Event]]) -> list[bool]:
-        """Store new emails, each with its first event, and say which were new: neither they nor their twins are there.
+        """Insert new emails, each with its first event; return for each whether it was new.
 
-        A twin has the same idempotency key, or is of the same series for the same time. Raises `InvalidArgument` when
-        so many can never be accepted at once, and `CapReached`: roll back, then call `refuse`.
+        An email is not new if its id, its idempotency key, or its series and time are already there. Raises
+        `InvalidArgument` if the batch is larger than the rate limit allows at any time, and `CapReached`: roll back,
+        then call `refuse`.
         """
         add = _ADD[connection.dialect.name]
         stored = [False] * len(requests)
-        # Everybody takes the keys in one order, so that no two transactions wait for each other.
+        # All transactions insert keys in the same order, so that two of them cannot deadlock.
         for place in sorted(range(len(requests)), key=lambda n: requests[n][0].idempotency_key or ""):
             stored[place] = connection.scalar(add, email_values(requests[place][0])) is not None
         new = [one for one, is_stored in zip(requests, stored, strict=True) if is_stored]
@@ -75,7 +76,7 @@ class Admission:
 
 
 def add_parts(connection: sa.Connection, new: Sequence[Email]) -> None:
-    """Store what emails have any number of."""
+    """Insert recipients, tags and attachments of the emails."""
     connection.execute(_ADD_RECIPIENTS, [row for email in new for row in recipient_values(email.id, email.recipients)])
     if labels := [{"tag": tag, "email_id": email.id} for email in new for tag in email.content.tags]:
         connection.execute(_ADD_TAGS, labels)

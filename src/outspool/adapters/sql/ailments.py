@@ -1,4 +1,4 @@
-"""What ails a database, in words: what passes by itself, and what a person must mend first."""
+"""Describes database failures in words, and tells temporary ones from those that the operator must fix."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _BY_STATE: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
     }
 )
-"""By SQLSTATE (PostgreSQL, appendix A)."""
+"""Message and fix by SQLSTATE (PostgreSQL, appendix A)."""
 
 _BY_WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -85,9 +85,9 @@ _BY_WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
     }
 )
-"""By what SQLite, or the operating system, says."""
+"""Message and fix by the words of SQLite or the operating system."""
 
-_BROKEN = (
+_BROKEN_CONNECTION = (
     "cannot switch to state",
     "cannot call Transaction",
     "connection was closed in the middle",
@@ -95,57 +95,58 @@ _BROKEN = (
     "underlying connection is closed",
 )
 
-_STATES_OF_A_POOLER = frozenset({"26000", "42P05", "08P01"})
-"""A prepared statement is not there, or there already: another connection of a pooler has it."""
+_POOLER_STATES = frozenset({"26000", "42P05", "08P01"})
+"""A prepared statement is missing or already exists: a pooler sent it to another connection."""
 
 
 def describe(error: Exception, *, in_doubt: bool = False) -> StoreUnavailable:
-    """Say in a sentence what ails the database, and what to do; never the statement or its parameters."""
+    """Describe the failure and its fix in a sentence each; never quotes the statement or its parameters."""
     if isinstance(error, PoolTimeout | TimeoutError):
         return StoreUnavailable("The database does not answer in time.", _hint(in_doubt=in_doubt), in_doubt=in_doubt)
-    state = state_of(error)
-    if is_broken_line(error) and state not in _STATES_OF_A_POOLER:
+    state = find_sqlstate(error)
+    if is_broken_connection(error) and state not in _POOLER_STATES:
         return StoreUnavailable(
             "The database closed the connection, as when it restarts.", _hint(in_doubt=in_doubt), in_doubt=in_doubt
         )
     text = _text(error)
-    known = _BY_STATE.get(state) or next((said for words, said in _BY_WORDS.items() if words in text), None)
-    if state in _STATES_OF_A_POOLER:
-        known = (
+    description = _BY_STATE.get(state) or next((said for words, said in _BY_WORDS.items() if words in text), None)
+    if state in _POOLER_STATES:
+        description = (
             "A pooler between outspool and Postgres hands its statements to other connections.",
             "The operator sets pgbouncer's max_prepared_statements to 0 with this outspool, or connects without it.",
         )
-    if known is None or in_doubt:
-        message = known[0] if known else f"The database cannot be used: {text}."
+    if description is None or in_doubt:
+        message = description[0] if description else f"The database cannot be used: {text}."
         return StoreUnavailable(message, _hint(in_doubt=in_doubt), in_doubt=in_doubt)
-    message, cure = known
-    return StoreMisconfigured(message, f"{cure} {_UNTIL_THEN}")
+    message, fix = description
+    return StoreMisconfigured(message, f"{fix} {_UNTIL_THEN}")
 
 
 def is_about_a_value(error: BaseException) -> bool:
-    """Whether a statement failed for a value in it, or in a row; the database itself is well.
+    """Tell whether a statement failed because of a value in it or in a row; the database itself works.
 
-    SQLSTATE class 22 is "data exception"; asyncpg finds some of them before it asks; SQLite's driver decodes text.
+    SQLSTATE class 22 is "data exception"; asyncpg rejects some values before sending them; SQLite's driver decodes
+    text.
     """
     text = str(error)
     return (
-        state_of(error).startswith("22")
+        find_sqlstate(error).startswith("22")
         or "invalid input for query argument" in text
         or "Could not decode to UTF-8" in text
     )
 
 
-def is_broken_line(error: BaseException) -> bool:
-    """Whether the connection ended under the statement: its server was restarted, or somebody ended the session.
+def is_broken_connection(error: BaseException) -> bool:
+    """Tell whether the connection was lost: the server restarted, or an operator ended the session.
 
-    SQLSTATE class 08, and 57P01 to 57P03; after the first of these asyncpg has words of its own for the rest.
+    SQLSTATE class 08 and 57P01 to 57P03; after 57P01 asyncpg reports other errors of its own.
     """
     text = str(error)
-    return state_of(error).startswith(("08", "57P0")) or any(words in text for words in _BROKEN)
+    return find_sqlstate(error).startswith(("08", "57P0")) or any(words in text for words in _BROKEN_CONNECTION)
 
 
-def state_of(error: BaseException) -> str:
-    """Return the SQLSTATE of what Postgres answered, empty when it did not."""
+def find_sqlstate(error: BaseException) -> str:
+    """Return the SQLSTATE that Postgres reported; empty if there is none."""
     for cause in _causes(error):
         state = getattr(cause, "sqlstate", None)
         if isinstance(state, str) and state:

@@ -1,4 +1,4 @@
-"""Sets unreadable rows aside, so that work on many rows at once goes on without them."""
+"""Sets unreadable rows aside, so that statements over many rows succeed without them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import sqlalchemy as sa
 
 from outspool.adapters.sql.backend import T, Work
 from outspool.adapters.sql.database import Database
-from outspool.adapters.sql.loading import damage_of, with_parts
+from outspool.adapters.sql.loading import find_damage, read_emails
 from outspool.adapters.sql.tables import emails
-from outspool.adapters.sql.unreadable import Damage, is_held, is_unreadable, raw_ids_in_queue, set_aside
+from outspool.adapters.sql.unreadable import Damage, is_claimed, is_unreadable, raw_ids_in_queue, set_aside
 
 logger = logging.getLogger(__name__)
 
 _PAGE = 100
 
 
-async def write_despite(database: Database, work: Work[T], *, now: datetime) -> T:
-    """Do `work` in a transaction; when a row that cannot be read stops it, set such rows aside and do it again."""
+async def write_setting_aside(database: Database, work: Work[T], *, now: datetime) -> T:
+    """Run `work` in a transaction; if an unreadable row stops it, set all such rows aside and run it again."""
     try:
         return await database.write(work)
     except Exception as error:
@@ -30,8 +30,8 @@ async def write_despite(database: Database, work: Work[T], *, now: datetime) -> 
     return await database.write(work)
 
 
-async def read_despite(database: Database, work: Work[T], *, now: datetime) -> T:
-    """Do as `write_despite`, for work that changes nothing."""
+async def read_setting_aside(database: Database, work: Work[T], *, now: datetime) -> T:
+    """Like `write_setting_aside`, for work that only reads."""
     try:
         return await database.read(work)
     except Exception as error:
@@ -41,10 +41,10 @@ async def read_despite(database: Database, work: Work[T], *, now: datetime) -> T
 
 
 async def set_all_aside(database: Database, *, now: datetime) -> int:
-    """Set aside every row of the queue that cannot be read and that no worker holds at `now`; return how many."""
+    """Set aside every unreadable row of the queue that no worker holds at `now`; return their number."""
     number, after = 0, None
     while True:
-        raw_ids, damaged = await database.read(lambda connection, after=after: _look(connection, after, now))  # type: ignore[misc]
+        raw_ids, damaged = await database.read(lambda connection, after=after: _read_page(connection, after, now))  # type: ignore[misc]
         for damage in damaged:
             number += await set_one_aside(database, damage, now=now)
         if not raw_ids:
@@ -53,11 +53,11 @@ async def set_all_aside(database: Database, *, now: datetime) -> int:
 
 
 async def set_one_aside(database: Database, damage: Damage, *, now: datetime) -> bool:
-    """Set one row aside; False when it is not in the queue any more."""
-    is_aside = await database.write(lambda connection: set_aside(connection, damage, at=now))
-    if is_aside:
+    """Set one row aside; False if it has left the queue."""
+    is_set_aside = await database.write(lambda connection: set_aside(connection, damage, at=now))
+    if is_set_aside:
         warn_of(damage)
-    return is_aside
+    return is_set_aside
 
 
 def warn_of(damage: Damage) -> None:
@@ -65,25 +65,25 @@ def warn_of(damage: Damage) -> None:
     logger.error("email %s is set aside, unreadable: %s", damage.name, damage.why)
 
 
-def damaged_among(connection: sa.Connection, raw_ids: Sequence[Any]) -> list[Damage]:
-    """Return what is wrong with those of these rows that cannot be read."""
+def find_damaged(connection: sa.Connection, raw_ids: Sequence[Any]) -> list[Damage]:
+    """Return the unreadable rows among `raw_ids`, each with what is wrong."""
     statement = sa.select(emails).where(
         sa.type_coerce(emails.c.id, sa.types.NullType()).in_(
             sa.bindparam("raw_ids", expanding=True, type_=sa.types.NullType())
         )
     )
     try:
-        with_parts(connection, connection.execute(statement, {"raw_ids": list(raw_ids)}).mappings().all())
+        read_emails(connection, connection.execute(statement, {"raw_ids": list(raw_ids)}).mappings().all())
     except Exception as error:
         if not is_unreadable(error):
             raise
-        found = (damage_of(connection, raw_id) for raw_id in raw_ids)
+        found = (find_damage(connection, raw_id) for raw_id in raw_ids)
         return [damage for damage in found if damage is not None]
     return []
 
 
-def _look(connection: sa.Connection, after: Any, now: datetime) -> tuple[Sequence[Any], list[Damage]]:
-    """Return the next page of ids, and what of it is damaged and not held."""
+def _read_page(connection: sa.Connection, after: Any, now: datetime) -> tuple[Sequence[Any], list[Damage]]:
+    """Return the next page of ids, and the damaged rows among them that no worker holds."""
     raw_ids = raw_ids_in_queue(connection, after=after, limit=_PAGE)
-    damaged = damaged_among(connection, raw_ids)
-    return raw_ids, [damage for damage in damaged if not is_held(connection, damage.raw_id, now=now)]
+    damaged = find_damaged(connection, raw_ids)
+    return raw_ids, [damage for damage in damaged if not is_claimed(connection, damage.raw_id, now=now)]

@@ -1,8 +1,9 @@
-"""The attachments of emails, and the ledger of the files that they are; the bytes are elsewhere (`BlobStore`).
+"""Attachment rows, and the ledger of stored blobs; the bytes themselves are in a `BlobStore`.
 
-Whoever stores a file notes it first, and whoever removes files condemns them first, each in one transaction on the same
-row: a file that is noted is not condemned before its time is over, and one that is condemned is not noted before it is
-gone. So no email is accepted with a file that somebody is removing, whatever process does what and dies when.
+Before a blob is uploaded it is noted in the ledger, and before it is deleted it is condemned there, both in a
+transaction on the blob's row. A noted blob is not condemned before its retention ends; a condemned blob cannot be noted
+until it has been deleted. So no email is accepted with a blob that is being deleted, whichever process dies at whatever
+moment.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from outspool.errors import StoreUnavailable
 
 _ADD = attachments.insert()
 
-_LONGEST_REMOVAL = timedelta(hours=1)
-"""Whoever condemned a file has removed it by then, or never will: nobody else removes it while he might still."""
+_DELETION_TIMEOUT = timedelta(hours=1)
+"""The process that marked a blob for deletion has finished or died by this time, so another may delete it."""
 
 
 def add_attachments(connection: sa.Connection, added: Sequence[Email]) -> None:
-    """Store what the attachments of these emails are; the files must have been noted."""
+    """Insert the attachment rows of these emails; their blobs must have been noted."""
     if rows := [
         {
             "email_id": email.id,
@@ -46,8 +47,8 @@ def add_attachments(connection: sa.Connection, added: Sequence[Email]) -> None:
         connection.execute(_ADD, rows)
 
 
-def attachments_of(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> dict[UUID, tuple[Attachment, ...]]:
-    """Return the attachments by email, for those of these rows of `emails` that have any."""
+def load_attachments(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> dict[UUID, tuple[Attachment, ...]]:
+    """Return the attachments of these rows of `emails`, by email id; emails without any are missing."""
     ids = [row["id"] for row in rows if row["attached"]]
     found: dict[UUID, tuple[Attachment, ...]] = {}
     if ids:
@@ -62,24 +63,24 @@ def attachments_of(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> 
 
 
 class SqlBlobLedger:
-    """`outspool.ports.files.BlobLedger` in the database of the emails."""
+    """The `BlobLedger` port, in the database of the emails."""
 
     def __init__(self, database: Database) -> None:
-        """Share the database with the store."""
+        """Use the store's database."""
         self._database = database
 
     async def note(self, sizes: Mapping[str, int], *, kept_until: datetime) -> None:
         """See `BlobLedger.note`."""
-        # In one order everywhere, so that two emails with the same files do not wait for one another.
+        # Sorted, so that two emails with the same files cannot deadlock.
         rows = [
             {"digest": digest, "size": size, "kept_until": kept_until, "condemned": False}
             for digest, size in sorted(sizes.items())
         ]
         insert = postgresql.insert if self._database.is_postgres else sqlite.insert
         new = insert(blobs).values(rows)
-        longer = sa.case((blobs.c.kept_until > new.excluded.kept_until, blobs.c.kept_until), else_=kept_until)
+        extended = sa.case((blobs.c.kept_until > new.excluded.kept_until, blobs.c.kept_until), else_=kept_until)
         statement = new.on_conflict_do_update(
-            index_elements=["digest"], set_={"kept_until": longer}, where=blobs.c.condemned.is_(sa.false())
+            index_elements=["digest"], set_={"kept_until": extended}, where=blobs.c.condemned.is_(sa.false())
         )
 
         def write(connection: sa.Connection) -> None:
@@ -92,10 +93,10 @@ class SqlBlobLedger:
 
     async def condemn(self, *, at: datetime, limit: int) -> Sequence[str]:
         """See `BlobLedger.condemn`."""
-        of_an_email = sa.select(attachments.c.digest).where(attachments.c.digest == blobs.c.digest).exists()
+        is_used = sa.select(attachments.c.digest).where(attachments.c.digest == blobs.c.digest).exists()
         found = (
             sa.select(blobs.c.digest)
-            .where(blobs.c.kept_until < at, sa.or_(blobs.c.condemned, ~of_an_email))
+            .where(blobs.c.kept_until < at, sa.or_(blobs.c.condemned, ~is_used))
             .order_by(blobs.c.kept_until)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -104,25 +105,25 @@ class SqlBlobLedger:
         statement = (
             blobs.update()
             .where(blobs.c.digest.in_(sa.select(found.c.digest)))
-            .values(condemned=True, kept_until=at + _LONGEST_REMOVAL)
+            .values(condemned=True, kept_until=at + _DELETION_TIMEOUT)
             .returning(blobs.c.digest)
         )
         return await self._database.write(lambda connection: list(connection.execute(statement).scalars()))
 
     async def forget(self, digests: Collection[str]) -> None:
         """See `BlobLedger.forget`."""
-        gone = blobs.delete().where(blobs.c.digest.in_(digests), blobs.c.condemned.is_(sa.true()))
-        await self._database.write(lambda connection: connection.execute(gone))
+        deletion = blobs.delete().where(blobs.c.digest.in_(digests), blobs.c.condemned.is_(sa.true()))
+        await self._database.write(lambda connection: connection.execute(deletion))
 
 
 class SqlBlobHandles:
-    """`outspool.ports.files.BlobHandles` in the database of the emails.
+    """The `BlobHandles` port, in the database of the emails.
 
-    What was stored in a process without an account has no sender to be bound to: its owner may use it with any.
+    A blob stored by a process without an account has no identity: its owner may use it with any.
     """
 
     def __init__(self, database: Database, *, identity: str) -> None:
-        """Share the database with the store. Handles are issued for `identity`, an address."""
+        """Use the store's database. Handles are issued for `identity`, an address."""
         self._database = database
         self._identity = identity
 

@@ -1,4 +1,4 @@
-"""What both databases have in common: work done in one transaction, and the address of the database."""
+"""The interface of both databases, the `Backend`, and the parsing of the database's URL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
 Work: TypeAlias = Callable[[sa.Connection], T]
-"""One transaction, as a function of its connection. After a rollback it may be called again: it does nothing else."""
+"""The body of one transaction. It may be called again after a rollback, so it must have no other effects."""
 
 BatchWork: TypeAlias = Callable[[sa.Connection, Sequence[Request]], Sequence[Answer]]
 """The same for many requests at once, with an answer to each in their order."""
@@ -27,34 +27,34 @@ _POSTGRES_PORT, _PORTS = 5432, 65536
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 10
-"""A database that went silent must not hold a tool call, or a worker, for ever."""
+"""Statement timeout: an unresponsive database must not block a tool call or a worker forever."""
 
 FAILURES = (DBAPIError, PoolTimeout, OSError)
-"""What a database in trouble raises; OSError covers every time-out and failure to connect."""
+"""Errors of an unavailable database; OSError covers time-outs and failed connections."""
 
 
 class CommitInDoubt(Exception):
-    """The database went while a commit was under way; the cause says how. The change may have been made."""
+    """The connection was lost during a commit (the cause says how), so the change may have been made."""
 
 
 class Backend(Protocol):
-    """The way to one database. Both methods raise `FAILURES` and whatever `work` raises."""
+    """Transactions on one database. Every method raises `FAILURES` and whatever `work` raises."""
 
     async def read(self, work: Work[T]) -> T:
-        """Do `work`, which changes nothing; each statement of it sees a snapshot."""
+        """Run `work`, which only reads; each statement sees its own snapshot."""
         ...
 
     async def write(self, work: Work[T]) -> T:
-        """Do `work` in one transaction and commit it, or nothing of it.
+        """Run `work` in one transaction and commit, or roll back.
 
-        Raises `CommitInDoubt` when nobody can tell which.
+        Raises `CommitInDoubt` if the outcome is unknown.
         """
         ...
 
     async def migrate(self, work: Work[T], *, lock: int) -> T:
-        """Run `work`, which changes the schema, in this process alone: `lock` is the number of an advisory lock.
+        """Run `work`, which changes the schema, in one process at a time; `lock` is an advisory lock's number.
 
-        On Postgres `work` begins and commits transactions of its own; on SQLite it is one transaction.
+        On Postgres `work` begins and commits its own transactions; on SQLite it is one transaction.
         """
         ...
 
@@ -63,10 +63,10 @@ class Backend(Protocol):
         ...
 
 
-def hosts_of(url: str) -> list[tuple[str, int]]:
-    """Return the hosts of an address, each with its port, as libpq reads them: ``host1:5432,host2`` are two.
+def parse_hosts(url: str) -> list[tuple[str, int]]:
+    """Return the hosts and ports of a URL as libpq reads them: ``host1:5432,host2`` are two.
 
-    Raises `ValueError` for what is no host, or no port.
+    Raises `ValueError` for an invalid host or port.
     """
     place = urlsplit(url).netloc.rpartition("@")[2]
     found = []
@@ -82,7 +82,7 @@ def hosts_of(url: str) -> list[tuple[str, int]]:
 
 
 def check_address(url: str) -> None:
-    """Refuse what is no address before a driver sees it: drivers quote what they cannot read, passwords included."""
+    """Reject an invalid URL before a driver sees it: drivers quote invalid URLs, passwords included."""
     if not url.startswith(("postgresql://", "postgres://", "sqlite:///")):
         raise MisconfiguredError(
             f"{Setting.DATABASE.at_start} is neither a Postgres nor an SQLite address.",
@@ -94,7 +94,7 @@ def check_address(url: str) -> None:
             "Use sqlite:///path/to/file.db.",
         )
     try:
-        hosts_of(url)
+        parse_hosts(url)
     except ValueError:
         raise MisconfiguredError(
             f"{Setting.DATABASE.at_start} is not a valid address.",

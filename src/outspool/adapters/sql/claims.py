@@ -1,6 +1,6 @@
-"""The statements of the queue: claim, mark, rescue, and when to look again.
+"""The SQL statements of the queue: claim, mark, rescue, and the next due time.
 
-Built once: to build a statement, and look up what it compiles to, costs more than to run it.
+They are built once, because building a statement costs more than executing it.
 """
 
 from __future__ import annotations
@@ -28,39 +28,47 @@ CLAIM_LOST = Problem(
 
 _NOW = sa.bindparam("now", type_=UtcDateTime)
 _TOKEN: sa.BindParameter[Any] = sa.bindparam("token", type_=emails.c.lease.type)
-# Literals, so that Postgres sees the partial indexes fit.
+# Literals instead of parameters, so that Postgres can use the partial indexes.
 _SENDING: sa.ColumnElement[str] = sa.literal_column(f"'{EmailStatus.SENDING}'")
 _WAITING = emails.c.status.in_([sa.literal_column(f"'{s}'") for s in sorted(CLAIMABLE)])
 _VERSION = {"version": emails.c.version + 1}
 _MOST = sa.bindparam("most", type_=sa.Integer)
-_LATE = {priority.rank: priority.delay.total_seconds() for priority in Priority}
+_DELAY_BY_RANK = {priority.rank: priority.delay.total_seconds() for priority in Priority}
 
 
-def _ours(*, deferred_too: bool) -> sa.ColumnElement[bool]:
-    """What a worker of the identity may claim when it is due; while the account is paused, nothing deferred."""
-    ours = emails.c.lane == sa.bindparam("identity")
-    return ours if deferred_too else sa.and_(ours, emails.c.status != EmailStatus.DEFERRED.value)
+def _is_claimable(*, deferred_too: bool) -> sa.ColumnElement[bool]:
+    """Match emails that a worker of the identity may claim; without `deferred_too`, no deferred ones."""
+    is_claimable = emails.c.lane == sa.bindparam("identity")
+    return is_claimable if deferred_too else sa.and_(is_claimable, emails.c.status != EmailStatus.DEFERRED.value)
 
 
 def _claim(*, deferred_too: bool, expiry: Expiry) -> sa.Update:
-    """Return the claim: the first of each priority, and the first that are out of time; of those the first by turn.
+    """Build the claim: one UPDATE that takes the first emails by turn and gives them to a lease.
 
-    Of one priority what is due is a range of the index, and its order the index's; of all together it would be
-    neither. So it is with what is out of time of one status. The CTEs are fences: each is evaluated once, and what it
-    returns is locked. What is in two of them is one row of the union.
+    No two workers can claim the same email: the subqueries lock what they select (FOR UPDATE) and skip what another
+    transaction has locked (SKIP LOCKED), so workers neither wait for each other nor take the same rows. SQLite has one
+    writer at a time and needs no row locks.
+
+    An email's turn is its due time plus its priority's delay. No index has that order over all priorities, so each
+    priority is read by itself, in the order of an index on its due time, `most` rows at most; the same for each status
+    of the emails that have expired. The union of these small sets is sorted and cut to `most`. Each CTE is evaluated
+    once, so exactly the rows it returns are locked; an email in two of them is one row of the union.
     """
-    ours = _ours(deferred_too=deferred_too)
+    is_claimable = _is_claimable(deferred_too=deferred_too)
     if expiry is Expiry.HELD:
-        ours = sa.and_(ours, emails.c.expires_at > _NOW)
-    first = [_first(emails.c.due_at, ours, emails.c.rank == rank).cte(f"first_{rank}") for rank in _LATE]
-    # Whose own outspool never comes must still end some day, so what is out of time is anybody's to end.
-    late = [
-        _first(
+        is_claimable = sa.and_(is_claimable, emails.c.expires_at > _NOW)
+    first = [
+        _select_first(emails.c.due_at, is_claimable, emails.c.rank == rank).cte(f"first_{rank}")
+        for rank in _DELAY_BY_RANK
+    ]
+    # Any worker may expire an email, because the worker of its account may never run again.
+    expired = [
+        _select_first(
             emails.c.expires_at, emails.c.status == sa.literal_column(f"'{status}'"), emails.c.expires_at <= _NOW
         ).cte(f"late_{status}")
         for status in (sorted(CLAIMABLE) if expiry is Expiry.ALL else ())
     ]
-    due = sa.union(*(sa.select(cte) for cte in (*first, *late))).subquery()
+    due = sa.union(*(sa.select(cte) for cte in (*first, *expired))).subquery()
     return (
         emails.update()
         .where(emails.c.id.in_(sa.select(due.c.id).order_by(due.c.turn, due.c.due_at, due.c.id).limit(_MOST)))
@@ -74,14 +82,14 @@ def _claim(*, deferred_too: bool, expiry: Expiry) -> sa.Update:
     )
 
 
-def _first(
-    order: sa.ColumnElement[datetime], *which: sa.ColumnElement[bool]
+def _select_first(
+    order: sa.ColumnElement[datetime], *conditions: sa.ColumnElement[bool]
 ) -> sa.Select[tuple[UUID, datetime, float]]:
-    """Return the first of `which` that are due, with their turn."""
-    turn = sa.extract("epoch", emails.c.due_at) + sa.case(_LATE, value=emails.c.rank)
+    """Select and lock the first due emails matching `conditions`, with their turn, skipping locked ones."""
+    turn = sa.extract("epoch", emails.c.due_at) + sa.case(_DELAY_BY_RANK, value=emails.c.rank)
     return (
         sa.select(emails.c.id, emails.c.due_at, turn.label("turn"))
-        .where(_WAITING, *which, emails.c.due_at <= _NOW)
+        .where(_WAITING, *conditions, emails.c.due_at <= _NOW)
         .order_by(order, emails.c.id)
         .limit(_MOST)
         .with_for_update(skip_locked=True)
@@ -89,38 +97,38 @@ def _first(
 
 
 def _next_due(*, deferred_too: bool) -> sa.Select[datetime | None]:
-    """Return the question; see `_claim` for why it is asked of each priority alone."""
+    """Build the query for the next due time. Each priority is asked separately, as in `_claim`."""
     next_of_each = [
         sa.select(emails.c.due_at)
-        .where(_WAITING, _ours(deferred_too=deferred_too), emails.c.rank == rank, emails.c.due_at > _NOW)
+        .where(_WAITING, _is_claimable(deferred_too=deferred_too), emails.c.rank == rank, emails.c.due_at > _NOW)
         .order_by(emails.c.due_at)
         .limit(1)
         .subquery()
-        for rank in _LATE
+        for rank in _DELAY_BY_RANK
     ]
-    upcoming = sa.union_all(*(sa.select(of_one.c.due_at) for of_one in next_of_each)).subquery()
+    upcoming = sa.union_all(*(sa.select(subquery.c.due_at) for subquery in next_of_each)).subquery()
     return sa.select(sa.func.min(upcoming.c.due_at))
 
 
 _KINDS = tuple(itertools.product((True, False), Expiry))
 
 CLAIM = {(flag, expiry): _claim(deferred_too=flag, expiry=expiry).returning(*emails.c) for flag, expiry in _KINDS}
-"""By whether the deferred are claimed too, and what may expire; parameters identity, now, most, token, until."""
+"""Keyed by (claim deferred emails too, what may expire). Parameters: identity, now, most, token, until."""
 
 CLAIM_IDS = {(flag, expiry): _claim(deferred_too=flag, expiry=expiry).returning(RAW_ID) for flag, expiry in _KINDS}
-"""The same, and nothing is read of the rows: for when one of them cannot be read."""
+"""Like `CLAIM`, but returns ids only: used when a row cannot be read."""
 
 NEXT_DUE = {flag: _next_due(deferred_too=flag) for flag in (True, False)}
-"""By whether the deferred are claimed too; parameters identity, now."""
+"""Keyed by whether deferred emails count. Parameters: identity, now."""
 
 FIRST_OF_EACH = {
     rank: sa.select(emails.c.due_at)
-    .where(_WAITING, _ours(deferred_too=True), emails.c.rank == rank, emails.c.due_at <= _NOW)
+    .where(_WAITING, _is_claimable(deferred_too=True), emails.c.rank == rank, emails.c.due_at <= _NOW)
     .order_by(emails.c.due_at, emails.c.id)
     .limit(1)
-    for rank in _LATE
+    for rank in _DELAY_BY_RANK
 }
-"""The due time of the first that is due, by rank; parameters identity, now."""
+"""The earliest due time by priority rank. Parameters: identity, now."""
 
 MARK = (
     emails.update()
@@ -133,16 +141,22 @@ MARK = (
     .values(marked_at=_NOW, lease_until=sa.bindparam("until", type_=UtcDateTime))
     .returning(emails.c.id, emails.c.lease)
 )
-"""Parameters ids, tokens, now, until. It returns which lease holds which email: the caller compares."""
+"""Marks emails before DATA. Parameters: ids, tokens, now, until.
+
+A marked email is one whose message may have reached the server. The condition is the guard: status, token and an
+unexpired lease must all still be those of the claim; otherwise another worker may own the email and nothing may be
+sent. Marks are committed in groups, so ids and tokens are lists; the statement returns which lease holds which email,
+and the caller compares the pairs.
+"""
 
 EXTEND = (
     emails.update()
     .where(emails.c.status == _SENDING, emails.c.lease.in_(sa.bindparam("tokens", expanding=True)))
     .values(lease_until=sa.bindparam("until", type_=UtcDateTime))
 )
-"""Parameters tokens, until."""
+"""Renews leases. Parameters: tokens, until."""
 
-_PUT_OFF_TOO_FAR = sa.or_(
+_IS_DEFERRED_TOO_FAR = sa.or_(
     sa.and_(emails.c.status == EmailStatus.QUEUED.value, emails.c.due_at > sa.bindparam("soon", type_=UtcDateTime)),
     sa.and_(
         emails.c.status == EmailStatus.DEFERRED.value,
@@ -152,18 +166,18 @@ _PUT_OFF_TOO_FAR = sa.or_(
 )
 CLAMP = (
     emails.update()
-    .where(emails.c.lane == sa.bindparam("identity"), _WAITING, _PUT_OFF_TOO_FAR)
+    .where(emails.c.lane == sa.bindparam("identity"), _WAITING, _IS_DEFERRED_TOO_FAR)
     .values(due_at=_NOW, **_VERSION)
     .returning(emails.c.id, emails.c.status)
 )
-"""Makes due what a wrong clock put off; parameters identity, now, soon, furthest."""
+"""Makes emails due now that a wrong clock deferred. Parameters: identity, now, soon, furthest."""
 
 
-def _of_the_dead(*also: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    """What nobody holds any more. A row that its worker is at this moment writing is left for the next time."""
+def _is_abandoned(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Match emails whose lease ran out. Locked rows are skipped: their worker is alive and writing its outcome."""
     dead = (
         sa.select(emails.c.id)
-        .where(emails.c.status == _SENDING, emails.c.lease_until <= _NOW, *also)
+        .where(emails.c.status == _SENDING, emails.c.lease_until <= _NOW, *conditions)
         .with_for_update(skip_locked=True)
         .cte("dead")
     )
@@ -171,22 +185,22 @@ def _of_the_dead(*also: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
 
 
 def _requeue(*, marked_too: bool) -> ReturningUpdate[Any]:
-    which = sa.true() if marked_too else emails.c.marked_at.is_(None)
-    freed = {"status": EmailStatus.QUEUED.value, "lease": None, "lease_until": None, "marked_at": None, **_VERSION}
-    return emails.update().where(_of_the_dead(which)).values(freed).returning(emails.c.id)
+    conditions = sa.true() if marked_too else emails.c.marked_at.is_(None)
+    values = {"status": EmailStatus.QUEUED.value, "lease": None, "lease_until": None, "marked_at": None, **_VERSION}
+    return emails.update().where(_is_abandoned(conditions)).values(values).returning(emails.c.id)
 
 
 REQUEUE = {flag: _requeue(marked_too=flag) for flag in (True, False)}
-"""Frees what dead workers had not marked, or by flag all of it; parameter now."""
+"""Requeues unmarked emails of dead workers; keyed by whether marked ones are requeued too. Parameter: now."""
 
-# The lease's token stays: should its worker still live and learn the outcome, it may settle the doubt.
+# The lease's token stays: if the worker is alive after all and learns the outcome, it may still record it.
 DOUBT = (
     emails.update()
-    .where(_of_the_dead(emails.c.marked_at.is_not(None)))
+    .where(_is_abandoned(emails.c.marked_at.is_not(None)))
     .values(status=EmailStatus.UNKNOWN.value, lease_until=None, **problem_values(CLAIM_LOST), **_VERSION)
     .returning(emails.c.id)
 )
-"""Leaves what dead workers had marked in doubt; parameter now."""
+"""Sets marked emails of dead workers to ``unknown``. Parameter: now."""
 
 DOUBT_RECIPIENTS = (
     recipients.update()
@@ -196,4 +210,4 @@ DOUBT_RECIPIENTS = (
     )
     .values(status=RecipientStatus.UNKNOWN.value)
 )
-"""Sets every recipient that was still owed to ``unknown``, for any may have been served; parameter ids."""
+"""Sets every recipient still owed the message to ``unknown``: the server may have accepted it. Parameter: ids."""

@@ -1,4 +1,4 @@
-"""The clock of the database, which decides when many machines share one."""
+"""The database's clock: the reference when several machines share a database."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from datetime import datetime, timedelta
 from outspool.ports.clock import Clock
 
 _SLOW_SECONDS = 1.0
-"""An answer that took longer says little about when it was given."""
+"""A slower answer gives the time too imprecisely."""
 _STALE_SECONDS = 600.0
-"""After so long even a slow answer is better than the last good one."""
+"""After this long even a slow answer is better than the last precise one."""
 
 
 class DatabaseClock:
-    """`Clock` that shows the database's time between two looks at it; until the first it shows the machine's.
+    """A `Clock` that shows the database's time once it is known, and the machine's until then.
 
-    It goes on by the time that has passed, so that nobody who sets the machine's clock moves it.
+    Between two readings it advances with the machine's monotonic clock, so setting the machine's clock has no effect.
     """
 
     def __init__(self, machine: Clock) -> None:
-        """Show the time of `machine` as long as nothing is known of the database's."""
+        """Show the time of `machine` until `learn` is called."""
         self.machine = machine
-        self._seen: tuple[datetime, float] | None = None
+        self._reading: tuple[datetime, float] | None = None
 
     def now(self) -> datetime:
         """Return the current time, aware, in UTC."""
-        if self._seen is None:
+        if self._reading is None:
             return self.machine.now()
-        moment, at = self._seen
+        moment, at = self._reading
         return moment + timedelta(seconds=self.machine.elapsed() - at)
 
     def elapsed(self) -> float:
         """See `Clock.elapsed`."""
         return self.machine.elapsed()
 
-    def learn(self, shown: datetime, *, asked: float, answered: float) -> None:
-        """Note what the database's clock showed between two moments of `elapsed`."""
-        is_slow = answered - asked > _SLOW_SECONDS
-        if is_slow and self._seen is not None and answered - self._seen[1] < _STALE_SECONDS:
+    def learn(self, shown: datetime, *, asked_at: float, answered_at: float) -> None:
+        """Note the database's time, read between two values of `elapsed`."""
+        is_slow = answered_at - asked_at > _SLOW_SECONDS
+        if is_slow and self._reading is not None and answered_at - self._reading[1] < _STALE_SECONDS:
             return
-        self._seen = shown, (asked + answered) / 2
+        self._reading = shown, (asked_at + answered_at) / 2
 
     def skew(self) -> timedelta:
-        """Return how far the machine's clock is ahead of the database's; zero before the first look."""
-        return timedelta() if self._seen is None else self.machine.now() - self.now()
+        """Return how far the machine's clock is ahead of the database's; zero before the first reading."""
+        return timedelta() if self._reading is None else self.machine.now() - self.now()

@@ -1,4 +1,4 @@
-"""Looks for emails that cannot be read, for `doctor`: in the queue, among the newest, and where no status is valid."""
+"""Finds unreadable emails for `doctor`: in the queue, among the newest, and with an invalid status."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from outspool.adapters.sql.aside import damaged_among
+from outspool.adapters.sql.aside import find_damaged
 from outspool.adapters.sql.rows import read_event
 from outspool.adapters.sql.tables import emails, events
 from outspool.adapters.sql.unreadable import RAW_ID, Damage, is_unreadable
 from outspool.domain.status import WAITING, EmailStatus
 
 _PAGE = 100
-_MOST_WAITING = 20_000
-_NEWEST = 1_000
-_MOST = 1_000
+_UNSETTLED_LIMIT = 20_000
+_NEWEST_LIMIT = 1_000
+_INVALID_LIMIT = 1_000
 
 _ASIDE = "It was set aside and can be read again."
 
 
 def look_for_damage(connection: sa.Connection) -> list[Damage]:
-    """Return what is wrong with the emails that cannot be read, of the first 20,000 that wait and the newest 1,000.
+    """Return unreadable emails among the first 20,000 unsettled and the newest 1,000.
 
-    Whatever was set aside before is among them, mended or not, and so is every row whose status is no status.
+    Rows with an invalid status are included, and rows that were set aside before, even if they can be read again.
     """
     found: dict[Any, Damage] = {}
     unsettled = sorted({*WAITING, EmailStatus.SENDING, EmailStatus.UNKNOWN})
     candidates = (
-        _ids(emails.c.status.in_(unsettled), order=emails.c.id, limit=_MOST_WAITING),
-        _ids(order=emails.c.id.desc(), limit=_NEWEST),
-        _ids(_is_no_status(), order=emails.c.status, limit=_MOST),
+        _ids(emails.c.status.in_(unsettled), order=emails.c.id, limit=_UNSETTLED_LIMIT),
+        _ids(order=emails.c.id.desc(), limit=_NEWEST_LIMIT),
+        _ids(_has_invalid_status(), order=emails.c.status, limit=_INVALID_LIMIT),
     )
     for statement in candidates:
         raw_ids = connection.execute(statement).scalars().all()
         for page in (raw_ids[start : start + _PAGE] for start in range(0, len(raw_ids), _PAGE)):
-            found |= {damage.raw_id: damage for damage in damaged_among(connection, page)}
-            found = {**{damage.raw_id: damage for damage in _damaged_pasts(connection, page)}, **found}
-    aside = _ids(emails.c.status == EmailStatus.UNREADABLE.value, order=emails.c.id, limit=_MOST)
-    for raw_id in connection.execute(aside).scalars().all():
-        [damage] = damaged_among(connection, [raw_id]) or [Damage(raw_id, _ASIDE)]
+            found |= {damage.raw_id: damage for damage in find_damaged(connection, page)}
+            found = {**{damage.raw_id: damage for damage in _find_damaged_histories(connection, page)}, **found}
+    set_aside = _ids(emails.c.status == EmailStatus.UNREADABLE.value, order=emails.c.id, limit=_INVALID_LIMIT)
+    for raw_id in connection.execute(set_aside).scalars().all():
+        [damage] = find_damaged(connection, [raw_id]) or [Damage(raw_id, _ASIDE)]
         found[raw_id] = damage
     return list(found.values())
 
@@ -51,15 +51,15 @@ def _ids(*conditions: sa.ColumnElement[bool], order: sa.ColumnElement[Any], limi
     return sa.select(RAW_ID).where(*conditions).order_by(order).limit(limit)
 
 
-def _is_no_status() -> sa.ColumnElement[bool]:
-    """Match the gaps between the valid ones: each is a range of an index, where NOT IN would read every row."""
+def _has_invalid_status() -> sa.ColumnElement[bool]:
+    """Match the gaps between valid statuses: each is an index range, where NOT IN would read every row."""
     valid = sorted(EmailStatus)
     gaps = [sa.and_(emails.c.status > low.value, emails.c.status < high.value) for low, high in pairwise(valid)]
     return sa.or_(emails.c.status < valid[0].value, *gaps, emails.c.status > valid[-1].value)
 
 
-def _damaged_pasts(connection: sa.Connection, raw_ids: Sequence[Any]) -> Iterator[Damage]:
-    """Yield the emails of which an event cannot be read."""
+def _find_damaged_histories(connection: sa.Connection, raw_ids: Sequence[Any]) -> Iterator[Damage]:
+    """Yield emails with an unreadable event."""
     try:
         _read_events(connection, raw_ids)
     except Exception as error:
@@ -75,8 +75,8 @@ def _damaged_pasts(connection: sa.Connection, raw_ids: Sequence[Any]) -> Iterato
 
 
 def _read_events(connection: sa.Connection, raw_ids: Sequence[UUID]) -> None:
-    of_these = sa.type_coerce(events.c.email_id, sa.types.NullType()).in_(
+    is_selected = sa.type_coerce(events.c.email_id, sa.types.NullType()).in_(
         sa.bindparam("raw_ids", expanding=True, type_=sa.types.NullType())
     )
-    for row in connection.execute(sa.select(events).where(of_these), {"raw_ids": list(raw_ids)}).mappings():
+    for row in connection.execute(sa.select(events).where(is_selected), {"raw_ids": list(raw_ids)}).mappings():
         read_event(row)

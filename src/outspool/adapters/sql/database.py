@@ -1,4 +1,4 @@
-"""One database, SQLite or Postgres: its transactions, and its failures in plain words."""
+"""Transactions on one database, SQLite or Postgres, with failures described in words."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from outspool.adapters.sql.sqlite import SqliteBackend
 
 
 class Database:
-    """Transactions on one database. Every failure of it comes out as `StoreUnavailable`."""
+    """Transactions on one database. Every database failure is raised as `StoreUnavailable`."""
 
     def __init__(
         self, url: str, *, statement_seconds: float = STATEMENT_SECONDS, clock: DatabaseClock | None = None
     ) -> None:
-        """Take ``postgresql://…`` or ``sqlite:///path``. Nothing is opened yet.
+        """Accept ``postgresql://…`` or ``sqlite:///path``. Nothing is opened yet.
 
-        `clock` learns the time of Postgres with every connection that is made, or rested.
+        `clock` learns Postgres's time whenever a connection is made, or used again after a rest.
         """
         check_address(url)
         self.url = url
@@ -49,16 +49,16 @@ class Database:
             if self.is_postgres
             else SqliteBackend(self.sqlite_path)
         )
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
         self._groups: dict[BatchWork[Any, Any] | None, GroupCommit] = {}
 
     @property
     def sqlite_path(self) -> Path:
-        """The SQLite file."""
+        """Path of the SQLite file."""
         return Path(self.url.removeprefix("sqlite:///"))
 
     def make_file(self) -> None:
-        """Make the SQLite file and its folder, for nobody else's eyes: other people's mail lies in it."""
+        """Create the SQLite file and its folder, readable by the owner only, because it contains private mail."""
         if self.is_postgres:
             return
         try:
@@ -66,32 +66,32 @@ class Database:
         except OSError as error:
             raise describe(error) from error
 
-    async def learn_time(self, *, within: float) -> None:
-        """Connect to Postgres once, so that its time is known; give up after `within` seconds, or when it is away.
+    async def learn_time(self, *, timeout_seconds: float) -> None:
+        """Connect to Postgres once to learn its time; give up after `timeout_seconds`, or if it is unavailable.
 
-        Raises `StoreMisconfigured` when outspool can never work with this database.
+        Raises `StoreMisconfigured` if outspool can never work with this database.
         """
         if not self.is_postgres:
             return
-        looking = asyncio.create_task(self._finish(self.backend.read(lambda _connection: None)))
-        looking.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.wait({looking}, timeout=within)
-        if looking.done() and isinstance(error := looking.exception(), UnfitDatabase):
+        reading = asyncio.create_task(self._shield(self.backend.read(lambda _connection: None)))
+        reading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.wait({reading}, timeout=timeout_seconds)
+        if reading.done() and isinstance(error := reading.exception(), UnfitDatabase):
             raise error
 
     async def read(self, work: Work[T]) -> T:
-        """Do `work`, which changes nothing; each statement of it sees a snapshot of its own."""
+        """Run `work`, which only reads; each statement sees its own snapshot."""
         await self._make_ready()
-        return await self._finish(self.backend.read(work))
+        return await self._shield(self.backend.read(work))
 
     async def write(self, work: Work[T]) -> T:
-        """Do `work` in one transaction and commit it, or, if it raises, nothing of it.
+        """Run `work` in one transaction and commit it, or, if it raises, nothing of it.
 
         A failed commit raises `StoreUnavailable` with `in_doubt` true: the change may have been made.
         """
         if self.is_postgres:
             await self._make_ready()
-            return await self._finish(self.backend.write(work))
+            return await self._shield(self.backend.write(work))
         return await self.write_batched(lambda connection, _requests: [work(connection)], None)
 
     async def write_batched(self, work: BatchWork[Request, Answer], request: Request) -> Answer:
@@ -103,12 +103,12 @@ class Database:
         await self._make_ready()
         kind = work if self.is_postgres else None
         if kind not in self._groups:
-            self._groups[kind] = GroupCommit(lambda together: _in_words(self.backend.write(together)))
+            self._groups[kind] = GroupCommit(lambda together: _translate_errors(self.backend.write(together)))
         return await self._groups[kind].run(work, request)
 
     async def migrate(self, work: Work[T], *, lock: int) -> T:
         """See `Backend.migrate`. Raises as `write` does."""
-        return await self._finish(self.backend.migrate(work, lock=lock))
+        return await self._shield(self.backend.migrate(work, lock=lock))
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Self]:
@@ -119,37 +119,37 @@ class Database:
             await self.close()
 
     async def close(self) -> None:
-        """Let what is under way end, then close every connection."""
-        under_way = self._under_way | {group.task for group in self._groups.values() if group.task is not None}
-        if under_way:
-            await asyncio.wait(under_way, timeout=STATEMENT_SECONDS)
+        """Wait for running transactions, then close every connection."""
+        running = self._running | {group.task for group in self._groups.values() if group.task is not None}
+        if running:
+            await asyncio.wait(running, timeout=STATEMENT_SECONDS)
         await self.backend.close()
 
     async def _make_ready(self) -> None:
         """Do what must come before the first transaction; here nothing."""
 
-    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do `work` to its end, also when the caller is canceled meanwhile.
+    async def _shield(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` to its end even if the caller is canceled.
 
-        A statement that is canceled halfway leaves its connection, and the locks on it, to the garbage collector.
+        Canceling in mid-statement would leave the connection and its locks to the garbage collector.
         """
-        task = asyncio.create_task(_in_words(work))
-        self._under_way.add(task)
-        task.add_done_callback(self._forget)
+        task = asyncio.create_task(_translate_errors(work))
+        self._running.add(task)
+        task.add_done_callback(self._discard)
         return await asyncio.shield(task)
 
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
+    def _discard(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever still waits has it too; whoever was canceled does not care
+            task.exception()  # mark it as retrieved; a caller that still waits gets it too
 
 
 _BUGS = (IntegrityError, DataError)
-"""What a statement of ours does wrong; no trouble of the database, so it must be seen."""
+"""Errors that show a bug in a statement, not an unavailable database; they are raised unchanged."""
 
 
-async def _in_words(work: Coroutine[Any, Any, T]) -> T:
-    """Do `work`; raise `StoreUnavailable` for every failure of the database."""
+async def _translate_errors(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`; raise `StoreUnavailable` for every database failure."""
     try:
         return await work
     except _BUGS:

@@ -1,4 +1,4 @@
-"""Writes the history of emails, in one place, and lets readers follow it without missing an event."""
+"""Writes the events of emails, the one place that does, and reads them in an order that misses none."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from outspool.adapters.sql.rows import event_values, read_event
 from outspool.adapters.sql.tables import TransactionId, events
 from outspool.domain.email import Event
 
-# Built once: to build a statement, and look up what it compiles to, costs more than to run it.
+# Built once: building a statement costs more than executing it.
 _ADD_EVENT = events.insert()
 
 
 def add_events(connection: sa.Connection, new: Iterable[tuple[UUID, Event]]) -> None:
-    """Append events to the histories of their emails, in this order."""
+    """Append events to their emails' histories, in this order."""
     if rows := [event_values(email_id, event) for email_id, event in new]:
         connection.execute(_ADD_EVENT, rows)
 
 
 @dataclass(frozen=True, slots=True)
 class EventCursor:
-    """How far a reader has come: the transaction (Postgres; 0 elsewhere) and the id of the last event it has seen."""
+    """A reader's position: transaction (Postgres; 0 on SQLite) and id of the last event it has seen."""
 
     transaction: int = 0
     event: int = 0
@@ -34,21 +34,20 @@ class EventCursor:
 class SqlEventFeed:
     """The events of all emails, in an order that no later commit can change.
 
-    Ids alone are no such order on Postgres: a transaction that took its ids earlier may commit later, behind a reader's
-    back. So events are read in the order of their transactions, and only those of transactions below the oldest that
-    is still running (``pg_snapshot_xmin``): nothing can be added there any more. Events of versions that recorded no
-    transaction come first. SQLite has one writer at a time, so there the order of ids is the order of commits.
+    On Postgres, ids alone do not give such an order: a transaction may take its ids first and commit last, after a
+    reader has passed them. So events are ordered by transaction, and only transactions older than the oldest running
+    one (``pg_snapshot_xmin``) are read: no event can be added among those. Events of versions that recorded no
+    transaction come first. SQLite has one writer at a time, so ids are in commit order.
     """
 
     def __init__(self, database: Database) -> None:
-        """Read from this database."""
+        """Read from `database`."""
         self._database = database
 
     async def read(self, after: EventCursor, *, limit: int) -> Sequence[tuple[EventCursor, UUID, Event]]:
-        """Return up to `limit` events later than `after`, each with its cursor and the id of its email.
+        """Return up to `limit` events after `after`, each with its cursor and its email's id.
 
-        An event may take as long to appear as the longest running transaction of the database. Raises
-        `StoreUnavailable`.
+        An event appears once every older transaction of the database has ended. Raises `StoreUnavailable`.
         """
         statement = _after_on_postgres(after) if self._database.is_postgres else _after_on_sqlite(after)
         rows = await self._database.read(lambda connection: connection.execute(statement.limit(limit)).mappings().all())
@@ -56,7 +55,7 @@ class SqlEventFeed:
 
 
 def _after_on_postgres(after: EventCursor) -> sa.Select[tuple[object, ...]]:
-    # `xid8` reaches the driver as text, and no other way.
+    # asyncpg passes `xid8` as text only.
     reached = sa.cast(sa.literal(str(after.transaction)), TransactionId())
     is_settled = events.c.xact < sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot())
     if after.transaction:

@@ -1,4 +1,4 @@
-"""Whether a database file is still the one that was opened: somebody may remove it, or put another over it."""
+"""Detects that the database file was removed or replaced while it was open."""
 
 from __future__ import annotations
 
@@ -9,75 +9,75 @@ from typing import Any
 
 from outspool.errors import StoreMisconfigured
 
-_CURE = "Restart every outspool on it once the right file is back; `outspool doctor` says what it holds."
+_FIX = "Restart every outspool on it once the right file is back; `outspool doctor` says what it holds."
 _NEWEST = "SELECT max(id) FROM events"
 
 
 class FileIdentity:
-    """Knows a database file by its device and inode, and by what this process last wrote to it."""
+    """Identifies a database file by device and inode, and by the newest event this process wrote to it."""
 
     def __init__(self, path: Path) -> None:
-        """Look at nothing yet."""
+        """Remember the path; the first `check` records the identity."""
         self._path = path
         self.forget()
 
     def forget(self) -> None:
-        """Let the next look be the first: nothing is open any more."""
-        self._seen: tuple[int, int] | None = None
-        self._changed: tuple[int, int] | None = None
+        """Forget the identity, because the file was closed: the next `check` records it again."""
+        self._identity: tuple[int, int] | None = None
+        self._version: tuple[int, int] | None = None
         self._newest = 0
 
     def check(self) -> None:
-        """Raise `StoreMisconfigured` when the file is gone, or is another than at the first look.
+        """Raise `StoreMisconfigured` if the file is gone, or is not the one of the first check.
 
-        What is written to a file without a name is lost with the process, so nothing may be said to be done.
+        Writes to a removed file are lost with the process, so they must not be reported as done.
         """
-        identity, changed = self._look()
-        if self._seen is None:
-            self._seen, self._changed = identity, changed
-        elif identity != self._seen:
+        identity, version = self._stat()
+        if self._identity is None:
+            self._identity, self._version = identity, version
+        elif identity != self._identity:
             raise self._error("replaced")
-        elif changed != self._changed:
+        elif version != self._version:
             self._check_content()
-            self._changed = changed
+            self._version = version
 
     def note(self, newest: int) -> None:
-        """Remember, after a commit of ours, the id of the newest event."""
+        """Remember the id of the newest event after a commit of this process."""
         self._newest = max(self._newest, newest)
-        _, self._changed = self._look()
+        _, self._version = self._stat()
 
-    def _look(self) -> tuple[tuple[int, int], tuple[int, int]]:
+    def _stat(self) -> tuple[tuple[int, int], tuple[int, int]]:
         try:
-            found = self._path.stat()
+            stat = self._path.stat()
         except OSError:
             raise self._error("removed") from None
-        return (found.st_dev, found.st_ino), (found.st_mtime_ns, found.st_size)
+        return (stat.st_dev, stat.st_ino), (stat.st_mtime_ns, stat.st_size)
 
     def _check_content(self) -> None:
-        """Look, past what is cached, whether the file still has what we wrote to it.
+        """Check through a new connection, which has no cache, that the file still has this process's newest event.
 
-        Other processes change the file too, when they move the log into it; they take nothing away.
+        Other processes change the file too, when they checkpoint the log, but they remove nothing.
         """
         try:
             with contextlib.closing(sqlite3.connect(self._path, timeout=10)) as connection:
                 newest = connection.execute(_NEWEST).fetchone()[0] if self._newest else 0
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
-                return  # by one that is at work on it, which will be seen next time
+                return  # another process is writing; the next check will see it
             raise self._error("overwritten") from None
         except sqlite3.DatabaseError:
             raise self._error("overwritten") from None
         if (newest or 0) < self._newest:
             raise self._error("overwritten")
 
-    def _error(self, what: str) -> StoreMisconfigured:
+    def _error(self, change: str) -> StoreMisconfigured:
         return StoreMisconfigured(
-            f"The database file {self._path} was {what} while outspool ran. Nothing was changed.", _CURE
+            f"The database file {self._path} was {change} while outspool ran. Nothing was changed.", _FIX
         )
 
 
 def newest_event(connection: Any) -> int:
-    """Return the id of the newest event, by a connection of `sqlite3`, 0 while there is none."""
+    """Return the id of the newest event through an sqlite3 connection; 0 if there is none."""
     try:
         return int(connection.execute(_NEWEST).fetchone()[0] or 0)
     except sqlite3.OperationalError:

@@ -1,4 +1,4 @@
-"""Reads whole emails: their rows, and what else belongs to them in other tables."""
+"""Reads whole emails: their rows and their parts in other tables."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from outspool.adapters.sql.attachments import attachments_of
+from outspool.adapters.sql.attachments import load_attachments
 from outspool.adapters.sql.rows import read_email, read_event, read_recipient
 from outspool.adapters.sql.scope import is_visible
 from outspool.adapters.sql.tables import emails, events, recipients
-from outspool.adapters.sql.unreadable import RAW_ID, Damage, is_unreadable, read_events, stand_in
+from outspool.adapters.sql.unreadable import RAW_ID, Damage, is_unreadable, make_stand_in, read_events
 from outspool.domain.email import Email, Event, Recipient
 from outspool.domain.principal import Scope
 
-# Built once: to build a statement, and look up what it compiles to, costs more than to run it.
+# Built once: building a statement costs more than executing it.
 _EMAIL_ID: sa.BindParameter[Any] = sa.bindparam("email_id", type_=emails.c.id.type)
 _BY_RAW_ID = sa.select(emails).where(
     sa.type_coerce(emails.c.id, sa.types.NullType()) == sa.bindparam("raw_id", type_=sa.types.NullType())
@@ -31,7 +31,7 @@ _RECIPIENTS = (
 
 
 def load(connection: sa.Connection, email_id: UUID, scope: Scope) -> Email | None:
-    """Return the whole email, with its events, or None; an unreadable one as far as it can be read."""
+    """Return the whole email with its events, or None; what is readable of it if it is damaged."""
     found = emails_of(connection, sa.select(emails).where(emails.c.id == email_id, is_visible(scope)))
     return replace(found[0], events=_events_of(connection, found[0])) if found else None
 
@@ -41,11 +41,11 @@ def emails_of(
 ) -> list[Email]:
     """Return the emails that `statement` selects, in its order, without events.
 
-    What cannot be read is `Email.unreadable` and has the status ``unreadable``. A row without a valid id is left out:
-    nobody could name it.
+    An unreadable email has `Email.unreadable` set and the status ``unreadable``. A row without a valid id is left out,
+    because nobody could refer to it.
     """
     try:
-        return with_parts(connection, connection.execute(statement, parameters or {}).mappings().all())
+        return read_emails(connection, connection.execute(statement, parameters or {}).mappings().all())
     except Exception as error:
         if not is_unreadable(error):
             raise
@@ -54,31 +54,31 @@ def emails_of(
 
 
 def read_alone(connection: sa.Connection, raw_id: Any) -> Email | None:
-    """Return one email, without events, as `emails_of` does; None when its id is none."""
+    """Return one email without events, as `emails_of` does; None if its id is invalid."""
     try:
-        found = with_parts(connection, connection.execute(_BY_RAW_ID, {"raw_id": raw_id}).mappings().all())
+        found = read_emails(connection, connection.execute(_BY_RAW_ID, {"raw_id": raw_id}).mappings().all())
     except Exception as error:
         if not is_unreadable(error):
             raise
-        return stand_in(connection, raw_id, error)
+        return make_stand_in(connection, raw_id, error)
     return found[0] if found else None
 
 
-def damage_of(connection: sa.Connection, raw_id: Any) -> Damage | None:
-    """Return what is wrong with a row of `emails` or its parts, None when it can be read."""
+def find_damage(connection: sa.Connection, raw_id: Any) -> Damage | None:
+    """Return what is wrong with a row of `emails` or its parts; None if it can be read."""
     email = read_alone(connection, raw_id)
     if email is None:
         return Damage(raw_id, "Its id is none.")
     return Damage(raw_id, email.unreadable) if email.unreadable else None
 
 
-def with_parts(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> list[Email]:
-    """Return the emails of these rows, in their order, with recipients and attachments, without events.
+def read_emails(connection: sa.Connection, rows: Sequence[sa.RowMapping]) -> list[Email]:
+    """Return the emails in `rows`, in their order, with recipients and attachments, without events.
 
-    Raises, for all of them, when one of them cannot be read (`is_unreadable`).
+    If one cannot be read (`is_unreadable`), it raises and returns none.
     """
     to = _recipients_of(connection, [row["id"] for row in rows])
-    files = attachments_of(connection, rows)
+    files = load_attachments(connection, rows)
     return [read_email(row, to[row["id"]], attachments=files.get(row["id"], ())) for row in rows]
 
 
@@ -96,4 +96,4 @@ def _recipients_of(connection: sa.Connection, ids: Sequence[UUID]) -> dict[UUID,
     if ids:
         for row in connection.execute(_RECIPIENTS, {"ids": list(ids)}).mappings():
             found[row["email_id"]].append(read_recipient(row))
-    return {email_id: tuple(of) for email_id, of in found.items()}
+    return {email_id: tuple(recipients) for email_id, recipients in found.items()}

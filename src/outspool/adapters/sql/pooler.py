@@ -1,7 +1,7 @@
-"""Recognises a pooler, such as pgbouncer, that gives one client's Postgres session to others between transactions.
+"""Detects a pooler such as pgbouncer that shares Postgres sessions between clients.
 
-outspool needs a session of its own: its limits (`statement_timeout`) would be set for other programs too, its prepared
-statements would be missing, and no notice of a change would ever come (LISTEN).
+outspool needs its own session: its `statement_timeout` would apply to other programs, its prepared statements would be
+missing, and LISTEN would receive nothing.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from outspool.domain.setting import Setting
 from outspool.errors import StoreMisconfigured
 
 _TRIES = 5
-"""On a busy pooler somebody else may take the session that is looked for."""
+"""On a busy pooler another client may get the session in between, so the check is repeated."""
 
 _PID = "SELECT pg_backend_pid()"
 
 
 class UnfitDatabase(StoreMisconfigured):
-    """A database that no outspool can work with; a process refuses to start on it."""
+    """A database that outspool can never work with; a process refuses to start on it."""
 
 
 def _is_shared() -> UnfitDatabase:
@@ -31,17 +31,17 @@ def _is_shared() -> UnfitDatabase:
 
 
 async def check_pooler(connection: Any, url: str) -> None:
-    """Raise `UnfitDatabase` when this connection, of asyncpg, shares its session with others.
+    """Raise `UnfitDatabase` if this asyncpg connection shares its session with other clients.
 
-    A pooler shows itself by the process id that it gave us, which is not the server's. In session mode it gives no
-    second client the session of the first; in transaction mode it gives it to whoever asks next.
+    A pooler is recognised by the process id it reports, which is not the server's. In session mode a second client gets
+    another session; in transaction mode it gets whichever is free, the first client's included.
     """
     import asyncpg
 
     try:
         if await _backend(connection) == connection.get_server_pid():
             return
-        # The second connection goes through the same door, with no statement prepared under a name.
+        # Use no statement cache: a pooler would mix up named statements.
         second = await asyncpg.connect(url, timeout=CONNECT_SECONDS, statement_cache_size=0)
         try:
             for _ in range(_TRIES):
@@ -53,13 +53,13 @@ async def check_pooler(connection: Any, url: str) -> None:
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
         raise _is_shared() from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        if "statement pooling" in str(error):  # where not even a transaction is one session's
+        if "statement pooling" in str(error):  # that mode forbids transactions
             raise _is_shared() from None
         raise
 
 
 async def _backend(connection: Any) -> int:
-    """Return the process id of the server behind the connection; in a transaction, so that it is one statement's."""
+    """Return the server's process id; in a transaction, because a pooler may switch servers between transactions."""
     async with connection.transaction():
         statement = await connection.prepare(_PID, name="")
         pid: int = await statement.fetchval()

@@ -1,4 +1,4 @@
-"""The line to a Postgres database: a pool of connections, and what limits each of them."""
+"""The Postgres backend: a pool of connections, and the timeouts of each."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from outspool.adapters.sql.ailments import is_broken_line, state_of
+from outspool.adapters.sql.ailments import find_sqlstate, is_broken_connection
 from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, CommitInDoubt, T, Work
 from outspool.adapters.sql.clock import DatabaseClock
 from outspool.adapters.sql.pooler import UnfitDatabase, check_pooler
 from outspool.domain.setting import Setting
 
 _TRANSACTION_TIMEOUT_SINCE = (17,)
-"""The Postgres that can end a transaction whose client stopped between the messages of one statement."""
+"""The first Postgres version with `transaction_timeout`, which also ends a transaction whose client is suspended."""
 
 _READ_ONLY = "25006"
 """SQLSTATE read_only_sql_transaction."""
 
 _SILENCE_SECONDS = 5
-"""How much longer than a statement may take we wait for its answer before we give the line up."""
+"""How long after the statement timeout the server's answer is awaited before the connection is dropped."""
 
 _FRESH_SECONDS = 1.0
-"""For so long after it answered a connection is taken to live. To ask costs more than most that it is used for."""
+"""A connection that answered this recently is used without a check, which would cost more than most statements."""
 
 _LOCK_POLL_SECONDS = 0.1
 
 
 class PostgresBackend:
-    """See `Backend`; `statement_seconds` is how long a statement may take. `clock` learns the server's time."""
+    """See `Backend`. `statement_seconds` is the statement timeout; `clock` learns the server's time."""
 
     def __init__(self, url: str, *, statement_seconds: float, clock: DatabaseClock | None = None) -> None:
         """Open nothing yet."""
-        self._trust = _Trust(clock)
-        self._engine = _engine(url, statement_seconds, self._trust, clock)
-        # The same pool. Each statement sees a snapshot of its own as it is, so BEGIN and COMMIT would be two round
-        # trips for nothing.
-        self._looking = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._liveness = _LivenessCheck(clock)
+        self._engine = _engine(url, statement_seconds, self._liveness, clock)
+        # Same pool, without transactions: every statement has its own snapshot anyway, so BEGIN and COMMIT would be two
+        # round trips for nothing.
+        self._autocommit_engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def read(self, work: Work[T]) -> T:
         """See `Backend.read`."""
-        async with self._connection(self._looking) as connection:
+        async with self._connection(self._autocommit_engine) as connection:
             return await connection.run_sync(work)
 
     async def write(self, work: Work[T]) -> T:
@@ -63,16 +63,16 @@ class PostgresBackend:
             return result
 
     async def migrate(self, work: Work[T], *, lock: int) -> T:
-        """See `Backend.migrate`. A second connection holds the lock, in a transaction, so a pooler cannot lose it.
+        """See `Backend.migrate`. A second connection holds the lock in a transaction, so that a pooler cannot lose it.
 
-        The lock is polled for: a statement that waits for it would hold a snapshot, and ``CREATE INDEX CONCURRENTLY``
-        in the process that has it would wait for that statement in turn, for ever.
+        The lock is polled: a statement that waits for it would hold a snapshot, and ``CREATE INDEX CONCURRENTLY`` in
+        the process that has the lock would wait for that snapshot: a deadlock.
         """
         async with self._connection(self._engine) as guard:
             while True:
                 async with guard.begin():
                     if await guard.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(lock))):
-                        # The portal of the SELECT holds a snapshot until the next command of the simple protocol.
+                        # The SELECT's portal holds a snapshot until the next command of the simple protocol.
                         driver = (await guard.get_raw_connection()).driver_connection
                         assert driver is not None
                         await driver.execute("SAVEPOINT locked")
@@ -93,50 +93,50 @@ class PostgresBackend:
                 await connection.invalidate()
                 raise
             except sa.exc.DBAPIError as error:
-                if is_broken_line(error):
+                if is_broken_connection(error):
                     await connection.invalidate()
-                if state_of(error) == _READ_ONLY:
-                    # The primary of before is a standby now: with several hosts the next connection finds the new one.
+                if find_sqlstate(error) == _READ_ONLY:
+                    # The primary became a standby: with several hosts the next connection finds the new primary.
                     await connection.invalidate()
-                    self._trust.end()
+                    self._liveness.end()
                 raise
             except TimeoutError:
-                # Its server may still be at work, with our locks: never use this connection again. Nor the others
-                # that wait in the pool: whatever swallowed this one's words has theirs, and each costs a time-out.
+                # The server may still be executing the statement, with our locks, so drop this connection. Drop the
+                # others in the pool too: they use the same dead network path, and each would cost a time-out.
                 await connection.invalidate()
-                self._trust.end()
+                self._liveness.end()
                 raise
 
 
-class _Trust:
-    """Which connections of a pool are taken to live: one that rested is asked, and none is that is distrusted.
+class _LivenessCheck:
+    """Decides which pooled connections need a check: idle ones are pinged, and after a time-out all are discarded.
 
-    What does not live is replaced unseen.
+    The pool replaces a connection that fails the check before the caller sees it.
     """
 
     def __init__(self, clock: DatabaseClock | None) -> None:
-        """Trust all. A connection is asked for the time, which `clock` learns: no question costs less."""
-        self._ended_at = -math.inf
+        """Trust all connections. The ping asks for the time, which `clock` learns."""
+        self._distrusted_at = -math.inf
         self._ask = functools.partial(ask_time, clock=clock)
 
     def end(self) -> None:
-        """Distrust every connection there is."""
-        self._ended_at = time.monotonic()
+        """Discard every connection that exists now."""
+        self._distrusted_at = time.monotonic()
 
     def watch(self, engine: sa.Engine) -> None:
-        """Look at each connection that is taken out of the pool of `engine`."""
+        """Check each connection that is checked out of the pool of `engine`."""
         import asyncpg
 
-        def make(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
-            record.info["made_at"] = record.info["left_at"] = time.monotonic()
+        def on_connect(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+            record.info["made_at"] = record.info["returned_at"] = time.monotonic()
 
-        def leave(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
-            record.info["left_at"] = time.monotonic()
+        def on_checkin(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+            record.info["returned_at"] = time.monotonic()
 
-        def take(connection: Any, record: sa.pool.ConnectionPoolEntry, _proxy: object) -> None:
-            if record.info["made_at"] <= self._ended_at:
+        def on_checkout(connection: Any, record: sa.pool.ConnectionPoolEntry, _proxy: object) -> None:
+            if record.info["made_at"] <= self._distrusted_at:
                 raise sa.exc.DisconnectionError
-            if time.monotonic() - record.info["left_at"] > _FRESH_SECONDS:
+            if time.monotonic() - record.info["returned_at"] > _FRESH_SECONDS:
                 try:
                     connection.run_async(self._ask)
                 except TimeoutError:
@@ -144,13 +144,13 @@ class _Trust:
                 except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                     raise sa.exc.DisconnectionError from error
 
-        sa.event.listen(engine, "connect", make)
-        sa.event.listen(engine, "checkin", leave)
-        sa.event.listen(engine, "checkout", take)
+        sa.event.listen(engine, "connect", on_connect)
+        sa.event.listen(engine, "checkin", on_checkin)
+        sa.event.listen(engine, "checkout", on_checkout)
 
 
 def _check_encoding(encoding: str) -> None:
-    """Raise `UnfitDatabase` when the database cannot hold every character, as names, subjects and replies may."""
+    """Raise `UnfitDatabase` if the database cannot store every character."""
     if encoding != "UTF8":
         raise UnfitDatabase(
             f"The database's encoding is {encoding}, and outspool needs UTF8: other encodings lack characters.",
@@ -160,18 +160,18 @@ def _check_encoding(encoding: str) -> None:
 
 
 async def ask_time(connection: Any, *, clock: DatabaseClock | None) -> None:
-    """Ask a server what time it is, through a connection of asyncpg; `clock` learns it."""
-    asked = 0.0 if clock is None else clock.elapsed()
+    """Ask the server for its time through an asyncpg connection; `clock` learns it."""
+    asked_at = 0.0 if clock is None else clock.elapsed()
     shown = await connection.fetchval("SELECT clock_timestamp()")
     if clock is not None:
-        clock.learn(shown.astimezone(UTC), asked=asked, answered=clock.elapsed())
+        clock.learn(shown.astimezone(UTC), asked_at=asked_at, answered_at=clock.elapsed())
 
 
-def _engine(url: str, statement_seconds: float, trust: _Trust, clock: DatabaseClock | None) -> AsyncEngine:
+def _engine(url: str, statement_seconds: float, liveness: _LivenessCheck, clock: DatabaseClock | None) -> AsyncEngine:
     async def connect() -> Any:
         import asyncpg
 
-        # The URL goes to asyncpg as it is, so that sslmode and its kin mean what they mean to libpq.
+        # Pass the URL to asyncpg unchanged, so that sslmode and the like mean what they mean to libpq.
         try:
             connection = await asyncpg.connect(
                 url,
@@ -197,14 +197,14 @@ def _engine(url: str, statement_seconds: float, trust: _Trust, clock: DatabaseCl
         max_overflow=10,
         pool_timeout=CONNECT_SECONDS,
     )
-    trust.watch(engine.sync_engine)
+    liveness.watch(engine.sync_engine)
     return engine
 
 
 async def _prepare(connection: Any, url: str, statement_seconds: float, clock: DatabaseClock | None) -> None:
-    """Make a new connection ready; raise `UnfitDatabase` when outspool cannot work with what it leads to.
+    """Prepare a new connection; raise `UnfitDatabase` if outspool cannot work with this database.
 
-    Nothing is set before it is certain that the session is ours alone.
+    Session settings come last: only then is it certain that no pooler shares the session.
     """
     _check_encoding(connection.get_settings().server_encoding)
     await check_pooler(connection, url)
@@ -213,11 +213,11 @@ async def _prepare(connection: Any, url: str, statement_seconds: float, clock: D
 
 
 def _session(version: tuple[int, ...], statement_seconds: float) -> str:
-    """Return the statements that limit a session. As parameters of the connection a pgbouncer would refuse them."""
+    """Return the SET statements for the session's timeouts. pgbouncer rejects them as startup parameters."""
     limits = {
-        # The server gives up before we do: then both know it, and no lock is left behind.
+        # The server gives up before the client does, so that no statement goes on holding locks.
         "statement_timeout": statement_seconds,
-        # A worker that is stopped in the middle of a transaction must not hold its rows for ever.
+        # A worker that is suspended in mid-transaction must not lock its rows forever.
         "idle_in_transaction_session_timeout": 1.5 * statement_seconds,
     }
     if version >= _TRANSACTION_TIMEOUT_SINCE:

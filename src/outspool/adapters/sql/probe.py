@@ -1,4 +1,4 @@
-"""`DatabaseProbe` on SQLAlchemy: reads how a database fares, without migrating it or making its file."""
+"""The `DatabaseProbe` port: checks a database without migrating it or creating its file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
-from outspool.adapters.sql.backend import hosts_of
+from outspool.adapters.sql.backend import parse_hosts
 from outspool.adapters.sql.damage import look_for_damage
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.rehearsal import rehearse
@@ -28,17 +28,17 @@ _STANDBYS = sa.text(
 
 _QUICK_CHECK = "PRAGMA quick_check(3)"
 
-_NAMED = 3
-"""So many unreadable emails are named."""
+_EXAMPLES = 3
+"""Number of unreadable emails given as examples."""
 
 
 class _LenientTime(UtcDateTime):
-    """A time, or None for what is none."""
+    """A time; None if the column holds no valid time."""
 
     cache_ok = True
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None] | None:
-        """Return what reads a value of the driver."""
+        """Return the function that converts the driver's value."""
         read = super().result_processor(dialect, coltype)
 
         def lenient(value: Any) -> datetime | None:
@@ -51,10 +51,10 @@ class _LenientTime(UtcDateTime):
 
 
 class SqlProbe:
-    """Looks at the database of one URL; every look opens connections of its own."""
+    """Checks the database of one URL; every check opens its own connections."""
 
     def __init__(self, url: str, *, identity: str) -> None:
-        """Take ``postgresql://…`` or ``sqlite:///path``. Mail of `identity` (an address) is counted."""
+        """Accept ``postgresql://…`` or ``sqlite:///path``. Emails of `identity` (an address) are counted."""
         self._url = url
         self._identity = identity
 
@@ -64,19 +64,19 @@ class SqlProbe:
         database = Database(self._url)
         if not database.is_postgres:
             return f"SQLite, {database.sqlite_path}"
-        with suppress(ValueError):  # a password with an unescaped "#" or "/" makes nonsense of the rest
-            hosts = ", ".join(f"{host}:{port}" for host, port in hosts_of(self._url))
+        with suppress(ValueError):  # e.g. an unescaped "#" or "/" in the password
+            hosts = ", ".join(f"{host}:{port}" for host, port in parse_hosts(self._url))
             return f"Postgres, {hosts}{urlsplit(self._url).path}"
         return "Postgres"
 
     async def health(self) -> DatabaseHealth:
-        """See `DatabaseProbe.health`. The database must also let itself be written to, as an email would be."""
+        """See `DatabaseProbe.health`. Also checks that an email could be written."""
         async with Database(self._url).opened() as database:
             if not database.is_postgres and not database.sqlite_path.exists():
                 return DatabaseHealth(schema=SchemaState.EMPTY)
             revision = await schema_version(database)
             has_tables = await database.read(lambda connection: sa.inspect(connection).has_table(emails.name))
-            seconds, clock = await database.read(_answer)
+            seconds, clock = await database.read(_measure_answer)
             standbys = await database.read(_asynchronous_standbys) if database.is_postgres else ()
             schema = _state(revision, has_tables=has_tables)
             if schema in (SchemaState.CURRENT, SchemaState.EMPTY):
@@ -118,11 +118,11 @@ class SqlProbe:
         """See `DatabaseProbe.unreadable`."""
         async with Database(self._url).opened() as database:
             damaged = await database.read(look_for_damage)
-        return Unreadable(count=len(damaged), examples=[(one.name, one.why) for one in damaged[:_NAMED]])
+        return Unreadable(count=len(damaged), examples=[(damage.name, damage.why) for damage in damaged[:_EXAMPLES]])
 
 
-def _answer(connection: sa.Connection) -> tuple[float, datetime | None]:
-    """Return the seconds one question takes on an open connection, and the server's clock in the middle of them."""
+def _measure_answer(connection: sa.Connection) -> tuple[float, datetime | None]:
+    """Return the duration of one query on an open connection in seconds, and the server's time."""
     is_postgres = connection.dialect.name == "postgresql"
     ask = sa.select(sa.func.clock_timestamp(type_=UtcDateTime)) if is_postgres else sa.select(sa.null())
     started = time.perf_counter()
@@ -131,7 +131,7 @@ def _answer(connection: sa.Connection) -> tuple[float, datetime | None]:
 
 
 def _asynchronous_standbys(connection: sa.Connection) -> tuple[str, ...]:
-    """Return the standbys that may lack what was committed last; a role without the right to see them sees none."""
+    """Return standbys that may lack the last commits; none if the role has no right to see them."""
     names = connection.execute(_STANDBYS).scalars().all()
     return tuple(str(name) or "without a name" for name in names)
 

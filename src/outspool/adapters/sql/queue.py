@@ -1,4 +1,4 @@
-"""`Queue` on SQLAlchemy Core: claim, mark, heartbeat and rescue, the same statements on SQLite and on Postgres."""
+"""The `Queue` port: claim, mark, heartbeat and rescue, the same statements on SQLite and Postgres."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from outspool.adapters.sql import meter as sql_meter
-from outspool.adapters.sql.aside import read_despite, warn_of, write_despite
+from outspool.adapters.sql.aside import read_setting_aside, warn_of, write_setting_aside
 from outspool.adapters.sql.claims import (
     CLAIM,
     CLAIM_IDS,
@@ -27,7 +27,7 @@ from outspool.adapters.sql.claims import (
 )
 from outspool.adapters.sql.clock import DatabaseClock
 from outspool.adapters.sql.events import add_events
-from outspool.adapters.sql.loading import read_alone, with_parts
+from outspool.adapters.sql.loading import read_alone, read_emails
 from outspool.adapters.sql.schema import MigratedDatabase
 from outspool.adapters.sql.status_writer import Marking, StatusWriter
 from outspool.adapters.sql.tables import UtcDateTime, emails, workers
@@ -39,11 +39,11 @@ from outspool.domain.email import Email, Event, Priority
 from outspool.domain.status import EmailStatus
 from outspool.ports.queue import Expiry, Lease, Room, WorkerHeartbeat
 
-_FORGOTTEN = timedelta(days=1)
-"""After this nobody asks any more when a worker that was killed was last seen."""
+_HEARTBEAT_RETENTION = timedelta(days=1)
+"""Heartbeats of killed workers are deleted after this."""
 
 _SOON = timedelta(minutes=1)
-_CLAMPED = "A clock that was wrong had put it off; it is due now."
+_CLAMPED_DETAIL = "A clock that was wrong had put it off; it is due now."
 
 
 class SqlQueue:
@@ -58,7 +58,7 @@ class SqlQueue:
         identity: str,
         clock: DatabaseClock | None = None,
     ) -> None:
-        """Share the database and its status writer with the store. Claim only the emails of `identity` (an address).
+        """Use the store's database and status writer. Claim only emails of `identity` (an address).
 
         `clock` learns the database's time with every heartbeat.
         """
@@ -73,29 +73,29 @@ class SqlQueue:
     ) -> Sequence[Email]:
         """See `Queue.claim_due`."""
         kind = deferred_too, expiry
-        asked = {"identity": self._identity, "now": now, "most": limit, "token": lease.token, "until": lease.until}
+        parameters = {"identity": self._identity, "now": now, "most": limit, "token": lease.token, "until": lease.until}
 
         def take(connection: sa.Connection) -> list[Email]:
-            rows = connection.execute(CLAIM[kind], asked).mappings().all()
-            return _note_claims(connection, with_parts(connection, rows), now)
+            rows = connection.execute(CLAIM[kind], parameters).mappings().all()
+            return _add_claim_events(connection, read_emails(connection, rows), now)
 
         try:
             return await self.database.write(take)
         except Exception as error:
             if not is_unreadable(error):
                 raise
-        return await self._claim_one_by_one(asked, now=now, limit=limit, kind=kind)
+        return await self._claim_one_by_one(parameters, now=now, limit=limit, kind=kind)
 
     async def _claim_one_by_one(
-        self, asked: dict[str, Any], *, now: datetime, limit: int, kind: tuple[bool, Expiry]
+        self, parameters: dict[str, Any], *, now: datetime, limit: int, kind: tuple[bool, Expiry]
     ) -> Sequence[Email]:
-        """Claim the same, read each row alone, and set aside what cannot be read; others fill its place."""
+        """Claim ids, read each row separately, and set aside unreadable ones; claim others in their place."""
         claimed: list[Email] = []
 
         def take(connection: sa.Connection) -> tuple[list[Email], list[Damage]]:
-            most = {**asked, "most": limit - len(claimed)}
+            remaining = {**parameters, "most": limit - len(claimed)}
             emails, damaged = [], []
-            for raw_id in connection.execute(CLAIM_IDS[kind], most).scalars().all():
+            for raw_id in connection.execute(CLAIM_IDS[kind], remaining).scalars().all():
                 email = read_alone(connection, raw_id)
                 if email is None or email.unreadable:
                     damage = Damage(raw_id, email.unreadable if email else "Its id is none.")
@@ -103,7 +103,7 @@ class SqlQueue:
                     damaged.append(damage)
                 else:
                     emails.append(email)
-            return _note_claims(connection, emails, now), damaged
+            return _add_claim_events(connection, emails, now), damaged
 
         while len(claimed) < limit:
             emails, damaged = await self.database.write(take)
@@ -138,74 +138,74 @@ class SqlQueue:
         self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime
     ) -> timedelta | None:
         """See `Queue.heartbeat`."""
-        asked = time.monotonic()
+        started = time.monotonic()
 
         def beat(connection: sa.Connection) -> timedelta | None:
             if leases:
                 connection.execute(EXTEND, {"tokens": list(leases), "until": until})
-            skew = self._skew(connection, at + timedelta(seconds=time.monotonic() - asked))
-            _sight(connection, worker, at, skew)
-            connection.execute(workers.delete().where(workers.c.seen_at < at - _FORGOTTEN))
+            skew = self._skew(connection, at + timedelta(seconds=time.monotonic() - started))
+            _store_heartbeat(connection, worker, at, skew)
+            connection.execute(workers.delete().where(workers.c.seen_at < at - _HEARTBEAT_RETENTION))
             return skew
 
         return await self.database.write(beat)
 
     def _skew(self, connection: sa.Connection, at: datetime) -> timedelta | None:
-        """Return how far the machine's clock, or the one that gave `at`, is ahead of the database's if it has one."""
+        """Return how far the clock that gave `at` is ahead of the database's; None on SQLite, which has no clock."""
         clock = self._clock
         before = 0.0 if clock is None else clock.elapsed()
-        shown = _clock_of(connection)
+        shown = _read_clock(connection)
         if shown is None:
             return None
         if clock is None:
             return at - shown
-        clock.learn(shown, asked=before, answered=clock.elapsed())
+        clock.learn(shown, asked_at=before, answered_at=clock.elapsed())
         return clock.skew()
 
     async def retire(self, worker: str) -> None:
         """See `Queue.retire`."""
-        gone = workers.delete().where(workers.c.name == worker)
-        await self.database.write(lambda connection: connection.execute(gone))
+        deletion = workers.delete().where(workers.c.name == worker)
+        await self.database.write(lambda connection: connection.execute(deletion))
 
     async def rescue(self, *, now: datetime, resend_marked: bool) -> int:
         """See `Queue.rescue`."""
 
         def release(connection: sa.Connection) -> int:
             queued = connection.execute(REQUEUE[resend_marked], {"now": now}).mappings().all()
-            _note(connection, queued, Event(at=now, status=EmailStatus.QUEUED, code="rescued"))
+            _add_same_event(connection, queued, Event(at=now, status=EmailStatus.QUEUED, code="rescued"))
             unknown = connection.execute(DOUBT, {"now": now}).mappings().all()
             lost = Event(at=now, status=EmailStatus.UNKNOWN, code=CLAIM_LOST.code, detail=CLAIM_LOST.message)
-            _note(connection, unknown, lost)
+            _add_same_event(connection, unknown, lost)
             if unknown:
                 connection.execute(DOUBT_RECIPIENTS, {"ids": [row["id"] for row in unknown]})
             if queued:
                 self._changes.notify(connection)
             return len(queued) + len(unknown)
 
-        freed = await write_despite(self.database, release, now=now)
+        freed = await write_setting_aside(self.database, release, now=now)
         if freed:
             self._changes.announce(due=True)
         return freed
 
     async def next_due(self, *, after: datetime, deferred_too: bool) -> datetime | None:
         """See `Queue.next_due`."""
-        asked = {"identity": self._identity, "now": after}
+        parameters = {"identity": self._identity, "now": after}
 
         def look(connection: sa.Connection) -> datetime | None:
-            at: datetime | None = connection.scalar(NEXT_DUE[deferred_too], asked)
+            at: datetime | None = connection.scalar(NEXT_DUE[deferred_too], parameters)
             return at
 
-        return await read_despite(self.database, look, now=after)
+        return await read_setting_aside(self.database, look, now=after)
 
     async def first_turn(self, *, now: datetime) -> datetime | None:
         """See `Queue.first_turn`."""
-        asked = {"identity": self._identity, "now": now}
+        parameters = {"identity": self._identity, "now": now}
 
         def look(connection: sa.Connection) -> datetime | None:
-            firsts = ((p, connection.scalar(FIRST_OF_EACH[p.rank], asked)) for p in Priority)
+            firsts = ((p, connection.scalar(FIRST_OF_EACH[p.rank], parameters)) for p in Priority)
             return min((due_at + priority.delay for priority, due_at in firsts if due_at is not None), default=None)
 
-        return await read_despite(self.database, look, now=now)
+        return await read_setting_aside(self.database, look, now=now)
 
     async def last_trace(self) -> datetime | None:
         """See `Queue.last_trace`."""
@@ -224,45 +224,48 @@ class SqlQueue:
 
     async def clamp(self, *, now: datetime, furthest: datetime) -> int:
         """See `Queue.clamp`."""
-        far = {"identity": self._identity, "now": now, "soon": now + _SOON, "furthest": furthest}
+        parameters = {"identity": self._identity, "now": now, "soon": now + _SOON, "furthest": furthest}
 
-        def bring_forward(connection: sa.Connection) -> int:
-            rows = connection.execute(CLAMP, far).mappings().all()
+        def clamp(connection: sa.Connection) -> int:
+            rows = connection.execute(CLAMP, parameters).mappings().all()
             add_events(
                 connection,
                 [
-                    (row["id"], Event(at=now, status=EmailStatus(row["status"]), code="clamped", detail=_CLAMPED))
+                    (
+                        row["id"],
+                        Event(at=now, status=EmailStatus(row["status"]), code="clamped", detail=_CLAMPED_DETAIL),
+                    )
                     for row in rows
                 ],
             )
             return len(rows)
 
-        return await write_despite(self.database, bring_forward, now=now)
+        return await write_setting_aside(self.database, clamp, now=now)
 
     async def workers(self, *, since: datetime) -> Sequence[WorkerHeartbeat]:
         """See `Queue.workers`."""
         statement = sa.select(workers).where(workers.c.seen_at >= since).order_by(workers.c.name)
         try:
-            return await self.database.read(lambda connection: _sightings(connection, statement))
+            return await self.database.read(lambda connection: _read_heartbeats(connection, statement))
         except Exception as error:
             if not is_unreadable(error):
                 raise
-        # A worker's row is written anew with its next heartbeat, so one that cannot be read is passed over.
+        # Skip an unreadable row: the worker's next heartbeat overwrites it.
         names = await self.database.read(
             lambda connection: connection.execute(statement.with_only_columns(workers.c.name)).scalars().all()
         )
         found: list[WorkerHeartbeat] = []
         for name in names:
-            of_one = statement.where(workers.c.name == name)
+            one_row = statement.where(workers.c.name == name)
             try:
-                found += await self.database.read(lambda connection, of_one=of_one: _sightings(connection, of_one))  # type: ignore[misc]
+                found += await self.database.read(lambda connection, row=one_row: _read_heartbeats(connection, row))  # type: ignore[misc]
             except Exception as error:
                 if not is_unreadable(error):
                     raise
         return found
 
 
-def _sightings(connection: sa.Connection, statement: sa.Select[Any]) -> list[WorkerHeartbeat]:
+def _read_heartbeats(connection: sa.Connection, statement: sa.Select[Any]) -> list[WorkerHeartbeat]:
     return [
         WorkerHeartbeat(
             name=row["name"],
@@ -273,33 +276,33 @@ def _sightings(connection: sa.Connection, statement: sa.Select[Any]) -> list[Wor
     ]
 
 
-def _note_claims(connection: sa.Connection, emails: Sequence[Email], now: datetime) -> list[Email]:
-    """Note that these are claimed, and return them in their turn."""
+def _add_claim_events(connection: sa.Connection, emails: Sequence[Email], now: datetime) -> list[Email]:
+    """Add a ``claimed`` event to each; return the emails in their turn."""
     if emails:
         event = Event(at=now, status=EmailStatus.SENDING, code="claimed")
         add_events(connection, [(email.id, event) for email in emails])
-    return sorted(emails, key=_turn)
+    return sorted(emails, key=_turn_key)
 
 
-def _clock_of(connection: sa.Connection) -> datetime | None:
-    """Return what the database's own clock says; SQLite has none but ours."""
+def _read_clock(connection: sa.Connection) -> datetime | None:
+    """Return the database's time; None on SQLite."""
     if connection.dialect.name != "postgresql":
         return None
     clock: datetime = connection.execute(sa.select(sa.func.clock_timestamp(type_=UtcDateTime))).scalar_one()
     return clock
 
 
-def _sight(connection: sa.Connection, worker: str, at: datetime, skew: timedelta | None) -> None:
+def _store_heartbeat(connection: sa.Connection, worker: str, at: datetime, skew: timedelta | None) -> None:
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     seen = {"seen_at": at, "skew_seconds": None if skew is None else skew.total_seconds()}
-    sighting = insert(workers).values(name=worker, **seen)
-    connection.execute(sighting.on_conflict_do_update(index_elements=["name"], set_=seen))
+    statement = insert(workers).values(name=worker, **seen)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=seen))
 
 
-def _turn(email: Email) -> tuple[datetime, datetime, UUID]:
+def _turn_key(email: Email) -> tuple[datetime, datetime, UUID]:
     return email.due_at + email.content.priority.delay, email.due_at, email.id
 
 
-def _note(connection: sa.Connection, rows: Sequence[sa.RowMapping], event: Event) -> None:
-    """Add the same event to each of these emails."""
+def _add_same_event(connection: sa.Connection, rows: Sequence[sa.RowMapping], event: Event) -> None:
+    """Add `event` to each of these emails."""
     add_events(connection, [(row["id"], event) for row in rows])

@@ -1,9 +1,7 @@
-"""Recording transitions: the guards behind every change of status, and the statements, each for many at a time.
+"""Records transitions in batches: locks the rows, checks each transition's guards, writes those allowed.
 
-The rows are locked, the guards are asked, what they allow is written: of two processes that race for an email exactly
-one finds it as it expects.
-
-Statements are built once: to build one, and look up what it compiles to, costs more than to run it.
+Because the guards are checked under the row lock, exactly one of two processes that race for an email finds it in the
+expected state. Statements are built once, because building one costs more than executing it.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from outspool.domain.transition import Transition
 
 
 def _new_value(name: str) -> sa.BindParameter[Any]:
-    """Return the parameter for a column of `emails`; no name of a column may stand for itself in an UPDATE."""
+    """Return the parameter for a column's new value; in an UPDATE it may not have the column's own name."""
     return sa.bindparam(f"new_{name}", type_=emails.c[name].type)
 
 
@@ -66,7 +64,7 @@ def _ascii(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One transition to be recorded, under its guards."""
+    """One transition to record, with its guards."""
 
     email_id: UUID
     change: Transition
@@ -75,7 +73,7 @@ class Recording:
     version: int | None
 
     def is_allowed(self, row: sa.RowMapping) -> bool:
-        """Whether the email as it stands in its row is what this change is for."""
+        """Check status, lease, version and scope against the locked row."""
         return (
             row["status"] in self.change.sources
             and self.lease in (None, row["lease"])
@@ -85,7 +83,7 @@ class Recording:
         )
 
     def in_ascii(self) -> Recording:
-        """Return the same, with every text in characters that any database can hold."""
+        """Return a copy with texts reduced to ASCII, which any database can store."""
         change = self.change
         problem = change.problem and Problem(
             code=change.problem.code, message=_ascii(change.problem.message), hint=_ascii(change.problem.hint)
@@ -112,7 +110,7 @@ class Recording:
         return values | {"email_id": self.email_id, "keeps_lease": change.keeps_lease}
 
     def recipient_rows(self) -> list[dict[str, Any]]:
-        """Return the parameters of `_RECORD_RECIPIENT` for each recipient."""
+        """Return the parameters of `_RECORD_RECIPIENT`, one set per recipient."""
         return [
             {
                 "of_email": self.email_id,
@@ -123,27 +121,30 @@ class Recording:
         ]
 
     def event(self) -> Event:
-        """Return the event of the change."""
+        """Return the event of the transition."""
         change = self.change
         return Event(at=change.at, status=change.target, code=change.code, detail=change.detail, actor=change.actor)
 
 
-def record_all(connection: sa.Connection, asked: Sequence[Recording]) -> list[bool]:
-    """Apply each that its guards allow, and say which were; of several for one email the first comes first."""
-    answers: dict[int, bool] = {}
-    while left := [nth for nth in range(len(asked)) if nth not in answers]:
-        firsts = {asked[nth].email_id: nth for nth in reversed(left)}
+def record_all(connection: sa.Connection, recordings: Sequence[Recording]) -> list[bool]:
+    """Apply each recording whose guards allow it; return for each whether it was applied.
+
+    Several recordings for one email are applied in their order, each against the row as the one before left it.
+    """
+    is_applied: dict[int, bool] = {}
+    while remaining := [index for index in range(len(recordings)) if index not in is_applied]:
+        firsts = {recordings[index].email_id: index for index in reversed(remaining)}
         rows = {row["id"]: row for row in connection.execute(_LOCK, {"ids": list(firsts)}).mappings()}
-        for email_id, nth in firsts.items():
-            answers[nth] = email_id in rows and asked[nth].is_allowed(rows[email_id])
-        _apply(connection, [asked[nth] for nth in firsts.values() if answers[nth]])
-    return [answers[nth] for nth in range(len(asked))]
+        for email_id, index in firsts.items():
+            is_applied[index] = email_id in rows and recordings[index].is_allowed(rows[email_id])
+        _apply(connection, [recordings[index] for index in firsts.values() if is_applied[index]])
+    return [is_applied[index] for index in range(len(recordings))]
 
 
 def _apply(connection: sa.Connection, allowed: Sequence[Recording]) -> None:
     if not allowed:
         return
-    connection.execute(_RECORD, [one.values() for one in allowed])
-    if outcomes := [row for one in allowed for row in one.recipient_rows()]:
+    connection.execute(_RECORD, [recording.values() for recording in allowed])
+    if outcomes := [row for recording in allowed for row in recording.recipient_rows()]:
         connection.execute(_RECORD_RECIPIENT, outcomes)
-    add_events(connection, [(one.email_id, one.event()) for one in allowed])
+    add_events(connection, [(recording.email_id, recording.event()) for recording in allowed])

@@ -1,4 +1,4 @@
-"""Writes to a database all that sending an email writes, and rolls it back."""
+"""Rehearses sending: writes to every table that an email touches, then rolls back."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from outspool.adapters.sql.tables import (
 )
 
 _BULK = 4 * 1024 * 1024
-"""Bytes that SQLite does not keep in its cache (2 MB), so that they reach the disk before they are taken back."""
+"""More bytes than SQLite caches (2 MB), so that they reach the disk before the rollback."""
 _ANY_TEXT = "rehearsal: ü → 漢 🎉"
-"""Not every encoding has these."""
+"""Characters that only Unicode encodings can store."""
 
 
-class _TakenBack(Exception):
-    """Ends a transaction that is not to be kept."""
+class _RollBack(Exception):
+    """Rolls the rehearsal back."""
 
 
 async def rehearse(database: Database, *, has_tables: bool) -> None:
-    """Write a whole email and take it back; without tables, make one and take it back.
+    """Write a whole email and roll back; if there are no tables yet, create one and roll back.
 
-    Raises what a real write would: `StoreUnavailable`, or `StoreMisconfigured` that says who must mend what.
+    Raises what a real write would: `StoreUnavailable`, or `StoreMisconfigured` with the fix.
     """
 
     def write(connection: sa.Connection) -> None:
@@ -43,11 +43,11 @@ async def rehearse(database: Database, *, has_tables: bool) -> None:
             _write_email(connection)
         else:
             connection.exec_driver_sql("CREATE TABLE outspool_rehearsal (n INTEGER)")
-        raise _TakenBack
+        raise _RollBack
 
     try:
         await database.write(write)
-    except _TakenBack:
+    except _RollBack:
         return
 
 
@@ -71,7 +71,7 @@ def _write_email(connection: sa.Connection) -> None:
 
 
 def _email(email_id: Any, now: datetime) -> dict[str, Any]:
-    """Return a row that nobody would claim, were it ever seen."""
+    """Return a row that no worker would claim."""
     texts = dict.fromkeys(("lane", "from_address", "from_name", "message_id"), "rehearsal")
     lists: dict[str, Any] = {"reply_to": [], "references": [], "headers": {}, "tags": []}
     times = dict.fromkeys(("date", "created_at", "due_at"), now)

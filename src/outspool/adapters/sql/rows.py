@@ -1,4 +1,4 @@
-"""Rows ↔ `Email`: the one place that knows both shapes."""
+"""Converts between rows and `Email`: the one place that knows both."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _PLAIN = tuple(part.name for part in fields(Content) if part.name in emails.c an
 
 
 def content_values(content: Content) -> dict[str, Any]:
-    """Return the columns of `emails` that hold the content; recipients and attachments have tables of their own."""
+    """Return the columns of `emails` that hold the content, without recipients and attachments."""
     return {
         **{name: getattr(content, name) for name in _PLAIN},
         "from_address": content.sender.address,
@@ -75,7 +75,7 @@ def email_values(email: Email) -> dict[str, Any]:
         "due_at": email.due_at,
         "expires_at": email.expires_at,
         "attempts": email.attempts,
-        # Versions without owners look keys up by lane, and could have written for these two.
+        # Versions without owners look keys up by lane; only these two owners' emails can be theirs.
         "idempotency_key": email.idempotency_key if email.owner in (LOCAL_USER, SANDBOX_USER) else None,
         "owner_key": email.idempotency_key,
         "fingerprint": email.fingerprint,
@@ -87,7 +87,7 @@ def email_values(email: Email) -> dict[str, Any]:
 
 
 def revised_values(email: Email) -> dict[str, Any]:
-    """Return the columns of `emails` that a revision may change."""
+    """Return the columns of `emails` that an update may change."""
     return {
         **content_values(email.content),
         "status": email.status.value,
@@ -102,7 +102,7 @@ def revised_values(email: Email) -> dict[str, Any]:
 
 
 def recurrence_value(rule: Recurrence) -> dict[str, Any]:
-    """Return the column of `emails` that holds the rule of a series."""
+    """Return the column of `emails` that holds a series's rule."""
     return {
         "cron": rule.cron,
         "timezone": rule.timezone,
@@ -114,7 +114,7 @@ def recurrence_value(rule: Recurrence) -> dict[str, Any]:
 
 
 def problem_values(problem: Problem | None) -> dict[str, Any]:
-    """Return the three columns that say why an email is not (wholly) sent."""
+    """Return the three columns that hold the problem."""
     return {
         "problem_code": problem.code if problem else None,
         "problem_message": problem.message if problem else None,
@@ -123,7 +123,7 @@ def problem_values(problem: Problem | None) -> dict[str, Any]:
 
 
 def recipient_values(email_id: UUID, recipients: Iterable[Recipient]) -> list[dict[str, Any]]:
-    """Return a row of `recipients` for each, numbered in their order."""
+    """Return the rows of `recipients`, numbered in order."""
     return [
         {
             "email_id": email_id,
@@ -155,7 +155,7 @@ def event_values(email_id: UUID, event: Event) -> dict[str, Any]:
 
 
 def read_event(row: Row) -> Event:
-    """Return the event of a row."""
+    """Return the event in `row`."""
     _check_texts("events", (row["code"], row["detail"]))
     actor = None
     if row["actor"] is not None:
@@ -164,7 +164,7 @@ def read_event(row: Row) -> Event:
 
 
 def read_recipient(row: Row) -> Recipient:
-    """Return the recipient of a row."""
+    """Return the recipient in `row`."""
     _check_texts("recipients", (row["address"], row["name"], row["reply"] or "", row["enhanced_code"] or ""))
     if not row["address"]:
         raise ValueError("a recipient has no address")
@@ -187,9 +187,9 @@ def read_email(
     events: tuple[Event, ...] = (),
     attachments: tuple[Attachment, ...] = (),
 ) -> Email:
-    """Return the email, or the series, of a row of `emails` and its rows elsewhere.
+    """Return the email or series in a row of `emails`, with its parts.
 
-    Raises `ValueError` when the row holds what outspool never writes: another program wrote to it, or a disk failed.
+    Raises `ValueError` if the row holds what outspool never writes: another program wrote it, or a disk failed.
     """
     _check_row(row)
     if not recipients:
@@ -231,12 +231,12 @@ def read_email(
 
 
 _TYPES = tuple((c.name, c.type.python_type) for c in emails.c if not isinstance(c.type, sa.JSON))
-"""SQLite keeps in a column whatever it is given."""
+"""Column types to check on reading: SQLite stores any type in any column."""
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 
 
 def _check_row(row: Row) -> None:
-    """Raise `ValueError` for a column of another type, a time that no clock shows, or an order that is not its own."""
+    """Raise `ValueError` for a column of the wrong type, an impossible time, or a wrong rank."""
     for name, expected in _TYPES:
         value = row[name]
         if value is None:

@@ -1,4 +1,4 @@
-"""Brings a database to this code's schema, under a lock, so that ten processes may start at once."""
+"""Migrates the database to this version's schema, under a lock, so that many processes may start at once."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.tables import SCHEMA_VERSION
 from outspool.errors import MisconfiguredError
 
-_ADVISORY_LOCK = 0x6F757473706F6F6D  # "outspoom" in ASCII: versions before waited for "outspool", and held snapshots
+_ADVISORY_LOCK = 0x6F757473706F6F6D  # ASCII "outspoom"; earlier versions blocked on "outspool"
 
 VERSION_TABLE = "outspool_version"
-"""Not Alembic's default: another program in the same database may keep its own there."""
+"""Not Alembic's default name, which another program in the same database may use."""
 
 _MIGRATION_SECONDS = 3600
-"""A large table takes its time to change."""
+"""Statement timeout of migrations: changing a large table takes long."""
 
 
 async def schema_version(database: Database) -> str | None:
-    """Return the Alembic revision the database stands at, None when it is empty."""
+    """Return the database's Alembic revision; None if it is empty."""
     return await database.read(_read_version)
 
 
 async def migrate(database: Database) -> bool:
-    """Bring the schema to `SCHEMA_VERSION`; True when something had to be done.
+    """Migrate the schema to `SCHEMA_VERSION`; True if anything was changed.
 
-    One plain read decides first, so that Alembic is imported only when there is work. Raises `MisconfiguredError`
-    when the database was made by a newer outspool.
+    One read decides first, so that Alembic is imported only when needed. Raises `MisconfiguredError` if the database
+    was made by a newer outspool.
     """
     database.make_file()
     if await schema_version(database) == SCHEMA_VERSION:
@@ -40,10 +40,10 @@ async def migrate(database: Database) -> bool:
 
 
 class MigratedDatabase(Database):
-    """A database that is brought up to date before its first transaction, whenever it can first be reached."""
+    """A database that is migrated before its first transaction, as soon as it can be reached."""
 
     def __init__(self, url: str, *, clock: DatabaseClock | None = None) -> None:
-        """Take the address; nothing is opened yet. `clock` as in `Database`."""
+        """Take the URL; nothing is opened yet. `clock` as in `Database`."""
         super().__init__(url, clock=clock)
         self._migrating = asyncio.Lock()
         self._is_ready = False
@@ -59,7 +59,7 @@ class MigratedDatabase(Database):
 
 
 def migrations_folder() -> Path:
-    """Return where the migrations are: inside an installed package, or at the root of a checkout."""
+    """Return the folder of the migrations, in the installed package or the checkout."""
     package = Path(outspool.__file__).parent
     shipped = package / "migrations"
     return shipped if shipped.is_dir() else package.parent.parent / "migrations"
@@ -77,7 +77,7 @@ def _bring_up_to_date(connection: sa.Connection) -> bool:
     if connection.dialect.name == "postgresql":
         connection.rollback()  # each migration begins a transaction of its own
     if version == SCHEMA_VERSION:
-        return False  # another process was quicker
+        return False  # another process has migrated it
     _upgrade(connection)
     return True
 

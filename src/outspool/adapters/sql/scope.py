@@ -1,4 +1,4 @@
-"""Turns a `Scope` into SQL: the one place that decides which emails a caller reaches."""
+"""Turns a `Scope` into SQL: the one place that decides which emails a caller can see."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from outspool.domain.principal import Scope
 
 
 def is_visible(scope: Scope) -> sa.ColumnElement[bool]:
-    """Return the condition on a row of `emails`. Emails outside the scope are as if they did not exist."""
+    """Return the condition on `emails`. An email outside the scope behaves as if it did not exist."""
     conditions: list[sa.ColumnElement[Any]] = []
     if scope.owner is not None:
         conditions.append(OWNER == scope.owner)  # noqa: SIM300 - the constant is a column

@@ -1,7 +1,7 @@
 """The statements behind `list_emails`: keyset pages over ids that grow with time (UUIDv7), and counts.
 
-However much mail there is, a page costs the same: filters are ranges of an index, words are sought in a window of the
-newest emails, and counting ends where it says nothing more to anybody.
+The cost of a page does not grow with the number of emails: filters are index ranges, words are searched in a window of
+the newest emails, and counting stops at `MOST_COUNTED`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from outspool.domain.status import EmailStatus
 from outspool.ports.emails import MOST_COUNTED, Search
 
 SEARCHED = 10_000
-"""So many emails are looked through for words in their subjects before a page ends."""
+"""Number of emails whose subjects one page searches for words."""
 
 _TEXTS = ("body", "html")
-_BRIEF = (*(c for c in emails.c if c.name not in _TEXTS), *(sa.null().label(name) for name in _TEXTS))
+_COLUMNS = (*(c for c in emails.c if c.name not in _TEXTS), *(sa.null().label(name) for name in _TEXTS))
 
 
 def page(search: Search, scope: Scope) -> sa.Select[Any]:
-    """Return a statement for one page, newest first, and one row more when another page follows.
+    """Build the query for one page, newest first, plus one row if another page follows.
 
-    The texts are left out: a page of large emails would fill the memory with what no list shows.
+    Bodies are left out: a list does not show them, and a page of large emails would fill the memory.
     """
-    statement = sa.select(*_BRIEF).order_by(emails.c.id.desc()).limit(search.limit + 1)
+    statement = sa.select(*_COLUMNS).order_by(emails.c.id.desc()).limit(search.limit + 1)
     if search.query is None:
         return statement.where(*_conditions(search, scope))
-    # The window is read first, whatever the planner thinks: its LIMIT stays where it is.
+    # The LIMIT keeps the planner from merging this subquery, so the window is read first.
     window = _newest(search, scope).add_columns(emails.c.subject).limit(SEARCHED).subquery()
     has_words = window.c.subject.icontains(search.query, autoescape=True)
     hits = sa.select(window.c.id).where(has_words).order_by(window.c.id.desc()).limit(search.limit + 1)
@@ -42,20 +42,20 @@ def page(search: Search, scope: Scope) -> sa.Select[Any]:
 
 
 def end_of_window(search: Search, scope: Scope) -> sa.Select[UUID]:
-    """Return a statement for the last email that was looked through for words; no row when there are no more."""
+    """Build the query for the last email searched for words; no row if there are no more."""
     return _newest(search, scope).offset(SEARCHED - 1).limit(1)
 
 
 def counts(scope: Scope) -> sa.Select[str, int]:
-    """Return a statement for the number of emails of `scope` in each status, of each at most `MOST_COUNTED`."""
-    some = [
+    """Build the query for the number of emails of `scope` by status, each at most `MOST_COUNTED`."""
+    capped = [
         sa.select(emails.c.status)
         .where(emails.c.status == str(status), is_visible(scope))
         .limit(MOST_COUNTED)
         .subquery()
         for status in EmailStatus
     ]
-    each = sa.union_all(*(sa.select(of_one.c.status) for of_one in some)).subquery()
+    each = sa.union_all(*(sa.select(subquery.c.status) for subquery in capped)).subquery()
     return sa.select(each.c.status, sa.func.count()).group_by(each.c.status)
 
 

@@ -1,4 +1,4 @@
-"""`SeriesStore` on SQLAlchemy Core. An email and the step of its series are one transaction, guarded by its version."""
+"""The `SeriesStore` port. An occurrence and its series' next time are one transaction, guarded by the version."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from outspool.adapters.sql.admission import Admission
-from outspool.adapters.sql.aside import read_despite, set_one_aside
+from outspool.adapters.sql.aside import read_setting_aside, set_one_aside
 from outspool.adapters.sql.events import add_events
 from outspool.adapters.sql.meter import CapReached
 from outspool.adapters.sql.rows import problem_values, recurrence_value
@@ -30,9 +30,9 @@ class SqlSeries:
     """The series of one database."""
 
     def __init__(self, database: MigratedDatabase, changes: ChangeWatch, *, rate: Cap) -> None:
-        """Share the database with the store; announce what changes.
+        """Use the store's database; announce changes.
 
-        The emails that a series makes count towards the `rate` of its identity.
+        Occurrences count towards the `rate` limit of their identity.
         """
         self.database = database
         self._changes = changes
@@ -50,7 +50,7 @@ class SqlSeries:
         def look(connection: sa.Connection) -> list[tuple[UUID, datetime]]:
             return [(row.id, row.due_at) for row in connection.execute(statement)]
 
-        return await read_despite(self.database, look, now=datetime.now(UTC))
+        return await read_setting_aside(self.database, look, now=datetime.now(UTC))
 
     async def reschedule(self, series: Series, event: Event) -> bool:
         """See `SeriesStore.reschedule`."""
@@ -69,7 +69,7 @@ class SqlSeries:
         def step(connection: sa.Connection) -> bool:
             if not _revise(connection, series):
                 return False
-            # A clock that was set back can come to the same time again; then its email is there already.
+            # If the clock was set back, the email of this time may already exist; then nothing is inserted.
             self._admission.admit(connection, [(email, event)])
             if series.status is not EmailStatus.RECURRING:
                 add_events(
@@ -102,12 +102,12 @@ class SqlSeries:
 
 
 def _is_recurring() -> sa.ColumnElement[bool]:
-    """A literal status, so that Postgres sees the partial index fit."""
+    """Match recurring series; the status is a literal, so that Postgres can use the partial index."""
     return emails.c.status == sa.literal_column(f"'{EmailStatus.RECURRING}'")
 
 
 def _revise(connection: sa.Connection, series: Series) -> bool:
-    """Write where the series stands; False when it is not at this version any more, or not recurring."""
+    """Write the series' new state; False if its version changed meanwhile, or it is not recurring."""
     statement = (
         emails.update()
         .where(emails.c.id == series.id, emails.c.version == series.version, _is_recurring())

@@ -1,7 +1,7 @@
 """An SQLite file: one thread writes, others read.
 
-A transaction runs whole in its thread. Through an asynchronous driver each of its statements would go to a thread and
-back, which costs more than the statements.
+A transaction runs entirely in its thread. With an asynchronous driver every statement would cross threads, which costs
+more than the statement.
 """
 
 from __future__ import annotations
@@ -21,16 +21,22 @@ from outspool.adapters.sql.backend import CONNECT_SECONDS, FAILURES, STATEMENT_S
 from outspool.adapters.sql.file_identity import FileIdentity, newest_event
 
 _BUSY_SECONDS = 10
-"""How long a writer waits for those of other processes."""
+"""How long a writer waits for other processes' writers."""
 
 _READERS = 2
-"""A long search does not hold up a short look."""
+"""More than one, so that a long search does not delay short reads."""
 
 _BEGIN = "outspool_begin"
 
 
 class SqliteBackend:
-    """See `Backend`."""
+    """See `Backend`.
+
+    SQLite allows one writer at a time, so one thread writes and the event loop queues the work. What is queued during a
+    commit becomes the next transaction, and one fsync makes all of it durable: most of a commit's cost is the fsync.
+    BEGIN IMMEDIATE takes the write lock first, because a transaction that begins as a reader and then writes can fail
+    when another process has written since. In WAL mode readers are not blocked.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open nothing yet."""
@@ -48,7 +54,7 @@ class SqliteBackend:
         return await self._run(self._writer, self._write, work)
 
     async def migrate(self, work: Work[T], *, lock: int) -> T:
-        """See `Backend.migrate`. The file's own write lock keeps other processes away."""
+        """See `Backend.migrate`. The file's write lock keeps other processes out."""
         return await self.write(work)
 
     async def close(self) -> None:
@@ -70,7 +76,7 @@ class SqliteBackend:
         self._file.forget()
 
     def _open_threads(self) -> None:
-        """Have threads, which start with the first work for them: also after `close`, if somebody comes late."""
+        """Create the executors; their threads start with the first work, also after `close`."""
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="outspool-writer")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="outspool-reader")
 
@@ -103,29 +109,32 @@ class SqliteBackend:
 
 
 def _is_undone(error: BaseException) -> bool:
-    """Whether a commit that failed is certain to have done nothing: it lacked room, a lock, or the right to write.
+    """Tell whether a failed commit certainly did nothing: no space, no lock, or no right to write.
 
-    A commit is its last frame in the log; where that does not fit, it is not there. After a failed fsync nobody knows.
+    A commit is the last frame in the log; if that did not fit, nothing was committed. After a failed fsync it is
+    unknown.
     """
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
     return code is not None and code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY)
 
 
 def _engine(path: Path) -> sa.Engine:
-    """Return an engine on one file, in WAL mode and durable."""
+    """Return an engine for the file, in WAL mode, with durable commits."""
     engine = sa.create_engine(
         sa.URL.create("sqlite+pysqlite", database=str(path)),
         connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
         pool_timeout=CONNECT_SECONDS,
     )
-    sa.event.listen(engine, "do_connect", lambda *_: create_database_file(path))  # SQLite would make it readable
+    sa.event.listen(
+        engine, "do_connect", lambda *_: create_database_file(path)
+    )  # SQLite would create it readable by others
     sa.event.listen(engine, "connect", _prepare)
     sa.event.listen(engine, "begin", _begin)
     return engine
 
 
 def _prepare(connection: Any, _record: object) -> None:
-    """Set what every connection needs; WAL lasts, so only the first process pays for it."""
+    """Set up a new connection. WAL mode is stored in the file, so only the first process changes it."""
     connection.isolation_level = None  # the driver's own BEGIN comes too late and is never IMMEDIATE
     cursor = connection.cursor()
     _begin_wal(cursor)
@@ -135,7 +144,7 @@ def _prepare(connection: Any, _record: object) -> None:
 
 
 def _begin_wal(cursor: Any) -> None:
-    """Switch to WAL. While another process does the same SQLite says "locked" at once, whatever the timeout."""
+    """Switch to WAL mode, with retries: if another process is switching, SQLite fails at once."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:

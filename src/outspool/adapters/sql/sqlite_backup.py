@@ -1,4 +1,4 @@
-"""Copies an SQLite outbox while it is in use, and puts a copy back without sending anything twice."""
+"""Backs up an SQLite outbox while it is in use, and restores it without sending anything twice."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 from outspool.errors import InvalidArgument, MisconfiguredError
 
-_TAKEN = "outspool_backup"
-"""The table in a backup that says when it was taken; an outbox has none."""
+_BACKUP_TABLE = "outspool_backup"
+"""The table in a backup that holds its time; an outbox has no such table."""
 _NEWEST = "SELECT max(at) FROM events"
 _PAGES = 4096
 _SIDES = ("-wal", "-shm")
 
 
 def take_backup(database: Path, target: Path, *, now: datetime) -> None:
-    """Write a consistent copy of the outbox to `target`, which must not exist; for its owner's eyes alone.
+    """Write a consistent copy of the outbox to `target`, readable by the owner only.
 
-    Other processes go on meanwhile. Raises `InvalidArgument` when there is no outbox, or `target` exists, or cannot be
+    Other processes may go on writing. Raises `InvalidArgument` if there is no outbox, or `target` exists or cannot be
     written.
     """
     if not database.is_file():
@@ -34,8 +34,8 @@ def take_backup(database: Path, target: Path, *, now: datetime) -> None:
     try:
         _copy(database, target)
         with _open(target) as copy:
-            copy.execute(f"CREATE TABLE {_TAKEN} (at TEXT NOT NULL)")
-            copy.execute(f"INSERT INTO {_TAKEN} VALUES (?)", [now.astimezone(UTC).isoformat()])  # noqa: S608
+            copy.execute(f"CREATE TABLE {_BACKUP_TABLE} (at TEXT NOT NULL)")
+            copy.execute(f"INSERT INTO {_BACKUP_TABLE} VALUES (?)", [now.astimezone(UTC).isoformat()])  # noqa: S608
         _sync(target)
     except (sqlite3.Error, OSError) as error:
         target.unlink(missing_ok=True)
@@ -43,10 +43,10 @@ def take_backup(database: Path, target: Path, *, now: datetime) -> None:
 
 
 def stage_restore(backup: Path, database: Path) -> tuple[Path, datetime]:
-    """Copy a backup beside the outbox and return that copy, with the time when the backup was taken (UTC).
+    """Copy a backup next to the outbox; return the copy's path and the backup's time (UTC).
 
-    A copy by ``sqlite3 .backup`` will do; of that the time is the newest that it holds. Raises `InvalidArgument` when
-    `backup` is no whole outbox.
+    A copy made by ``sqlite3 .backup`` is accepted: its time is that of its newest event. Raises `InvalidArgument` if
+    `backup` is not a complete outbox.
     """
     if not backup.is_file():
         raise InvalidArgument(f"There is no file {backup}.", "Nothing was restored.")
@@ -58,8 +58,8 @@ def stage_restore(backup: Path, database: Path) -> tuple[Path, datetime]:
         _copy(backup, staged)
         with _open(staged) as copy:
             _check(copy)
-            taken_at = _time_of(copy)
-            copy.execute(f"DROP TABLE IF EXISTS {_TAKEN}")
+            taken_at = _read_time(copy)
+            copy.execute(f"DROP TABLE IF EXISTS {_BACKUP_TABLE}")
     except (sqlite3.Error, ValueError) as error:
         staged.unlink(missing_ok=True)
         raise InvalidArgument(
@@ -69,9 +69,9 @@ def stage_restore(backup: Path, database: Path) -> tuple[Path, datetime]:
 
 
 def fold_in(database: Path) -> None:
-    """Move what is in the log into the file, while nobody writes, and let the file be whole by itself.
+    """Checkpoint the log into the file and leave WAL mode, so that the file is complete by itself.
 
-    Raises `MisconfiguredError` when somebody does. A damaged file is left as it is.
+    Raises `MisconfiguredError` if another process is using it. A damaged file is left as it is.
     """
     try:
         with _open(database) as connection:
@@ -85,10 +85,10 @@ def fold_in(database: Path) -> None:
 
 
 def put_in_place(staged: Path, database: Path, *, now: datetime) -> Path | None:
-    """Move the outbox that is there out of the way, and the staged one to its place; return where the old one is.
+    """Move the current outbox away and the staged one into its place; return the old one's new path.
 
-    Whoever still has the old one open refuses to write from then on (`FileIdentity`). Raises `MisconfiguredError` when
-    somebody is writing at this moment; nothing is moved then.
+    A process that still has the old file open refuses to write from then on (`FileIdentity`). Raises
+    `MisconfiguredError`, with nothing moved, if another process is writing.
     """
     old: Path | None = None
     if database.exists():
@@ -111,7 +111,7 @@ def _copy(source: Path, target: Path) -> None:
         contextlib.closing(sqlite3.connect(target, isolation_level=None)) as write,
     ):
         read.backup(write, pages=_PAGES)
-        write.execute("PRAGMA journal_mode=DELETE")  # so that the file is whole by itself
+        write.execute("PRAGMA journal_mode=DELETE")  # no separate log file
 
 
 def _open(path: Path) -> contextlib.closing[sqlite3.Connection]:
@@ -124,12 +124,12 @@ def _check(copy: sqlite3.Connection) -> None:
         raise ValueError(f"it is damaged, {str(damage[0])[:100]}")
 
 
-def _time_of(copy: sqlite3.Connection) -> datetime:
+def _read_time(copy: sqlite3.Connection) -> datetime:
     tables = {name for (name,) in copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if "emails" not in tables or "outspool_version" not in tables:
         raise ValueError("it has no tables of outspool")
-    if _TAKEN in tables:
-        return datetime.fromisoformat(copy.execute(f"SELECT max(at) FROM {_TAKEN}").fetchone()[0])  # noqa: S608
+    if _BACKUP_TABLE in tables:
+        return datetime.fromisoformat(copy.execute(f"SELECT max(at) FROM {_BACKUP_TABLE}").fetchone()[0])  # noqa: S608
     newest = copy.execute(_NEWEST).fetchone()[0]
     return datetime.fromisoformat(newest).replace(tzinfo=UTC) if newest else datetime(1970, 1, 1, tzinfo=UTC)
 

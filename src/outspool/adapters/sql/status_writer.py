@@ -1,7 +1,6 @@
-"""The journal of the outbox: marks, before a message leaves, and every change of an email's status.
+"""Writes marks and status changes of emails, grouped into shared commits.
 
-What one connection has ended, what another is about to begin, and what a caller cancels meanwhile share a transaction,
-and with it its commit.
+The outcome of one delivery, the mark of the next and a caller's cancellation that arrive together share a transaction.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from outspool.ports.queue import Lease
 
 @dataclass(frozen=True, slots=True)
 class Marking:
-    """That so many recipients of an email, held under `lease`, are about to be handed over."""
+    """A mark to write: `recipients` of the email, held under `lease`, are about to be sent the message."""
 
     email_id: UUID
     lease: Lease
@@ -34,21 +33,21 @@ class Marking:
 
 
 class StatusWriter:
-    """Writes down marks and transitions, each under its guards."""
+    """Writes marks and transitions, each under its guards."""
 
     def __init__(self, database: Database, changes: ChangeWatch, *, meter: str, quota: Cap | None) -> None:
-        """Count the recipients of marked emails on `meter`, no more than `quota` allows."""
+        """Count recipients of marked emails on `meter`, at most `quota`."""
         self.database = database
         self.meter = meter
         self.quota = quota
         self._changes = changes
 
     async def mark(self, marking: Marking) -> bool:
-        """Return whether the email is marked; raises `CapReached` when the quota has no room, `StoreUnavailable`."""
+        """Mark an email; False if its lease is lost. Raises `CapReached` at the quota, and `StoreUnavailable`."""
         return await self.database.write_batched(self._write_all, marking)
 
     async def record(self, recording: Recording) -> bool:
-        """Return whether the guards allowed it; raises `StoreUnavailable`."""
+        """Record a transition; False if its guards forbid it. Raises `StoreUnavailable`."""
         return await self.database.write_batched(self._write_all, recording)
 
     def _write_all(self, connection: sa.Connection, requests: Sequence[Marking | Recording]) -> list[bool]:

@@ -1,7 +1,7 @@
-"""`EmailStore` on SQLAlchemy Core: the same statements on SQLite and on Postgres.
+"""The `EmailStore` port: the same statements on SQLite and Postgres.
 
-Each change of an email is guarded, by its version and status here and in `sql_recording`, so that of two processes that
-race for it exactly one wins and the other is told that it came too late.
+Each change of an email is guarded by its version and status, here and in `recording`. So exactly one of two racing
+processes wins, and the other learns that it was too late.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class SqlEmailStore:
     def __init__(
         self, database: MigratedDatabase, changes: ChangeWatch, status_writer: StatusWriter, *, rate: Cap
     ) -> None:
-        """Share the database and its status writer with the queue; announce what changes.
+        """Use a database and a status writer, shared with the queue; announce changes.
 
-        No more than `rate` new emails are accepted for each identity.
+        At most `rate` new emails are accepted for each identity.
         """
         self.database = database
         self._changes = changes
@@ -90,9 +90,9 @@ class SqlEmailStore:
         ]
 
     def _same(self, connection: sa.Connection, email: Email, place: int | None) -> Email:
-        """Return what stands where `email` would: itself, stored before, or its twin under the same key.
+        """Return the stored email with the id or idempotency key of `email`.
 
-        Raises `IdempotencyConflict` when that is another email, and says at which `place` of several.
+        Raises `IdempotencyConflict` if its content differs, naming its `place` in a batch.
         """
         twin = sa.or_(emails.c.id == email.id, _has_key(email.idempotency_key, email.owner, {email.identity}))
         [found, *_] = emails_of(connection, sa.select(emails).where(twin))
@@ -188,7 +188,7 @@ class SqlEmailStore:
         try:
             is_applied = await self._status_writer.record(recording)
         except (sa.exc.DataError, ValueError) as error:
-            # Whatever a server said, what became of the email is worth more than its words.
+            # The outcome matters more than the server's exact words.
             logger.warning("what was said of email %s cannot be stored as it is: %s", email_id, type(error).__name__)
             is_applied = await self._status_writer.record(recording.in_ascii())
         if is_applied:
@@ -197,7 +197,7 @@ class SqlEmailStore:
 
 
 def _has_key(idempotency_key: str | None, owner: str | None, identities: Collection[str]) -> sa.ColumnElement[bool]:
-    """Match the email of an owner's key; what a version without owners accepted had its key by identity."""
+    """Match the owner's email with this key; versions without owners stored the key by identity."""
     if idempotency_key is None:
         return sa.false()
     return sa.or_(

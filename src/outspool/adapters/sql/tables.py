@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy Core sees them. `migrations/` makes them; a test holds the two against each other."""
+"""The tables as SQLAlchemy Core sees them. `migrations/` creates them; a test compares the two."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from outspool.domain.principal import LOCAL_USER, SANDBOX_USER
 from outspool.domain.status import CLAIMABLE, EmailStatus
 
 SCHEMA_VERSION = "0009"
-"""The Alembic revision this code was written for."""
+"""The Alembic revision that this code needs."""
 
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """An aware UTC datetime on every database; SQLite would drop the zone."""
+    """A UTC datetime with zone on every database; SQLite itself would drop the zone."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
     @property
     def python_type(self) -> type[datetime]:
-        """What a value is in Python."""
+        """The Python type of a value."""
         return datetime
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive time and store UTC."""
+        """Convert to UTC; `ValueError` for a time without zone."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -36,7 +36,7 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return an aware UTC time."""
+        """Return the time in UTC, with zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -48,7 +48,7 @@ class TransactionId(sa.types.UserDefinedType[int]):
     cache_ok = True
 
     def get_col_spec(self, **_kw: object) -> str:
-        """Return the type's name."""
+        """Return the SQL name of the type."""
         return "xid8"
 
 
@@ -60,8 +60,8 @@ emails = sa.Table(
     sa.Column("id", sa.Uuid, primary_key=True),
     # The address of the identity that sends it.
     sa.Column("lane", sa.Text, nullable=False),
-    # Who owns it, by which program it was asked for, and that program's name and version. Rows that a version without
-    # owners wrote have none: see `OWNER`.
+    # The owner, the agent that submitted it, and that MCP client's name and version. NULL in rows of versions without
+    # owners: use `OWNER`.
     sa.Column("owner", sa.Text),
     sa.Column("agent", sa.Text),
     sa.Column("client", sa.Text),
@@ -90,12 +90,12 @@ emails = sa.Table(
     sa.Column("problem_code", sa.Text),
     sa.Column("problem_message", sa.Text),
     sa.Column("problem_hint", sa.Text),
-    # A key is its owner's (`owner_key`). Versions without owners looked it up by lane, so it is kept there too for the
-    # owners that they could have written for.
+    # Keys belong to owners (`owner_key`). Versions without owners look them up in this column by lane, so it is still
+    # written for owners that those versions can have written for.
     sa.Column("idempotency_key", sa.String(255)),
     sa.Column("owner_key", sa.String(256)),
     sa.Column("fingerprint", sa.String(64), nullable=False),
-    # How many attachments it has, so that nobody looks for those of emails without.
+    # Number of attachments, so that emails without any need no lookup.
     sa.Column("attached", sa.Integer, nullable=False, server_default="0"),
     sa.Column("lease", sa.Uuid),
     sa.Column("lease_until", UtcDateTime),
@@ -117,7 +117,7 @@ OWNER = sa.func.coalesce(
         else_=sa.literal_column(f"'{LOCAL_USER}'", sa.Text),
     ),
 )
-"""Who owns an email, also one that a version without owners wrote. Indexed as it stands here."""
+"""The owner, also of rows that a version without owners wrote. The index is on this very expression."""
 
 sa.Index("emails_owner", OWNER, emails.c.id)
 sa.Index("emails_owner_status", OWNER, emails.c.status, emails.c.id)
@@ -239,11 +239,11 @@ events = sa.Table(
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("code", sa.Text, nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
-    # Who caused it; NULL is outspool itself.
+    # The principal that caused it; NULL for outspool itself.
     sa.Column("actor", sa.Text),
     sa.Column("actor_agent", sa.Text),
     sa.Column("actor_role", sa.String(16)),
-    # The transaction that wrote it: ids are given before commits, so a reader cannot follow the events by id alone.
+    # The writing transaction, because ids alone are not in commit order; see `SqlEventFeed`.
     sa.Column(
         "xact",
         TransactionId().with_variant(sa.BigInteger(), "sqlite"),

@@ -1,8 +1,8 @@
-"""Rows that cannot be read: read one by one, shown as far as they can be, and set aside.
+"""Reads damaged rows column by column, shows what can be read of them, and sets them aside.
 
-A row may hold what outspool never writes: another program wrote to the table, a disk lost bits, a newer outspool knows
-more words. Then whatever reads many rows at once fails for all of them. Here each row is read alone, and each column of
-one that fails, so that one bad row costs nobody else anything.
+A row may hold what outspool never writes: another program wrote to the table, a disk lost bits, or a newer outspool
+uses new values. A statement over many rows would then fail for all of them. Here each row is read separately, and each
+column of a damaged one, so that one bad row affects no other.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ CODE = "unreadable"
 HINT = "The operator mends the row in the database and runs `outspool retry` with its id, or cancels it."
 
 RAW_ID: sa.ColumnElement[Any] = sa.type_coerce(emails.c.id, sa.types.NullType()).label("raw_id")
-"""The id as the driver returns it: on SQLite it may be no UUID."""
+"""The id as the driver returns it; on SQLite it may be an invalid UUID."""
 _RAW = sa.bindparam("raw_id", type_=sa.types.NullType())
-_IS_IT = sa.type_coerce(emails.c.id, sa.types.NullType()) == _RAW
+_HAS_RAW_ID = sa.type_coerce(emails.c.id, sa.types.NullType()) == _RAW
 
 _IN_QUEUE = (*sorted(CLAIMABLE), EmailStatus.RECURRING.value, EmailStatus.SENDING.value)
 _NOTHING = Mailbox(address="")
@@ -39,8 +39,8 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_unreadable(error: BaseException) -> bool:
-    """Whether `error` says that a value in a row is not what its column is for; no trouble of the database."""
-    if isinstance(error, DBAPIError):  # SQLite keeps any bytes as text, and its driver looks when it reads them
+    """Tell whether `error` means an invalid value in a row, and not an unavailable database."""
+    if isinstance(error, DBAPIError):  # SQLite stores any bytes; its driver decodes on reading
         return "Could not decode to UTF-8" in str(error.orig)
     return isinstance(
         error, ValueError | TypeError | LookupError | AttributeError | ArithmeticError
@@ -49,29 +49,29 @@ def is_unreadable(error: BaseException) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A row of `emails` that cannot be read: its id as the driver returns it, and `why` in words."""
+    """An unreadable row of `emails`: its id as the driver returns it, and what is wrong in words."""
 
     raw_id: Any
     why: str
 
     @property
     def name(self) -> str:
-        """The id as a person writes it; what is no id is quoted."""
+        """The id as text; an invalid one is quoted."""
         email_id = _uuid(self.raw_id)
         return str(email_id) if email_id is not None else f"id {str(self.raw_id)[:40]!r}"
 
 
-def stand_in(connection: sa.Connection, raw_id: Any, error: BaseException) -> Email | None:
-    """Return an email with what can be read of a row that made `error`; None when not even its id can be.
+def make_stand_in(connection: sa.Connection, raw_id: Any, error: BaseException) -> Email | None:
+    """Return an email made of the readable columns of a row; None if its id is invalid.
 
-    Its status is ``unreadable``, whatever the row says.
+    Its status is ``unreadable``, whatever the row says. `error` is what reading the row raised.
     """
     email_id = _uuid(raw_id)
     if email_id is None:
         return None
-    values, bad = _columns(connection, raw_id)
-    why = _why(bad, error)
-    made_at = values.get("created_at") or _time_in(email_id)
+    values, unreadable = _columns(connection, raw_id)
+    why = _explain(unreadable, error)
+    made_at = values.get("created_at") or _estimate_time(email_id)
     return Email(
         id=email_id,
         status=EmailStatus.UNREADABLE,
@@ -99,18 +99,18 @@ def stand_in(connection: sa.Connection, raw_id: Any, error: BaseException) -> Em
 
 
 def set_aside(connection: sa.Connection, damage: Damage, *, at: datetime) -> bool:
-    """Take a row out of everybody's way, with an event that says what it was; False when it was no longer there."""
+    """Take a row out of the queue, with an event that says what it was; False if it had left the queue."""
     was = _column(connection, damage.raw_id, "status")
-    taken = connection.execute(_SET_ASIDE, {"raw_id": damage.raw_id, "why": damage.why})
-    if taken.rowcount and (email_id := _uuid(damage.raw_id)) is not None:
+    result = connection.execute(_SET_ASIDE, {"raw_id": damage.raw_id, "why": damage.why})
+    if result.rowcount and (email_id := _uuid(damage.raw_id)) is not None:
         detail = f"{damage.why} It was {was}." if isinstance(was, str) else damage.why
         event = Event(at=at, status=EmailStatus.UNREADABLE, code=CODE, detail=detail[:500])
         add_events(connection, [(email_id, event)])
-    return bool(taken.rowcount)
+    return bool(result.rowcount)
 
 
 def raw_ids_in_queue(connection: sa.Connection, *, after: Any, limit: int) -> Sequence[Any]:
-    """Return the next ids, in their order, of what waits, recurs or is held by a worker; `after` None: the first."""
+    """Return the next ids, in order, that are waiting, recurring or claimed; the first if `after` is None."""
     statement = sa.select(RAW_ID).where(emails.c.status.in_(_IN_QUEUE)).order_by(emails.c.id).limit(limit)
     if after is not None:
         statement = statement.where(sa.type_coerce(emails.c.id, sa.types.NullType()) > _RAW)
@@ -118,18 +118,21 @@ def raw_ids_in_queue(connection: sa.Connection, *, after: Any, limit: int) -> Se
     return connection.execute(statement).scalars().all()
 
 
-def is_held(connection: sa.Connection, raw_id: Any, *, now: datetime) -> bool:
-    """Whether a worker holds the row, and so will have done with it soon."""
+def is_claimed(connection: sa.Connection, raw_id: Any, *, now: datetime) -> bool:
+    """Tell whether a worker holds the row now."""
     until = _column(connection, raw_id, "lease_until")
     return isinstance(until, datetime) and until > now and _column(connection, raw_id, "status") == EmailStatus.SENDING
 
 
 def read_events(connection: sa.Connection, email_id: UUID, *, made_at: datetime) -> Iterator[Event]:
-    """Yield the events of an email, each read alone; one that cannot be read says so, at the time of the one before."""
+    """Yield an email's events, each read separately.
+
+    An unreadable one yields an event that says so, at the time of the one before.
+    """
     at = made_at
     ids = connection.execute(sa.select(events.c.id).where(events.c.email_id == email_id).order_by(events.c.id))
     for event_id in ids.scalars().all():
-        bad: list[str] = []
+        unreadable: list[str] = []
         values: dict[str, Any] = {}
         for column in (events.c.at, events.c.status, events.c.code, events.c.detail):
             try:
@@ -138,11 +141,11 @@ def read_events(connection: sa.Connection, email_id: UUID, *, made_at: datetime)
             except Exception as error:
                 if not is_unreadable(error):
                     raise
-                bad.append(column.name)
+                unreadable.append(column.name)
         at = values.get("at", at)
         status: EmailStatus = values.get("status", EmailStatus.UNREADABLE)
-        if bad:
-            values = {"code": CODE, "detail": f"This event cannot be read: {_list_names(bad)}."}
+        if unreadable:
+            values = {"code": CODE, "detail": f"This event cannot be read: {_list_names(unreadable)}."}
         yield Event(at=at, status=status, code=values["code"], detail=values["detail"])
 
 
@@ -164,7 +167,7 @@ _EVENT_CHECKS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
 
 _SET_ASIDE = (
     emails.update()
-    .where(_IS_IT, emails.c.status.in_(_IN_QUEUE))
+    .where(_HAS_RAW_ID, emails.c.status.in_(_IN_QUEUE))
     .values(
         status=EmailStatus.UNREADABLE.value,
         lease_until=None,
@@ -176,34 +179,34 @@ _SET_ASIDE = (
 
 
 def _columns(connection: sa.Connection, raw_id: Any) -> tuple[dict[str, Any], list[str]]:
-    """Return the columns of a row that can be read, and the names of those that cannot."""
+    """Return the readable columns of a row, and the names of the unreadable ones."""
     values: dict[str, Any] = {}
-    bad: list[str] = []
+    unreadable: list[str] = []
     for column in emails.c:
         try:
-            value = connection.scalar(sa.select(column).where(_IS_IT), {"raw_id": raw_id})
+            value = connection.scalar(sa.select(column).where(_HAS_RAW_ID), {"raw_id": raw_id})
         except Exception as error:
             if not is_unreadable(error):
                 raise
-            bad.append(column.name)
+            unreadable.append(column.name)
         else:
             expected = None if isinstance(column.type, sa.JSON) else column.type.python_type
             if value is None or expected is None or isinstance(value, expected):
                 values[column.name] = value
             else:
-                bad.append(column.name)
-    return values, bad
+                unreadable.append(column.name)
+    return values, unreadable
 
 
 def _column(connection: sa.Connection, raw_id: Any, name: str) -> Any:
     with suppress(ValueError, TypeError, LookupError, ArithmeticError):
-        return connection.scalar(sa.select(emails.c[name]).where(_IS_IT), {"raw_id": raw_id})
+        return connection.scalar(sa.select(emails.c[name]).where(_HAS_RAW_ID), {"raw_id": raw_id})
     return None
 
 
-def _why(bad: Sequence[str], error: BaseException) -> str:
-    if bad:
-        return f"The database row holds no valid value for {_list_names(bad)}."
+def _explain(unreadable: Sequence[str], error: BaseException) -> str:
+    if unreadable:
+        return f"The database row holds no valid value for {_list_names(unreadable)}."
     return f"The database row cannot be read: {_sentence(error)}."
 
 
@@ -222,7 +225,7 @@ def _uuid(raw_id: Any) -> UUID | None:
     return None
 
 
-def _time_in(email_id: UUID) -> datetime:
+def _estimate_time(email_id: UUID) -> datetime:
     with suppress(ValueError, OverflowError, OSError):
         return time_of(email_id)
     return _LONG_AGO

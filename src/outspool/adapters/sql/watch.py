@@ -1,4 +1,4 @@
-"""Notices that the outbox changed, in this process at once, and in others by what the database offers for it."""
+"""Notices changes of the outbox: at once in this process, by notification or polling in others."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ _RECONNECT_SECONDS = 2.0
 
 
 class ChangeWatch:
-    """Tells its watchers of changes: `announce` after a commit here, LISTEN/NOTIFY or a poll for other processes."""
+    """Calls watchers after changes: `announce` for this process, LISTEN/NOTIFY or a poll for others."""
 
     def __init__(self, database: Database) -> None:
-        """Watch nothing yet."""
+        """Start nothing yet."""
         self._database = database
-        self._watchers: dict[Callable[[], None], bool] = {}  # with whether it cares for what is due alone
+        self._watchers: dict[Callable[[], None], bool] = {}  # callback to `due_only`
         self._listener: asyncio.Task[None] | None = None
 
     def notify(self, connection: sa.Connection) -> None:
-        """Tell other processes, when the transaction of `connection` commits. SQLite's see the file change."""
+        """Notify other processes when the transaction commits. On SQLite they see the file change."""
         if self._database.is_postgres:
             connection.execute(_NOTIFY)
 
     def announce(self, *, due: bool) -> None:
-        """Tell the watchers in this process; `due`: something may have become due sooner than before."""
+        """Call the watchers in this process; `due` means that an email may be due earlier than before."""
         for watcher, due_only in tuple(self._watchers.items()):
             if due or not due_only:
                 watcher()
 
     @asynccontextmanager
-    async def watch(self, changed: Callable[[], None], *, due_only: bool = False) -> AsyncIterator[None]:
+    async def watch(self, callback: Callable[[], None], *, due_only: bool = False) -> AsyncIterator[None]:
         """See `Changes.watch`."""
-        self._watchers[changed] = due_only
+        self._watchers[callback] = due_only
         if self._listener is None:
             follow = self._follow_postgres if self._database.is_postgres else self._follow_sqlite
-            self._listener = asyncio.create_task(self._keep(follow), name="outspool-watch")
+            self._listener = asyncio.create_task(self._keep_following(follow), name="outspool-watch")
         try:
             yield
         finally:
-            self._watchers.pop(changed, None)
+            self._watchers.pop(callback, None)
             if not self._watchers:
                 await self.close()
 
@@ -65,12 +65,12 @@ class ChangeWatch:
             with contextlib.suppress(asyncio.CancelledError):
                 await listener
 
-    async def _keep(self, follow: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Follow again whenever the line to the database breaks: a poll elsewhere covers the gap."""
+    async def _keep_following(self, follow: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Follow again whenever the connection breaks; polling elsewhere covers the gap."""
         while True:
             try:
                 await follow()
-            except Exception as error:  # noqa: BLE001 - whatever broke the line, listening must come back
+            except Exception as error:  # noqa: BLE001 - listening must resume after any error
                 logger.debug("listening for changes stopped: %s", type(error).__name__)
             await asyncio.sleep(_RECONNECT_SECONDS)
             self.announce(due=True)
@@ -83,14 +83,14 @@ class ChangeWatch:
         try:
             connection.add_termination_listener(lambda _connection: lost.set())
             await connection.add_listener(CHANNEL, lambda *_notice: self.announce(due=True))
-            self.announce(due=True)  # whatever was told before we listened
+            self.announce(due=True)  # for notifications before LISTEN
             await lost.wait()
         finally:
             connection.terminate()
 
     async def _follow_sqlite(self) -> None:
-        await asyncio.to_thread(self._database.make_file)  # SQLite would make one that everybody may read
-        # A connection of its own: inside a transaction the version stands still.
+        await asyncio.to_thread(self._database.make_file)  # SQLite would create it readable by others
+        # A separate connection: within a transaction the version does not change.
         connection = await asyncio.to_thread(
             sqlite3.connect, self._database.sqlite_path, isolation_level=None, check_same_thread=False
         )

@@ -1,4 +1,4 @@
-"""What the results of all tools are made of."""
+"""Base classes and helpers of all results."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from outspool.domain.summary import format_utc
 Time = Annotated[datetime, PlainSerializer(format_utc, return_type=str)]
 
 OBJECTS = WithJsonSchema({"type": "array", "items": {"type": "object"}})
-"""Declares a list of what explains itself."""
+"""Schema of a list whose items need no description."""
 
 
 class Result(BaseModel):
-    """Base of all: written by name or by alias, dumped by alias."""
+    """Base class; fields can be set by name or alias, and are dumped by alias."""
 
     model_config = ConfigDict(populate_by_name=True)
 
 
 class PreviewableHead(Result):
-    """What `send_email` and `schedule_email` declare: a preview has no id."""
+    """The declared result of `send_email` and `schedule_email`; a preview has no id."""
 
     id: str | None = None
     status: str
@@ -31,7 +31,7 @@ class PreviewableHead(Result):
 
 
 def format_mailbox(mailbox: Mailbox) -> str:
-    """Write a mailbox so that it can be given back as an argument: ``"Doe, Jane" <jane@example.com>``."""
+    """Format a mailbox so that it can be used as an argument: ``"Doe, Jane" <jane@example.com>``."""
     if not mailbox.name:
         return mailbox.address
     plain = all(c.isalnum() or c in " '-_" for c in mailbox.name)

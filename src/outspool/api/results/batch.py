@@ -1,4 +1,4 @@
-"""What became of each email of a batch."""
+"""The result of `send_batch`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TROUBLED = frozenset({EmailStatus.DEFERRED, EmailStatus.PARTIAL, EmailStatus.FA
 
 
 class OutcomeResult(Result):
-    """One email of a batch; the `summary` says why it is not (wholly) sent."""
+    """One email of a batch; `summary` says why it is not (wholly) sent."""
 
     id: str
     status: str
@@ -25,14 +25,14 @@ class OutcomeResult(Result):
 
 
 class BatchResult(Result):
-    """The outcome of each email, in the order of the batch."""
+    """The emails' outcomes, in the order of the batch."""
 
     summary: str
     emails: Annotated[list[OutcomeResult], OBJECTS]
 
 
 def batch_result(emails: Sequence[Email], *, now: datetime, pause: Pause | None) -> BatchResult:
-    """Show what became of each email of a batch; of most there is nothing to say."""
+    """Return the outcomes of a batch; sent emails need no summary."""
     counts = Counter(email.status for email in emails)
     return BatchResult(
         summary=f"{len(emails)} emails accepted: " + ", ".join(f"{n} {status}" for status, n in counts.items()) + ".",

@@ -1,4 +1,4 @@
-"""One email: as it stands, with the server's clock when it was just scheduled, with its history when asked for."""
+"""Results about one email: its state, its schedule with the server's clock, its history."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FIRST_EVENTS, _LAST_EVENTS = 5, 20
 
 
 class EmailHead(PreviewableHead):
-    """What a caller acts on next."""
+    """The fields that a caller acts on."""
 
     id: str
 
 
 class RecipientResult(Result):
-    """One recipient and the last word of a server about it."""
+    """One recipient and the last reply about it."""
 
     address: str
     kind: str
@@ -45,7 +45,7 @@ class ErrorResult(Result):
 
 
 class RecurrenceResult(Result):
-    """The rule of a series, in the words of `schedule_email`, and how many emails it has `made`."""
+    """A series' rule, in the terms of `schedule_email`, and how many emails it has `made`."""
 
     recurrence: str
     timezone: str
@@ -55,7 +55,7 @@ class RecurrenceResult(Result):
 
 
 class AttachmentResult(Result):
-    """One file of an email; `size` in bytes."""
+    """One attachment; `size` in bytes."""
 
     filename: str
     content_type: str
@@ -63,7 +63,7 @@ class AttachmentResult(Result):
 
 
 class EmailResult(EmailHead):
-    """An email as every tool returns it. `owner` and `agent` (the program that asked) are for operators alone."""
+    """An email as every tool returns it. `owner` and `agent` (the submitting program) are for operators only."""
 
     scheduled_at: Time | None = None
     next_attempt_at: Time | None = None
@@ -86,7 +86,7 @@ class EmailResult(EmailHead):
 
 
 class ScheduledHead(PreviewableHead):
-    """The head with the server's clock, so that a wrong idea of "now" shows."""
+    """The head with the server's clock, so that a caller notices a wrong idea of "now"."""
 
     scheduled_at: Time | None = None
     now: Time
@@ -98,7 +98,7 @@ class ScheduledResult(ScheduledHead, EmailResult):
 
 
 class EventResult(Result):
-    """One line of an email's history; `by` is who caused it, for operators alone."""
+    """One entry of the history; `by` caused it and is for operators only."""
 
     at: Time
     status: str
@@ -114,7 +114,7 @@ class StatusResult(EmailResult):
 
 
 def email_result(email: Email, *, now: datetime, pause: Pause | None, for_operator: bool = False) -> EmailResult:
-    """Show `email` as it stands at `now`; an operator is also told whose it is."""
+    """Return `email` as it stands at `now`; for operators with its owner."""
     content = email.content
     return EmailResult(
         id=str(email.id),
@@ -142,25 +142,25 @@ def email_result(email: Email, *, now: datetime, pause: Pause | None, for_operat
 
 
 def scheduled_result(email: Email, *, now: datetime, pause: Pause | None) -> ScheduledResult:
-    """Show `email` with the server's `now` and the time to go in words."""
-    shown = email_result(email, now=now, pause=pause)
+    """Return `email` with the server's `now` and the remaining time in words."""
+    kept = email_result(email, now=now, pause=pause)
     wait = describe_wait(now, email.due_at) if email.due_at > now else "now"
-    return ScheduledResult(**dict(shown), now=now, in_=wait)
+    return ScheduledResult(**dict(kept), now=now, in_=wait)
 
 
 def status_result(email: Email, *, now: datetime, pause: Pause | None, for_operator: bool = False) -> StatusResult:
-    """Show `email` with its events; an operator is also told who caused each."""
-    shown = email_result(email, now=now, pause=pause, for_operator=for_operator)
-    return StatusResult(**dict(shown), events=[_event(e, for_operator=for_operator) for e in _abridge(email.events)])
+    """Return `email` with its events; for operators with the cause of each."""
+    kept = email_result(email, now=now, pause=pause, for_operator=for_operator)
+    return StatusResult(**dict(kept), events=[_event(e, for_operator=for_operator) for e in _abridge(email.events)])
 
 
 def _abridge(events: tuple[Event, ...]) -> tuple[Event, ...]:
-    """Return the beginning and the end of a long history, and a line that says what is left out."""
+    """Return the beginning and end of a long history, with an entry that counts the omitted ones."""
     omitted = len(events) - _FIRST_EVENTS - _LAST_EVENTS
     if omitted <= 0:
         return events
-    gap = replace(events[_FIRST_EVENTS], code="omitted", detail=f"{omitted:,} events are left out here.")
-    return (*events[:_FIRST_EVENTS], gap, *events[-_LAST_EVENTS:])
+    omission = replace(events[_FIRST_EVENTS], code="omitted", detail=f"{omitted:,} events are left out here.")
+    return (*events[:_FIRST_EVENTS], omission, *events[-_LAST_EVENTS:])
 
 
 def _attachment(attachment: Attachment) -> AttachmentResult:

@@ -1,4 +1,4 @@
-"""A page of emails, and how many there are of each status."""
+"""A page of emails, and the number of emails by status."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BriefResult(Result):
 
 
 class ListResult(Result):
-    """One page, newest first, and how many emails stand in each status altogether (of each at most 1,000)."""
+    """One page, newest first, and the number of emails by status (each at most 1,000)."""
 
     emails: list[BriefResult]
     next_cursor: str | None = None
@@ -41,7 +41,7 @@ def list_result(
     now: datetime,
     pause: Pause | None,
 ) -> ListResult:
-    """Show one page of emails."""
+    """Return one page of emails."""
     return ListResult(
         emails=[_brief(email, now, pause) for email in emails],
         next_cursor=next_cursor,
@@ -50,7 +50,7 @@ def list_result(
 
 
 def format_counts(counts: Mapping[str, int]) -> str:
-    """Write the counts of a list: ``3 queued, 1,000+ sent``; nothing if there are none.
+    """Format the counts of a list: ``3 queued, 1,000+ sent``; empty if there are none.
 
     The plus is for `MOST_COUNTED` or more.
     """

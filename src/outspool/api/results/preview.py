@@ -1,4 +1,4 @@
-"""What would go out of an email that is not stored."""
+"""The preview of an email that is not stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from outspool.services.acceptance.preparation import Preview
 
 
 class PreviewResult(PreviewableHead):
-    """What would go out."""
+    """An email as it would be sent."""
 
     status: str = "preview"
     from_: str = Field(alias="from")
@@ -31,7 +31,7 @@ class PreviewResult(PreviewableHead):
 
 
 def preview_result(preview: Preview, *, now: datetime) -> PreviewResult:
-    """Show what would go out."""
+    """Return `preview` as a result."""
     email, content = preview.email, preview.email.content
     count = len(email.recipients)
     when = describe_wait(now, email.due_at) if email.scheduled_at else "at once"

@@ -1,4 +1,4 @@
-"""What templates there are, and what each needs."""
+"""The templates and their variables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from outspool.services.templates.catalog import TemplateCard
 
 
 class TemplateHead(Result):
-    """What a template needs in `variables`, and the defaults of those that may be left out."""
+    """Required `variables`, and the defaults of optional ones."""
 
     name: str
     required: list[str]
@@ -26,7 +26,7 @@ class TemplateResult(TemplateHead):
 
 
 class TemplatesHead(Result):
-    """What `list_templates` declares."""
+    """The declared result of `list_templates`."""
 
     templates: list[TemplateHead]
 
@@ -38,12 +38,12 @@ class TemplatesResult(Result):
 
 
 def templates_result(cards: Sequence[TemplateCard]) -> TemplatesResult:
-    """Show the templates there are."""
+    """Return the templates as a result."""
     return TemplatesResult(templates=[template_result(card) for card in cards])
 
 
 def template_result(card: TemplateCard) -> TemplateResult:
-    """Show one template."""
+    """Return one template as a result."""
     return TemplateResult(
         name=card.name,
         description=card.description or None,

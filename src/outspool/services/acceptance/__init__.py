@@ -1,1 +1,1 @@
-"""From a caller's request to a stored email, and what callers do with it afterwards."""
+"""Accepts emails, and shows, updates, cancels and retries them."""

@@ -1,4 +1,4 @@
-"""What a caller says of a file: how that is read and checked, and the bytes where the caller wrote them."""
+"""Validates a caller's description of an attachment, and decodes inline content."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CHUNK = 256 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachmentRequest:
-    """A file as the caller gives it: exactly one of `text`, `content`, `path` and `blob` is not None."""
+    """An attachment as the caller gives it: exactly one of `text`, `content`, `path` and `blob` is not None."""
 
     text: str | None = None
     content: str | None = None
@@ -36,38 +36,38 @@ class AttachmentRequest:
     content_id: str | None = None
 
 
-def check_kind(draft: AttachmentRequest, field: str) -> None:
-    """Raise `AttachmentRefused` unless the file is given in one way."""
-    given = [kind for kind in _KINDS if getattr(draft, kind) is not None]
-    if len(given) != 1:
-        what = " and ".join(f"`{kind}`" for kind in given) or "nothing to attach"
+def check_kind(request: AttachmentRequest, field: str) -> None:
+    """Raise `AttachmentRefused` unless exactly one kind of content is given."""
+    kinds = [kind for kind in _KINDS if getattr(request, kind) is not None]
+    if len(kinds) != 1:
+        what = " and ".join(f"`{kind}`" for kind in kinds) or "nothing to attach"
         raise AttachmentRefused(f"{field} has {what}.", "Give exactly one of `text`, `content`, `path` and `blob`.")
 
 
-def describe_attachment(draft: AttachmentRequest, field: str, *, size: int, name: str | None = None) -> Attachment:
-    """Return what the caller says of a file, checked; its digest is not known yet. `name` is the file's own."""
-    name = draft.filename if draft.filename is not None else name
+def describe_attachment(request: AttachmentRequest, field: str, *, size: int, name: str | None = None) -> Attachment:
+    """Return the validated attachment, still without digest. `name` is the file's own name."""
+    name = request.filename if request.filename is not None else name
     if name is None:
         raise AttachmentRefused(f"{field} has no filename.", "Give one with an extension, like report.pdf.")
     name = check_filename(name, f"{field}.filename")
-    if draft.content_type is None:
+    if request.content_type is None:
         kind = guess_content_type(name)
     else:
-        kind = check_content_type(draft.content_type, f"{field}.content_type")
-    if draft.text is not None:
-        kind = _of_text(kind)
-    content_id = None if draft.content_id is None else check_content_id(draft.content_id, f"{field}.content_id")
+        kind = check_content_type(request.content_type, f"{field}.content_type")
+    if request.text is not None:
+        kind = _text_content_type(kind)
+    content_id = None if request.content_id is None else check_content_id(request.content_id, f"{field}.content_id")
     return Attachment(filename=name, content_type=kind, content_id=content_id, size=size, digest="")
 
 
-def _of_text(kind: str) -> str:
-    """Return the type of what was written as text: it is UTF-8, whatever was said."""
+def _text_content_type(kind: str) -> str:
+    """Return the content type for `text`, whose charset is always UTF-8."""
     bare = "text/plain" if kind == UNKNOWN_TYPE else kind.partition(";")[0]
     return f"{bare}; charset=utf-8" if bare.startswith("text/") else bare
 
 
 def check_content_ids(attachments: Sequence[Attachment]) -> None:
-    """Raise `AttachmentRefused` when the HTML could not tell two of them apart."""
+    """Raise `AttachmentRefused` if two attachments have the same content id."""
     ids = [attachment.content_id for attachment in attachments if attachment.content_id is not None]
     for content_id in ids:
         if ids.count(content_id) > 1:
@@ -78,44 +78,46 @@ def check_content_ids(attachments: Sequence[Attachment]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class InlineFile:
-    """`outspool.ports.files.SourceFile` of what stands in the request itself."""
+    """A `SourceFile` whose content is in the request itself."""
 
     content: bytes
     name: str
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
+        """Size in bytes."""
         return len(self.content)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes; see `SourceFile.chunks`."""
         for start in range(0, len(self.content), _CHUNK):
             yield self.content[start : start + _CHUNK]
-            await asyncio.sleep(0)  # others have a turn
+            await asyncio.sleep(0)  # let other tasks run
 
     @classmethod
-    def of(cls, draft: AttachmentRequest, field: str) -> InlineFile:
-        """Return the `text` or `content` of `draft`; for megabytes that takes a while. Raises `AttachmentRefused`."""
-        content = _encode_text(draft.text or "", field) if draft.content is None else _decode(draft.content, field)
+    def of(cls, request: AttachmentRequest, field: str) -> InlineFile:
+        """Decode `text` or `content` of `request`; slow for megabytes. Raises `AttachmentRefused`."""
+        content = (
+            _encode_text(request.text or "", field) if request.content is None else _decode(request.content, field)
+        )
         return cls(content, field)
 
 
 def _encode_text(text: str, field: str) -> bytes:
     try:
         return text.encode()
-    except UnicodeEncodeError as bad:
+    except UnicodeEncodeError as error:
         raise AttachmentRefused(
-            f"{field}.text holds half a character (a lone surrogate) at {bad.start + 1:,}.", "Send whole characters."
+            f"{field}.text holds half a character (a lone surrogate) at {error.start + 1:,}.", "Send whole characters."
         ) from None
 
 
 def _decode(content: str, field: str) -> bytes:
-    """Return the bytes of strict base64 (RFC 4648 §4); only lines may be broken."""
-    whole = _LINE_BREAKS.sub("", content) if "\n" in content else content
+    """Return the bytes of strict base64 (RFC 4648 §4); line breaks are allowed."""
+    joined = _LINE_BREAKS.sub("", content) if "\n" in content else content
     try:
-        return binascii.a2b_base64(whole.encode("ascii"), strict_mode=True)
-    except ValueError:  # binascii's and the codec's
+        return binascii.a2b_base64(joined.encode("ascii"), strict_mode=True)
+    except ValueError:  # of binascii and of the codec
         raise AttachmentRefused(
             f"{field}.content is not base64.",
             "Encode the bytes with the standard alphabet and padding, without a data: prefix; or give `text`.",

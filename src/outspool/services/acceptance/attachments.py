@@ -1,8 +1,8 @@
-"""Reads the attachments of an email, and stores them before the email is.
+"""Reads, checks and stores attachments, before their email is stored.
 
-Each is one of four things: `text` that the caller wrote, `content` in base64, the `path` of a file that may be sent, or
-the `blob` of one that is stored already. All are read and checked before any is stored, so that a refusal leaves
-nothing behind. None is ever in memory whole, but for what stands in the request itself.
+An attachment is `text`, `content` in base64, the `path` of an allowed file, or the `blob` handle of a stored one. All
+are checked before any is stored, so that a refused call leaves nothing behind. Files are streamed in chunks; only
+inline content is in memory whole.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from outspool.services.acceptance.attachment_requests import (
 )
 from outspool.services.message_stream import open_message
 
-HANDLE_KEPT = timedelta(days=30)
-"""How long a file that was stored for emails to come waits for one."""
+HANDLE_RETENTION = timedelta(days=30)
+"""How long a blob stored by `outspool attach` is kept without an email."""
 
-_ACCEPTING = timedelta(days=1)
-"""Far longer than it takes to accept an email once its files are stored."""
+_ACCEPTANCE_RETENTION = timedelta(days=1)
+"""How long a stored blob is kept for its email to be accepted; far longer than that takes."""
 
 _HANDLE = re.compile(r"blob:([0-9a-f]{64})")
 _MEGABYTE = 1024 * 1024
@@ -44,20 +44,20 @@ _BASE64_GROWTH = 78 / 57
 
 
 class StagedAttachments:
-    """The attachments of one call: read and checked first, stored when the rest of the call has been found good.
+    """The attachments of one call: read and checked first, stored once the whole call is valid.
 
-    No file stays open in between, however many emails the call has. A file that changed meanwhile is refused when it
-    is stored: its digest no longer fits.
+    No file stays open in between. A file that changes meanwhile is refused when it is stored, because its digest
+    differs.
     """
 
     def __init__(self, attachments: Attachments, scope: Scope) -> None:
-        """Read nothing yet. `scope` is which stored files the caller may attach by their handles."""
+        """Read nothing yet. `scope` is which stored blobs the caller may attach."""
         self._attachments = attachments
         self._scope = scope
         self._read: dict[tuple[AttachmentRequest, ...], tuple[Attachment, ...]] = {}
 
     async def read(self, requests: Sequence[AttachmentRequest]) -> tuple[Attachment, ...]:
-        """Return the attachments of one email. Emails that attach the same files share one reading.
+        """Return the attachments of one email; emails of a batch with the same files share one read.
 
         Raises as `Attachments.read` does.
         """
@@ -67,17 +67,17 @@ class StagedAttachments:
         return self._read[key]
 
     async def store(self) -> None:
-        """Store everything that was read; once this returns it survives any crash.
+        """Store everything that was read, durably.
 
-        Raises `AttachmentRefused` when a file has changed since it was read, `StoreUnavailable` when the place for
-        attachments, or the database, cannot be used.
+        Raises `AttachmentRefused` if a file has changed since, `StoreUnavailable` if the blob store or the database is
+        unavailable.
         """
         for requests, attachments in self._read.items():
             await self._attachments.store(requests, attachments, self._scope)
 
 
 class Attachments:
-    """The files of emails: read, checked and stored."""
+    """Reads, checks and stores attachments."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Attachments:
         max_message_bytes: int,
         clock: Clock,
     ) -> None:
-        """`max_message_bytes` counts the encoded message, of which all files together are only a part."""
+        """`max_message_bytes` limits the encoded message, of which the attachments are a part."""
         self._blobs = blobs
         self._ledger = ledger
         self._handles = handles
@@ -98,17 +98,17 @@ class Attachments:
         self._clock = clock
 
     def open_message(self, email: Email) -> AbstractAsyncContextManager[bytes | Stream]:
-        """Open the message of `email` as it goes on the wire; see `outspool.services.message_stream.open_message`."""
+        """Open the message of `email` as sent; see `outspool.services.message_stream.open_message`."""
         return open_message(email, self._blobs)
 
     def stage(self, scope: Scope) -> StagedAttachments:
-        """Begin the attachments of one call of somebody with this scope."""
+        """Return an empty stage for one call of a caller with this scope."""
         return StagedAttachments(self, scope)
 
     async def read(self, requests: Sequence[AttachmentRequest], scope: Scope) -> tuple[Attachment, ...]:
-        """Read and check the files of one email; nothing is stored.
+        """Read and check the files of one email; store nothing.
 
-        Raises `AttachmentRefused` for the first that cannot be sent, `TooLarge` when they are too much together.
+        Raises `AttachmentRefused` for the first that cannot be sent, `TooLarge` if they are too large together.
         """
         if len(requests) > MAX_ATTACHMENTS:
             raise AttachmentRefused(
@@ -124,15 +124,18 @@ class Attachments:
     async def store(
         self, requests: Sequence[AttachmentRequest], attachments: Sequence[Attachment], scope: Scope
     ) -> None:
-        """Store the files of one email that `read` returned. Raises as `StagedAttachments.store` does."""
+        """Upload staged files that `read` returned; raises as `StagedAttachments.store` does.
+
+        Batches read and store one email at a time, so that only one email's files are open.
+        """
         if not attachments:
             return
         sizes = {attachment.digest: attachment.size for attachment in attachments}
-        # First: from here on nobody removes a file of these digests.
-        await self._ledger.note(sizes, kept_until=self._clock.now() + _ACCEPTING)
+        # Note them before the upload: from here on nobody deletes these blobs.
+        await self._ledger.note(sizes, kept_until=self._clock.now() + _ACCEPTANCE_RETENTION)
         for place, (request, attachment) in enumerate(zip(requests, attachments, strict=True)):
             if sizes.pop(attachment.digest, None) is None:
-                continue  # stored a moment ago, under another name
+                continue  # same content as an earlier attachment
             async with AsyncExitStack() as stack:
                 _, source = await self._open(request, f"attachments[{place}]", scope, stack)
                 if source is not None:
@@ -143,7 +146,7 @@ class Attachments:
                     )
 
     async def keep(self, path: str, *, owner: str) -> str:
-        """Store a file for emails of `owner` to come, and return its handle; it is kept for `HANDLE_KEPT` without one.
+        """Store a file for future emails of `owner`, and return its handle, valid for `HANDLE_RETENTION`.
 
         Raises as `read` and `store` do.
         """
@@ -151,13 +154,13 @@ class Attachments:
         scope = Scope(owner=owner, identities=None)
         [attachment] = await self.read(requests, scope)
         await self.store(requests, [attachment], scope)
-        await self._ledger.note({attachment.digest: attachment.size}, kept_until=self._clock.now() + HANDLE_KEPT)
+        await self._ledger.note({attachment.digest: attachment.size}, kept_until=self._clock.now() + HANDLE_RETENTION)
         return f"blob:{await self._handles.issue(attachment.digest, owner)}"
 
     async def _open(
         self, request: AttachmentRequest, field: str, scope: Scope, stack: AsyncExitStack
     ) -> tuple[Attachment, SourceFile | None]:
-        """Return the attachment with its file, open in `stack`; or with its digest and None when it is stored."""
+        """Return the attachment and its file, opened in `stack`; None instead of the file if it is stored already."""
         check_kind(request, field)
         if request.path is not None:
             source = await stack.enter_async_context(self._files.open(request.path))
@@ -179,7 +182,7 @@ class Attachments:
         digest = await self._handles.find(match[1], scope)
         size = None if digest is None else await self._blobs.size(digest)
         if digest is None or size is None:
-            raise _no_blob(handle)
+            raise _unknown_handle(handle)
         return digest, size
 
     def _check_sizes(self, sizes: Sequence[int]) -> None:
@@ -193,16 +196,16 @@ class Attachments:
 
 
 async def _with_digest(attachment: Attachment, source: SourceFile | None) -> Attachment:
-    """Return the attachment with its digest, for which a file that is not stored yet is read once."""
+    """Return the attachment with its digest; reads the file once unless it is stored already."""
     if source is None:
         return attachment
-    found = sha256()
+    digest = sha256()
     async for chunk in source.chunks():
-        found.update(chunk)
-    return replace(attachment, digest=found.hexdigest())
+        digest.update(chunk)
+    return replace(attachment, digest=digest.hexdigest())
 
 
-def _no_blob(handle: str) -> AttachmentRefused:
+def _unknown_handle(handle: str) -> AttachmentRefused:
     return AttachmentRefused(
         f"There is no stored file {brief(handle, 80)}.", "Store it with `outspool attach`, and use what that prints."
     )

@@ -1,4 +1,4 @@
-"""Reads what a caller asks of `list_emails`, and writes its cursors."""
+"""Validates the filters of `list_emails`, and encodes its cursors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_PER_PAGE = 100
 
 
 class Filters(TypedDict, total=False):
-    """The filters as the caller wrote them; None or absent means any. Times are ISO 8601 with offset."""
+    """Filters as the caller gives them; None or absent means any. Times are ISO 8601 with offset."""
 
     status: str | None
     recipient: str | None
@@ -32,7 +32,7 @@ class Filters(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """One page, newest first; `next_cursor` is None on the last. `counts` are of the whole outbox."""
+    """One page, newest first; `next_cursor` is None on the last. `counts` cover everything in scope."""
 
     emails: tuple[Email, ...]
     next_cursor: str | None
@@ -40,7 +40,7 @@ class Listing:
 
 
 def read_search(**filters: Unpack[Filters]) -> Search:
-    """Return the search meant; raises `InvalidArgument`."""
+    """Validate filters; raises `InvalidArgument`."""
     limit = filters.get("limit", 20)
     if not 1 <= limit <= MOST_PER_PAGE:
         raise InvalidArgument(f"limit must be 1 to {MOST_PER_PAGE}.", "Use next_cursor for more.")
@@ -59,7 +59,7 @@ def read_search(**filters: Unpack[Filters]) -> Search:
 
 
 def read_email_id(text: str) -> UUID:
-    """Return the id; raises `InvalidArgument` when it cannot be one."""
+    """Parse an email id; raises `InvalidArgument`."""
     try:
         return UUID(text)
     except ValueError:
@@ -69,7 +69,7 @@ def read_email_id(text: str) -> UUID:
 
 
 def write_cursor(last: UUID) -> str:
-    """Return the cursor of the page that follows this email; callers treat it as opaque."""
+    """Return the cursor of the page after the email `last`; opaque to callers."""
     return last.hex
 
 

@@ -1,4 +1,4 @@
-"""Accepts, shows, changes, cancels and retries emails: what every face calls. It never delivers."""
+"""The outbox service behind every face: accepts, shows, updates, cancels and retries emails. It never delivers."""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ from outspool.services.acceptance.validation import EmailRequest
 from outspool.services.acceptance.waiting import OutcomeWaiter, PauseReader, wait_for_change
 from outspool.services.templates.catalog import TemplateCard, Templates
 
-_LAST_LOOK_SECONDS = 1.0
-"""How much longer than asked a caller may wait, to learn how the email stands in the end."""
+_FINAL_READ_SECONDS = 1.0
+"""How much longer than requested a caller may wait for the final read."""
 
 
 class Outbox:
-    """The service behind every face, for one caller: see `acting_for`.
+    """The outbox of one caller; see `acting_for`.
 
-    What the caller may not see is not found. Each method raises `Refusal` (nothing changed) or `StoreUnavailable`.
+    Emails outside the caller's scope are not found. Each method raises `Refusal` (nothing changed) or
+    `StoreUnavailable`.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Outbox:
         new_id: Callable[[datetime], UUID],
         clock: Clock,
     ) -> None:
-        """`new_id` must give ids that grow with the time it is given (UUIDv7): pages are cut by them."""
+        """`new_id` returns ids that grow with time (UUIDv7), because pages are cut by id."""
         self._store = store
         self._account = account
         self._changes = changes
@@ -75,7 +76,7 @@ class Outbox:
         self._outcomes = OutcomeWaiter(store, changes)
 
     def acting_for(self, principal: Principal) -> Self:
-        """Return this outbox as another caller may use it."""
+        """Return this outbox for another caller."""
         view = copy.copy(self)
         view._principal = principal  # noqa: SLF001 - our own class
         return view
@@ -85,20 +86,20 @@ class Outbox:
         return self._clock.now()
 
     async def account(self) -> AccountState:
-        """Return how the SMTP account fares."""
+        """Return the SMTP account's state."""
         return await self._account.state()
 
     async def pause(self, email: Email | None = None) -> Pause | None:
-        """Return why and until when the account rests; see `PauseReader.read`."""
+        """Return why and until when the account is paused; see `PauseReader.read`."""
         return await self._pauses.read(email)
 
     async def accept(
         self, request: EmailRequest, *, when: When | None = None, idempotency_key: str | None = None
     ) -> Email:
-        """Check and commit an email: due now (`when` None), or at `when`. What is returned survives any crash.
+        """Validate and store an email, due at `when` or now. When this returns, the email survives any crash.
 
-        A second call with the same key and payload returns the first call's email. The files are stored first, so that
-        the email never has one that is not there.
+        A second call with the same key and payload returns the first call's email. Attachments are stored before the
+        email, so that no email lacks its files.
         """
         submission = Submission(request=request, when=when, idempotency_key=idempotency_key)
         email, attachments = await self._preparer.prepare(submission, self._principal)
@@ -106,9 +107,9 @@ class Outbox:
         return await self._store.add(email, self._event(email, "accepted", at=email.created_at))
 
     async def accept_all(self, submissions: Sequence[Submission]) -> Sequence[Email]:
-        """Check and commit emails: all of them, or none.
+        """Validate and store all emails, or none; return them in order.
 
-        Returns an email for each, in their order, as `accept` would. A `Refusal` names the first that is at fault.
+        A `Refusal` names the first email at fault.
         """
         emails, attachments = await self._preparer.prepare_batch(submissions, self._principal)
         await attachments.store()
@@ -117,21 +118,21 @@ class Outbox:
         )
 
     async def preview(self, request: EmailRequest, *, when: When | None = None) -> Preview:
-        """Return what `accept` would make of the same, and store nothing. It needs no account to be set."""
+        """Return what `accept` would store, and store nothing. Works without a configured account."""
         return await self._preparer.preview(Submission(request=request, when=when), self._principal)
 
     async def list_templates(self) -> list[TemplateCard]:
-        """Return a card of every template, by name."""
+        """Return the cards of all templates, by name."""
         return await self._templates.list()
 
     async def show_template(self, name: str) -> tuple[TemplateCard, Mapping[str, str]]:
-        """Return one template, and the text of its files by their names."""
+        """Return one template's card and its files' texts by file name."""
         return await self._templates.show(name)
 
     async def raw(self, email_id: str) -> bytes:
-        """Return the very message that goes, or went, on the wire, whole.
+        """Return the message exactly as sent, or as it would be sent.
 
-        Raises `AttachmentLost` or `BlobsUnavailable` when its files are not to be had.
+        Raises `AttachmentLost` or `BlobsUnavailable` if its attachments cannot be read.
         """
         email = await self.get(email_id)
         async with self._attachments.open_message(email) as message:
@@ -145,7 +146,7 @@ class Outbox:
         return version
 
     async def next_version(self, email_id: str, *, after: int) -> int:
-        """Wait, for as long as it takes, until the email is of another version than `after`; return that."""
+        """Wait, without limit, until the email's version differs from `after`, and return it."""
         return await wait_for_change(
             self._store, self._changes, read_email_id(email_id), self._principal.scope, after=after
         )
@@ -166,7 +167,7 @@ class Outbox:
         return Listing(emails=page.emails, next_cursor=cursor, counts=counts)
 
     async def update(self, email_id: str, changes: Mapping[str, Any], *, when: When | None = None) -> Email:
-        """Change content (`changes` is keyed like `EmailRequest`), time, or both, while the email waits."""
+        """Change a waiting email's content (`changes`, keyed like `EmailRequest`), its time, or both."""
         if not changes and when is None:
             raise InvalidArgument(
                 "There is nothing to change.", "Give what shall change, e.g. subject or scheduled_at."
@@ -185,13 +186,13 @@ class Outbox:
                 return await self.get(email_id)
 
     async def cancel(self, email_id: str) -> Email:
-        """Cancel a waiting email; it is never sent then. If some recipients were served, stop the rest."""
+        """Cancel a waiting email. If some recipients already have it, cancel it for the others."""
         while True:
             email = await self.get(email_id)
             if email.status is EmailStatus.CANCELED:
                 return email
             change = plan_cancellation(email, actor=self._principal.actor, now=self._clock.now())
-            version = None if email.unreadable else email.version  # which may be what cannot be read
+            version = None if email.unreadable else email.version  # the version itself may be unreadable
             if await self._store.record(email.id, change, self._principal.scope, version=version):
                 return await self.get(email_id)
             if email.unreadable:
@@ -201,11 +202,11 @@ class Outbox:
                 )
 
     async def retry(self, email_id: str, *, override_policy: bool = False) -> Email:
-        """Send again to whoever does not have it, if it failed, partly failed or is in doubt.
+        """Send a failed, partly failed or doubtful email again to the recipients who lack it.
 
-        What is deferred moves to now; an account that rests still rests. Raises `RecipientRefused` or `SenderRefused`
-        when the policy lets it go to none of them any more, unless an operator says `override_policy`: that is recorded
-        as an event, and holds until somebody changes or retries the email.
+        A deferred email becomes due now, but a paused account stays paused. Raises `RecipientRefused` or
+        `SenderRefused` if the policy now forbids it, unless an operator sets `override_policy`; that is recorded as an
+        event and holds until the email is next updated or retried.
         """
         while True:
             email = await self.get(email_id)
@@ -213,7 +214,7 @@ class Outbox:
                 return await self.get(email_id)
 
     async def _retry(self, email: Email, *, override_policy: bool) -> bool:
-        """Make it due now; False when it changed meanwhile."""
+        """Make the email due now; False if it changed meanwhile."""
         now = self._clock.now()
         if email.status is EmailStatus.DEFERRED:
             retried = replace(email, due_at=now, overrides_policy=override_policy)
@@ -226,37 +227,40 @@ class Outbox:
         )
         return await self._store.record(email.id, change, self._principal.scope, version=email.version)
 
-    async def wait_for_outcome(self, email: Email, *, within: float) -> Email:
-        """Wait up to `within` seconds until something has come of the email; return it as it then is."""
-        if email.status not in UNSETTLED or within <= 0:
+    async def wait_for_outcome(self, email: Email, *, max_wait: float) -> Email:
+        """Wait up to `max_wait` seconds for the email's outcome; return the email as it is then."""
+        if email.status not in UNSETTLED or max_wait <= 0:
             return email
-        await self._outcomes.wait(email.id, within=within)
-        # It is accepted: a database in trouble must not turn the answer into an error, nor make it late.
+        await self._outcomes.wait(email.id, max_wait=max_wait)
+        # The email is accepted: an unavailable database must neither fail nor delay this answer.
         with contextlib.suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(_LAST_LOOK_SECONDS):
+            async with asyncio.timeout(_FINAL_READ_SECONDS):
                 return await self._store.get(email.id, self._principal.scope) or email
         return email
 
     async def wait_for_outcomes(
-        self, emails: Sequence[Email], *, within: float, settled: Callable[[int], Awaitable[None]]
+        self, emails: Sequence[Email], *, max_wait: float, on_settled: Callable[[int], Awaitable[None]]
     ) -> Sequence[Email]:
-        """Wait like `wait_for_outcome` for each; tell `settled` how many have one, each time it grows."""
-        waiting = [email.id for email in emails if email.status in UNSETTLED] if within > 0 else []
+        """Wait like `wait_for_outcome` for several emails.
+
+        Calls `on_settled` with the number of outcomes at the start and whenever it grows.
+        """
+        waiting = [email.id for email in emails if email.status in UNSETTLED] if max_wait > 0 else []
         if not waiting:
             return emails
         done = len(emails) - len(waiting)
-        await settled(done)
-        outcomes = [asyncio.create_task(self._outcomes.wait(one, within=within)) for one in waiting]
+        await on_settled(done)
+        outcomes = [asyncio.create_task(self._outcomes.wait(email_id, max_wait=max_wait)) for email_id in waiting]
         try:
             for outcome in asyncio.as_completed(outcomes):
                 if await outcome:
                     done += 1
-                    await settled(done)
+                    await on_settled(done)
         finally:
             for task in outcomes:
-                task.cancel()  # of those who wait no longer
+                task.cancel()  # stop waiting
         with contextlib.suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(_LAST_LOOK_SECONDS):
+            async with asyncio.timeout(_FINAL_READ_SECONDS):
                 now = {email.id: email for email in await self._store.get_all(waiting, self._principal.scope)}
                 return [now.get(email.id, email) for email in emails]
         return emails

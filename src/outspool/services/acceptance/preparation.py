@@ -1,4 +1,4 @@
-"""Prepares emails: from a caller's request to an email that is valid, rendered, measured, and not yet stored."""
+"""Turns a caller's request into a valid, rendered and size-checked email, ready to be stored."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from outspool.services.message_stream import build_alternatives_in_thread, compo
 from outspool.services.templates.catalog import Templates, check_variables
 
 MAX_BATCH = 100
-"""Emails that one call may have accepted together."""
+"""Most emails in one call."""
 
 _MEGABYTE = 1024 * 1024
 
 MAX_BATCH_TEXT = 25 * _MEGABYTE
-"""Characters of all bodies and pages of one call: a newsletter of 250 KB for a hundred."""
+"""Most characters of text and HTML in one call: a newsletter of 250 KB to a hundred recipients."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,10 +46,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptanceRules:
-    """What emails must meet to be accepted, and how long they may take to be sent.
+    """The policy for new emails, and how long after their due time they expire.
 
-    `identity` is the address by which workers claim them (`outspool.domain.identity.Identity`). `obstacle` says why
-    nothing can be accepted at all; None when everything is configured.
+    `identity` is the address by which workers claim them (`outspool.domain.identity.Identity`). `obstacle` is why
+    nothing can be accepted; None if outspool is configured.
     """
 
     policy: Policy
@@ -60,7 +60,7 @@ class AcceptanceRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One email that a caller wants accepted: due now when `when` is None."""
+    """One email to accept; due now if `when` is None."""
 
     request: EmailRequest
     when: When | None = None
@@ -69,7 +69,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What would go out: the `email` as it would be stored, its plain `text`, and the message's `size` in bytes."""
+    """What would be sent: the `email` as stored, its plain `text`, and the message's `size` in bytes."""
 
     email: Email
     text: str
@@ -77,7 +77,7 @@ class Preview:
 
 
 class Preparer:
-    """Makes emails of submissions. Raises `Refusal`, or `StoreUnavailable` when it has to look something up."""
+    """Makes emails from submissions. Raises `Refusal` or `StoreUnavailable`."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Preparer:
         new_id: Callable[[datetime], UUID],
         clock: Clock,
     ) -> None:
-        """`new_id` must give ids that grow with the time it is given (UUIDv7): pages are cut by them."""
+        """`new_id` returns ids that grow with time (UUIDv7), because pages are cut by id."""
         self._store = store
         self._attachments = attachments
         self._templates = templates
@@ -98,9 +98,9 @@ class Preparer:
         self._clock = clock
 
     async def prepare(self, submission: Submission, principal: Principal) -> tuple[Email, StagedAttachments]:
-        """Return a new email, or the one that the same call made before, and its attachments.
+        """Return a new email, or the one of an earlier identical call, and its attachments.
 
-        Store the attachments before the email.
+        The caller stores the attachments before the email.
         """
         self._check_configured()
         staged = self._attachments.stage(principal.scope)
@@ -116,7 +116,7 @@ class Preparer:
         staged = self._attachments.stage(principal.scope)
         emails = []
         for place, submission in enumerate(submissions):
-            await asyncio.sleep(0)  # composing takes a while; other callers get their turn
+            await asyncio.sleep(0)  # composing is slow: let other tasks run
             try:
                 emails.append(await self._prepare(submission, principal, staged))
             except Refusal as refusal:
@@ -124,7 +124,7 @@ class Preparer:
         return emails, staged
 
     async def preview(self, submission: Submission, principal: Principal) -> Preview:
-        """Return what `prepare` would; it needs no account and stores nothing."""
+        """Return what `prepare` would; works without an account and stores nothing."""
         email = await self._new_email(submission, principal, self._attachments.stage(principal.scope))
         text, _ = await build_alternatives_in_thread(email.content)
         return Preview(email=email, text=text, size=await check_size(email, self._rules.policy))
@@ -139,8 +139,8 @@ class Preparer:
         try:
             email = await self._new_email(submission, principal, staged)
         except (InvalidSchedule, TemplateError):
-            # The same call made again, after its time has come or its template has changed, must find its email and
-            # not send another.
+            # A repeated call must find its email instead of failing because its time has passed or its template has
+            # changed.
             if (duplicate := await self._find_duplicate(submission, principal, staged)) is not None:
                 return duplicate
             raise
@@ -148,7 +148,7 @@ class Preparer:
         return email
 
     async def _new_email(self, submission: Submission, principal: Principal, staged: StagedAttachments) -> Email:
-        """Return a new email. Its files are read last: they may be large, and everything else may be wrong."""
+        """Return a new email. Attachments are read last, because they may be large and anything else may be invalid."""
         request = submission.request
         if _lacks_time(submission.when):
             raise InvalidSchedule(
@@ -193,33 +193,33 @@ class Preparer:
     async def _find_duplicate(
         self, submission: Submission, principal: Principal, staged: StagedAttachments
     ) -> Email | None:
-        """Return the email that the same call made before, by its key and fingerprint."""
+        """Return the email of an earlier identical call, by key and fingerprint."""
         key, request = submission.idempotency_key, submission.request
         if key is None or _lacks_time(submission.when):
             return None
         email = await self._store.by_key(key, principal.scope)
         if email is None:
             return None
-        # The fingerprint holds a template's name in place of its texts; something has to stand for them here.
-        filled = request if request.template is None else replace(request, template=None, body=request.template)
-        content = validate_request(filled, self._rules.policy)
+        # The fingerprint contains the template's name instead of its texts, so any text will do here.
+        stand_in = request if request.template is None else replace(request, template=None, body=request.template)
+        content = validate_request(stand_in, self._rules.policy)
         content = replace(content, attachments=await staged.read(request.attachments))
         return email if email.fingerprint == _fingerprint(content, submission) else None
 
 
 async def _run_now(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do what `asyncio.to_thread` does, where a thread would cost more than the work."""
+    """Stand-in for `asyncio.to_thread` where a thread would cost more than the work."""
     return work(*args, **kwargs)
 
 
 def check_batch_size(emails: int) -> None:
-    """Raise `InvalidArgument` when one call cannot have so many emails accepted."""
+    """Raise `InvalidArgument` unless one call may contain this many emails."""
     if not 1 <= emails <= MAX_BATCH:
         raise InvalidArgument(f"emails holds {emails}; it takes 1 to {MAX_BATCH}.", "Nothing was sent.")
 
 
 def _check_batch_text(submissions: Sequence[Submission]) -> None:
-    """Raise `TooLarge` for too much text: what is shared by a batch is written once, and stored for each email."""
+    """Raise `TooLarge` for too much text: text shared by a batch is stored once for each email."""
     size = sum(text_size(submission.request) for submission in submissions)
     if size > MAX_BATCH_TEXT:
         raise TooLarge(
@@ -230,9 +230,9 @@ def _check_batch_text(submissions: Sequence[Submission]) -> None:
 
 
 async def render_request(request: EmailRequest, templates: Templates) -> EmailRequest:
-    """Return the request with the texts of its template in place of the template; its own subject wins.
+    """Return the request with its template's texts in place of the template; its own subject wins.
 
-    Raises `TemplateError`, and `InvalidArgument` for a template beside a body or variables without a template.
+    Raises `TemplateError`, and `InvalidArgument` for a template beside a body, or variables without a template.
     """
     if request.template is None:
         if request.variables:
@@ -246,9 +246,9 @@ async def render_request(request: EmailRequest, templates: Templates) -> EmailRe
 
 
 async def check_size(email: Email, policy: Policy) -> int:
-    """Return the message's size in bytes.
+    """Return the size of the composed message in bytes.
 
-    Raises `TooLarge`, and the `Refusal` of whatever no message can carry: it is composed to find out.
+    Raises `TooLarge`, and the `Refusal` of content that no message can carry.
     """
     limit = policy.max_message_bytes
     size = (await compose_in_thread(email)).size
@@ -261,16 +261,16 @@ async def check_size(email: Email, policy: Policy) -> int:
 
 
 def pending_recipients(content: Content) -> tuple[Recipient, ...]:
-    """Return the recipients of an email that none of them has yet."""
+    """Return the recipients of `content`, all pending."""
     return tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.list_recipients())
 
 
 def _lacks_time(when: When | None) -> bool:
-    return when is not None and not when.is_given and when.recurrence is None
+    return when is not None and not when.has_time and when.recurrence is None
 
 
 def _fingerprint(content: Content, submission: Submission) -> str:
-    """Return the fingerprint of a submission; of a template only the name counts, for its texts may change."""
+    """Return the submission's fingerprint; of a template only the name counts, because its texts may change."""
     request, when = submission.request, submission.when or When()
     if request.template is not None:
         content = replace(content, subject=request.subject, body=None, html=None)

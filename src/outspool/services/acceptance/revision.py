@@ -1,4 +1,4 @@
-"""What a caller's change, cancellation or retry makes of a stored email. Pure: the outbox stores it."""
+"""Computes what an update, cancellation or retry makes of a stored email. Pure; the outbox stores the result."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _RETRIABLE = frozenset({EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNK
 def revise_email(
     email: Email, changes: Mapping[str, Any], when: When | None, *, rules: AcceptanceRules, now: datetime
 ) -> Email:
-    """Return the email with `changes`, keyed like `EmailRequest`, and at another time unless `when` is None.
+    """Return the email with `changes`, keyed like `EmailRequest`, and at the time `when` unless that is None.
 
-    The attachments among them have been read (`StagedAttachments`). Raises `Refusal`, and `WrongState` when the email
-    no longer waits.
+    Attachments in `changes` have been read (`StagedAttachments`). Raises `Refusal`; `WrongState` if the email is no
+    longer waiting.
     """
     if email.status not in WAITING:
         raise _wrong_state(email, "changed")
@@ -37,15 +37,15 @@ def revise_email(
             "Some recipients already have this email, so its content can no longer change.",
             "Cancel the rest with cancel_email, or send a new email.",
         )
-    of_content = {name: value for name, value in changes.items() if name not in SERIES_FIELDS}
-    if of_content:
-        texts = {name: value for name, value in of_content.items() if name != "attachments"}
+    content_changes = {name: value for name, value in changes.items() if name not in SERIES_FIELDS}
+    if content_changes:
+        texts = {name: value for name, value in content_changes.items() if name != "attachments"}
         content = revise_content(email.content, texts, rules.policy)
-        content = replace(content, attachments=of_content.get("attachments", content.attachments))
+        content = replace(content, attachments=content_changes.get("attachments", content.attachments))
         email = replace(email, content=content, recipients=pending_recipients(content))
     if isinstance(email, Series):
         return change_series(email, changes, when, now=now)
-    if of_content.keys() != changes.keys():
+    if content_changes.keys() != changes.keys():
         raise InvalidArgument(
             "This is a single email: it has no recurrence, until or count, and cannot be paused.",
             "schedule_email makes a series.",
@@ -60,14 +60,14 @@ def _reschedule(email: Email, when: When, *, expire_after: timedelta, now: datet
 
 
 def describe_changes(changes: Mapping[str, Any], when: When | None) -> str:
-    """Return what a revision changed, for its event."""
+    """Return the names of the changed fields, for the event."""
     return ", ".join([*changes, *(["scheduled_at"] if when is not None else [])])
 
 
 def plan_cancellation(email: Email, *, actor: Actor, now: datetime) -> Transition:
-    """Return what cancels the email; where some have it already, what keeps it from the rest.
+    """Return the transition that cancels the email, or stops it if some recipients already have it.
 
-    Raises `WrongState` when it waits no longer.
+    Raises `WrongState` if the email is no longer waiting.
     """
     if email.status is EmailStatus.UNREADABLE:
         return Transition.canceled(at=now)
@@ -75,23 +75,23 @@ def plan_cancellation(email: Email, *, actor: Actor, now: datetime) -> Transitio
         raise _wrong_state(email, "canceled")
     if not any(r.status is RecipientStatus.SENT for r in email.recipients):
         return Transition.canceled(at=now, actor=actor)
-    stopped = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in email.recipients)
+    recipients = tuple(replace(r, status=RecipientStatus.FAILED) if r.is_owed else r for r in email.recipients)
     problem = Problem(code="stopped", message="Canceled for the recipients that did not have it yet.")
-    return Transition.stopped(at=now, recipients=stopped, problem=problem, actor=actor)
+    return Transition.stopped(at=now, recipients=recipients, problem=problem, actor=actor)
 
 
 def plan_retry(
     email: Email, *, actor: Actor, rules: AcceptanceRules, now: datetime, override_policy: bool = False
 ) -> Transition:
-    """Return what sends the email to whoever does not have it.
+    """Return the transition that sends the email to the recipients who lack it.
 
-    Raises `WrongState` when it neither failed nor is in doubt, and as `check_policy` does.
+    Raises `WrongState` unless the email failed or is in doubt, and whatever `check_policy` raises.
     """
     if email.status not in _RETRIABLE:
         raise _wrong_state(email, "retried")
     if email.unreadable or isinstance(email, Series):
         raise _wrong_state(email, "retried")
-    recipients = _owed_again(email)
+    recipients = _reset_unsent(email)
     check_policy(rules.policy, replace(email, recipients=recipients, overrides_policy=override_policy))
     return Transition.retried(
         at=now,
@@ -102,13 +102,13 @@ def plan_retry(
     )
 
 
-def _owed_again(email: Email) -> tuple[Recipient, ...]:
+def _reset_unsent(email: Email) -> tuple[Recipient, ...]:
     return tuple(
         r if r.status is RecipientStatus.SENT else replace(r, status=RecipientStatus.PENDING) for r in email.recipients
     )
 
 
-_WHY_NOT = {
+_STATE_DESCRIPTIONS = {
     EmailStatus.SENDING: "is being sent right now",
     EmailStatus.SENT: "was already sent",
     EmailStatus.PARTIAL: "was already sent to some of its recipients",
@@ -131,6 +131,6 @@ def _wrong_state(email: Email, verb: str) -> WrongState:
     if email.status is EmailStatus.UNREADABLE:
         hint = "The operator mends its row; `outspool doctor` says what is wrong with it."
     return WrongState(
-        f"This email {_WHY_NOT[email.status]} (status {email.status}), so it cannot be {verb}.",
+        f"This email {_STATE_DESCRIPTIONS[email.status]} (status {email.status}), so it cannot be {verb}.",
         hint,
     )

@@ -1,4 +1,4 @@
-"""How a series begins, how it is changed, and what each of its emails is. Pure: `Occurrences` makes the emails."""
+"""Creates and changes series, and makes their occurrences. Pure; `Occurrences` stores them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from outspool.errors import InvalidArgument, InvalidSchedule
 from outspool.message.compose import new_message_id
 
 SERIES_FIELDS = frozenset({"recurrence", "until", "count", "paused"})
-"""What `update_email` may change of a series alone."""
+"""Fields of `update_email` that only a series has."""
 
 
 def read_rule(when: When) -> Recurrence | None:
-    """Return the recurrence that a caller wrote, None when there is none. Raises `InvalidSchedule`."""
+    """Return the caller's recurrence rule; None if there is none. Raises `InvalidSchedule`."""
     if when.recurrence is not None:
         return read_recurrence(when.recurrence, timezone=when.timezone, until=when.until, count=when.count)
     if when.until is not None or when.count is not None:
@@ -30,34 +30,35 @@ def read_rule(when: When) -> Recurrence | None:
 
 
 def start_rule(rule: Recurrence, when: When | None, *, now: datetime) -> Recurrence:
-    """Return `rule` with nothing before the time of `when`, if it names one."""
-    if when is None or not when.is_given:
+    """Return `rule` starting no earlier than the time in `when`, if it has one."""
+    if when is None or not when.has_time:
         return rule
-    if when.scheduled_at is None:  # a delay needs no zone; the one given is the rule's
+    if when.scheduled_at is None:  # a delay needs no zone; this one belongs to the rule
         when = replace(when, timezone=None)
     return replace(rule, start=when.moment(now=now))
 
 
 def make_series(first: Email, rule: Recurrence) -> Series:
-    """Return the series that begins with the email `first`."""
+    """Return the series whose first occurrence is `first`."""
     parts = {part.name: getattr(first, part.name) for part in fields(first)}
     return Series(**{**parts, "status": EmailStatus.RECURRING}, recurrence=rule)
 
 
 def change_series(series: Series, changes: Mapping[str, Any], when: When | None, *, now: datetime) -> Series:
-    """Return `series` with another rule, start or end, paused or resumed; `changes` are of `SERIES_FIELDS`.
+    """Return `series` with a changed rule, start or end, paused or resumed.
 
-    With a time in `when`, nothing goes out before that. Raises `InvalidSchedule`, also when it would never go out.
+    `changes` is keyed by `SERIES_FIELDS`; no occurrence is earlier than a time in `when`. Raises `InvalidSchedule`,
+    also if there would be no occurrence.
     """
     before = series.recurrence
-    rule = start_rule(_change_rule(before, changes, when), _in_zone(when, before), now=now)
+    rule = start_rule(_change_rule(before, changes, when), _default_zone(when, before), now=now)
     paused = changes.get("paused")
     if paused is None:
         paused = series.status is EmailStatus.PAUSED
     if paused:
         return replace(series, status=EmailStatus.PAUSED, recurrence=rule, scheduled_at=None, problem=None)
-    goes_on = series.status is EmailStatus.RECURRING and rule == before
-    due_at = series.due_at if goes_on else rule.first(now=now)
+    is_unchanged = series.status is EmailStatus.RECURRING and rule == before
+    due_at = series.due_at if is_unchanged else rule.first(now=now)
     return replace(
         series,
         status=EmailStatus.RECURRING,
@@ -80,19 +81,19 @@ def _change_rule(rule: Recurrence, changes: Mapping[str, Any], when: When | None
         count=changes.get("count"),
         made=rule.made,
     )
-    kept = {name: getattr(rule, name) for name in ("until", "count") if name not in changes}
-    return replace(read, start=rule.start, **kept)
+    unchanged = {name: getattr(rule, name) for name in ("until", "count") if name not in changes}
+    return replace(read, start=rule.start, **unchanged)
 
 
-def _in_zone(when: When | None, rule: Recurrence) -> When | None:
-    """Read a time without offset on the clocks of the series."""
+def _default_zone(when: When | None, rule: Recurrence) -> When | None:
+    """Set the series' time zone for a time without offset."""
     if when is None or when.scheduled_at is None or when.timezone is not None:
         return when
     return replace(when, timezone=rule.timezone)
 
 
 def advance_series(series: Series, at: datetime, *, now: datetime) -> Series:
-    """Return `series` after its email of the time `at` was made, at `now`: it waits for the next, or has ended."""
+    """Return `series` after its occurrence `at` was made: waiting for the next, or ended."""
     rule = replace(series.recurrence, made=series.recurrence.made + 1)
     due_at = rule.next_after(max(at, now))
     if due_at is None:
@@ -101,7 +102,7 @@ def advance_series(series: Series, at: datetime, *, now: datetime) -> Series:
 
 
 def make_occurrence(series: Series, at: datetime, *, now: datetime, email_id: UUID, expire_after: timedelta) -> Email:
-    """Return the email of the time `at`, made at `now`: it may take `expire_after` from then to be sent."""
+    """Return the email of the occurrence `at`; it expires `expire_after` from `now`."""
     content = series.content
     return Email(
         id=email_id,
@@ -125,6 +126,6 @@ def make_occurrence(series: Series, at: datetime, *, now: datetime, email_id: UU
 
 
 def occurrence_event(series: Series, at: datetime, *, now: datetime) -> Event:
-    """Return the first event of that email."""
+    """Return the first event of an occurrence's email."""
     missed = "" if at == series.due_at else f" No worker ran from {series.due_at:%Y-%m-%dT%H:%M:%SZ} on."
     return Event(at=now, status=EmailStatus.QUEUED, code="accepted", detail=f"One of the series {series.id}.{missed}")

@@ -1,6 +1,6 @@
-"""Reads a caller's request into a validated `Content`: every rule on what an email may say, one clear sentence each.
+"""Validates a caller's request into a `Content`: every rule on what an email may contain.
 
-Cheap checks come first, so that an absurd request costs nothing. Nothing is stored and nothing is looked up here.
+Cheap checks come first, so that an absurd request costs nothing. Nothing is stored or looked up here.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from outspool.domain.text import (
     check_headers,
     check_message_ids,
     check_sender_name,
+    clean_subject,
     message_id,
-    subject_line,
     tags,
 )
 from outspool.errors import InvalidArgument, TooLarge, brief
@@ -35,7 +35,7 @@ from outspool.services.acceptance.attachment_requests import AttachmentRequest
 
 _KEY = re.compile(r"[ -~]{1,255}")
 _MEGABYTE = 1024 * 1024
-# Repeated addresses are kept once, so more may be written than are sent to; but not without end.
+# Duplicate addresses are removed, so more may be given than are sent to, up to this factor.
 _MAX_REPETITION = 10
 
 
@@ -44,10 +44,10 @@ _LARGE_TEXT, _MANY_ADDRESSES = 100_000, 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmailRequest:
-    """An email as the caller wrote it; only the shapes are known to be right.
+    """An email as the caller gives it; only the types are known to be right.
 
-    `sender` is what callers know as `from`. A `template`, filled in with `variables`, stands for subject, body and
-    html (see `outspool.services.templates`).
+    `sender` is called `from` by callers. A `template`, filled in with `variables`, replaces subject, body and html (see
+    `outspool.services.templates`).
     """
 
     to: Sequence[str] = ()
@@ -68,45 +68,43 @@ class EmailRequest:
     variables: Mapping[str, Any] = field(default_factory=dict)
 
 
-def validate_request(draft: EmailRequest, policy: Policy) -> Content:
-    """Return what `draft` asks for, valid and allowed by `policy`; a template must have been filled in.
+def validate_request(request: EmailRequest, policy: Policy) -> Content:
+    """Return the valid content that `request` asks for; templates must have been rendered.
 
-    Its attachments are left to `Attachments`.
-
-    Each address is kept once (the first of to, cc, bcc). Raises a `Refusal` that says what is wrong with the first
-    mistake found.
+    Attachments are left to `Attachments`. Each address is kept once (the first of to, cc, bcc). Raises the `Refusal` of
+    the first mistake.
     """
-    asked = {name: getattr(draft, name) for name in _READERS}
-    _check_amounts(asked, policy)
-    return _check_whole(Content(**_read(asked, policy)), policy)
+    values = {name: getattr(request, name) for name in _READERS}
+    _check_amounts(values, policy)
+    return _check_content(Content(**_convert(values, policy)), policy)
 
 
-def is_large(draft: EmailRequest) -> bool:
-    """Whether reading it takes so long that others should be served meanwhile."""
-    addresses = sum(map(len, (draft.to, draft.cc, draft.bcc, draft.reply_to)))
-    return text_size(draft) > _LARGE_TEXT or addresses > _MANY_ADDRESSES
+def is_large(request: EmailRequest) -> bool:
+    """Tell whether validation takes long enough to need a thread."""
+    addresses = sum(map(len, (request.to, request.cc, request.bcc, request.reply_to)))
+    return text_size(request) > _LARGE_TEXT or addresses > _MANY_ADDRESSES
 
 
-def text_size(draft: EmailRequest) -> int:
-    """Return how many characters body and html have."""
-    return len(draft.body or "") + len(draft.html or "")
+def text_size(request: EmailRequest) -> int:
+    """Return the number of characters in body and html."""
+    return len(request.body or "") + len(request.html or "")
 
 
 def revise_content(content: Content, changes: Mapping[str, Any], policy: Policy) -> Content:
-    """Return `content` with `changes`, keyed and written as in `EmailRequest`; what they do not name stays.
+    """Return `content` with `changes`, keyed and typed as in `EmailRequest`.
 
-    None stands for leaving the field empty. The whole is checked as `validate_request` does, so an email cannot be
-    changed into one that would not have been accepted. Raises `Refusal` likewise.
+    None empties a field. The result is checked as in `validate_request`, so no update can make an email that would not
+    have been accepted.
     """
     if unknown := changes.keys() - _READERS.keys():
         raise InvalidArgument(f"{brief(min(unknown))} is not a part of an email.", "Leave it out.")
-    asked = {name: getattr(_EMPTY, name) if value is None else value for name, value in changes.items()}
-    _check_amounts({"body": content.body, "html": content.html, **asked}, policy)
-    return _check_whole(replace(content, **_read(asked, policy)), policy)
+    values = {name: getattr(_EMPTY, name) if value is None else value for name, value in changes.items()}
+    _check_amounts({"body": content.body, "html": content.html, **values}, policy)
+    return _check_content(replace(content, **_convert(values, policy)), policy)
 
 
 def check_idempotency_key(key: str) -> str:
-    """Return `key` if it is 1 to 255 printable ASCII characters, or raise `InvalidArgument`."""
+    """Return `key` if it is 1 to 255 printable ASCII characters, else raise `InvalidArgument`."""
     if not _KEY.fullmatch(key) or not key.strip():
         raise InvalidArgument(
             "idempotency_key must be 1 to 255 printable ASCII characters.", "Use a fresh UUID for each email."
@@ -124,27 +122,26 @@ def fingerprint_content(
     variables: Mapping[str, Any] | None = None,
     recurrence: Recurrence | None = None,
 ) -> str:
-    """Return the SHA-256, in hex, of what was asked: the normalised content, and the schedule in the caller's words.
+    """Return the SHA-256, in hex, of the normalised content and of the schedule as the caller gave it.
 
-    With a `template`, `content` is what was asked beside it: what a template says may change between two equal calls.
-
-    The same call made twice gives the same fingerprint, whenever it is made: a moment counts as the instant it names,
-    a delay as its words. Empty fields do not count, so that a field added later changes no fingerprint of today.
+    Two identical calls have the same fingerprint, whenever they are made: a time counts as an instant, a delay as its
+    text. With a `template`, its name and variables count and not its texts, which may change between two calls. Empty
+    fields are left out, so that adding a field to `Content` changes no existing fingerprint.
     """
     moment = None if scheduled_at is None else resolve_moment(scheduled_at, timezone)
-    asked = {
+    parts = {
         "content": {part.name: value for part in fields(content) if (value := getattr(content, part.name))},
         "scheduled_at": moment,
         "delay": delay,
         **({} if template is None else {"template": template, "variables": variables or {}}),
         **({} if recurrence is None else {"recurrence": asdict(recurrence)}),
     }
-    canonical = json.dumps(asked, default=_canonical, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    canonical = json.dumps(parts, default=_canonical, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _canonical(value: object) -> object:
-    """Return the JSON shape of what `json` does not know."""
+    """Convert what `json` cannot encode."""
     if isinstance(value, Mailbox):
         return [value.address, value.name]
     if isinstance(value, Attachment):
@@ -178,7 +175,7 @@ _READERS: Mapping[str, Callable[[Any, Policy], Any]] = MappingProxyType(
         "bcc": lambda value, _: parse_mailboxes(value, "bcc"),
         "reply_to": lambda value, _: _remove_duplicates(parse_mailboxes(value, "reply_to"), set()),
         "sender": _read_sender,
-        "subject": lambda value, _: subject_line(value),
+        "subject": lambda value, _: clean_subject(value),
         "body": lambda value, _: None if value is None else check_body(value, "body"),
         "html": lambda value, _: None if value is None else check_body(value, "html"),
         "in_reply_to": lambda value, _: None if value is None else message_id(value, "in_reply_to"),
@@ -188,16 +185,16 @@ _READERS: Mapping[str, Callable[[Any, Policy], Any]] = MappingProxyType(
         "priority": lambda value, _: _read_priority(value),
     }
 )
-"""How each field of a `EmailRequest` becomes the field of the same name of a `Content`."""
+"""Converts each field of an `EmailRequest` to the field of `Content` with the same name."""
 
 
-def _read(asked: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
-    return {name: _READERS[name](value, policy) for name, value in asked.items()}
+def _convert(values: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
+    return {name: _READERS[name](value, policy) for name, value in values.items()}
 
 
-def _check_amounts(asked: Mapping[str, Any], policy: Policy) -> None:
-    """Refuse by sheer size, before anything is read."""
-    parts = [part for part in (asked.get("body"), asked.get("html")) if part]
+def _check_amounts(values: Mapping[str, Any], policy: Policy) -> None:
+    """Reject requests by size, before parsing."""
+    parts = [part for part in (values.get("body"), values.get("html")) if part]
     size = sum(map(len, parts))
     if size <= policy.max_message_bytes:
         size = sum(len(part.encode("utf-8", "surrogatepass")) for part in parts)
@@ -207,21 +204,23 @@ def _check_amounts(asked: Mapping[str, Any], policy: Policy) -> None:
             "Shorten body and html.",
         )
     for name in ("to", "cc", "bcc", "reply_to"):
-        if not isinstance(asked.get(name, ()), str):
-            _check_number(len(asked.get(name, ())), policy.max_recipients * _MAX_REPETITION, name)
+        if not isinstance(values.get(name, ()), str):
+            _check_count(len(values.get(name, ())), policy.max_recipients * _MAX_REPETITION, name)
 
 
 def _megabytes(size: int) -> str:
     return f"{math.ceil(size / _MEGABYTE * 100) / 100:g} MB"
 
 
-def _check_number(number: int, most: int, what: str) -> None:
-    if number > most:
-        raise InvalidArgument(f"{what}: {number:,} addresses are given; {most} is the most.", "Send several emails.")
+def _check_count(number: int, limit: int, field_name: str) -> None:
+    if number > limit:
+        raise InvalidArgument(
+            f"{field_name}: {number:,} addresses are given; {limit} is the most.", "Send several emails."
+        )
 
 
-def _check_whole(content: Content, policy: Policy) -> Content:
-    """Apply the rules that concern several fields at once."""
+def _check_content(content: Content, policy: Policy) -> Content:
+    """Check rules that concern several fields."""
     if content.body is None and content.html is None:
         raise InvalidArgument("The email has neither body nor html.", "Give `body`, the text of the email.")
     if not any(part and part.strip() for part in (content.subject, content.body, content.html)):
@@ -232,21 +231,21 @@ def _check_whole(content: Content, policy: Policy) -> Content:
         to=_remove_duplicates(content.to, seen),
         cc=_remove_duplicates(content.cc, seen),
         bcc=_remove_duplicates(content.bcc, seen),
-        # An empty alternative would be shown instead of the one that was written.
+        # Mail programs would show an empty alternative instead of the other one.
         body=content.body or (None if content.html else ""),
         html=content.html or None,
     )
     recipients = [mailbox for _, mailbox in content.list_recipients()]
     if not recipients:
         raise InvalidArgument("The email has no recipient.", "Give at least one address in `to`, `cc` or `bcc`.")
-    _check_number(len(recipients), policy.max_recipients, "to, cc and bcc")
+    _check_count(len(recipients), policy.max_recipients, "to, cc and bcc")
     policy.check_recipients(recipients)
     policy.check_answers(content.sender, content.reply_to, content.headers)
     return content
 
 
 def _remove_duplicates(mailboxes: Sequence[Mailbox], seen: set[str]) -> tuple[Mailbox, ...]:
-    """Return those whose address is not in `seen`, in any case, and note them there."""
+    """Return mailboxes whose address, in lower case, is not in `seen`, and add them to it."""
     kept = []
     for mailbox in mailboxes:
         address = mailbox.address.lower()

@@ -45,13 +45,13 @@ class OutcomeWaiter:
         self._settled: set[UUID] = set()
         self._watch: asyncio.Task[None] | None = None
 
-    async def wait(self, email_id: UUID, *, within: float) -> bool:
-        """Wait until something has come of the email; False when nothing has after `within` seconds."""
+    async def wait(self, email_id: UUID, *, max_wait: float) -> bool:
+        """Wait until something has come of the email; False when nothing has after `max_wait` seconds."""
         self._waited_for[email_id] += 1
         if self._watch is None:
             self._watch = asyncio.create_task(self._look(), name="outcome-waiter")
         try:
-            async with asyncio.timeout(within), self._news:
+            async with asyncio.timeout(max_wait), self._news:
                 await self._news.wait_for(lambda: email_id in self._settled)
         except TimeoutError:
             return False

@@ -1,7 +1,7 @@
-"""Removes files that no email has and that nobody has asked to keep for longer.
+"""Deletes stored files that no email uses and whose retention has ended.
 
-Such a file was stored for an email that was refused at the last moment or changed later, or by `outspool attach` for
-emails that never came.
+Such a file belonged to an email that was refused after the upload or updated later, or came from `outspool attach` and
+was never used.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from outspool.ports.files import BlobLedger, BlobStore
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 3600.0
-"""How often to look for leftovers."""
+"""Interval between two sweeps."""
 
-_MOST_SECONDS = 600.0
-"""Far less than the hour after which another process may remove what this one condemned."""
+_SWEEP_TIMEOUT_SECONDS = 600.0
+"""Longest duration of a sweep: far below the hour after which another process may delete what this one condemned."""
 
 _BATCH = 100
 
 
 class BlobCollector:
-    """Looks for files nobody needs, in the ledger, and removes them."""
+    """Deletes unused blobs, as listed by the ledger."""
 
     def __init__(self, blobs: BlobStore, ledger: BlobLedger, *, clock: Clock) -> None:
-        """Share both with whoever stores files."""
+        """Use the store and the ledger that uploads use."""
         self._blobs = blobs
         self._ledger = ledger
         self._clock = clock
 
     async def sweep(self) -> None:
-        """Remove what is left over. What goes wrong is tried again at the next sweep."""
+        """Delete every unused blob. An error is logged, and the next sweep tries again."""
         try:
-            async with asyncio.timeout(_MOST_SECONDS):
+            async with asyncio.timeout(_SWEEP_TIMEOUT_SECONDS):
                 while await self._remove_some() == _BATCH:
                     pass
         except (OutspoolError, TimeoutError) as error:

@@ -1,4 +1,4 @@
-"""Rests the SMTP account when it, not an email, is in trouble, and tries it again with one email at a time."""
+"""Pauses the SMTP account after an account-wide failure, and probes it with one email at a time: a circuit breaker."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ logger = logging.getLogger(__name__)
 
 
 class Breaker:
-    """What this process knows of the account's state, kept in step with what all processes share.
+    """The account's state as one process sees it, synchronised with the state shared in the database.
 
-    Every write is conditional on the state it was made from (`Account.swap`): of several processes that meet the same
-    trouble one counts it, nobody shortens another's pause, and a success over a connection that was opened before
-    the trouble ends none. Whoever tries the account after a pause writes down beforehand that it failed, and alone
-    may take that back (`Probe`): a process that dies while it tries has tried.
+    Every write is a compare-and-swap from the state it was computed from (`Account.swap`). So when several processes
+    meet the same trouble, it is counted once and no pause is shortened, and a success on a connection opened before the
+    trouble does not end the pause.
 
-    After a trouble each process begins with one connection again (`limiter`), so that the backlog does not fall upon
-    the server at once; when the server asked for patience, with half as many at most.
+    After a pause exactly one process probes the account. It records the probe as failed before it starts
+    (`take_probe`), and only the holder of the `Probe` can take that back; so a process that dies during its probe
+    counts as a failed probe.
+
+    After trouble each process starts again with one connection (`limiter`), so that the backlog does not hit the server
+    at once. When the server throttled us, the maximum number of connections is halved as well.
     """
 
     def __init__(
@@ -40,7 +43,7 @@ class Breaker:
         timings: Timings,
         connections: int = 1,
     ) -> None:
-        """`pause` says how long to rest after so many failures in a row; `credential` is a hash of the login."""
+        """`pause` maps a kind of trouble and its failures in a row to a pause; `credential` hashes the login."""
         self._account = account
         self._clock = clock
         self._pause = pause
@@ -48,8 +51,8 @@ class Breaker:
         self._timings = timings
         self.limiter = ConcurrencyLimiter(connections, elapsed=clock.elapsed)
         self._state = AccountState()
-        self._served_at = -1.0
-        self._tripping = asyncio.Lock()
+        self._succeeded_at = -1.0
+        self._trip_lock = asyncio.Lock()
 
     @property
     def state(self) -> AccountState:
@@ -57,85 +60,89 @@ class Breaker:
         return self._state
 
     async def refresh(self) -> AccountState:
-        """Return the shared state, and remember it."""
+        """Read the shared state, remember it and return it."""
         self._learn(await self._account.state())
         return self._state
 
     def trouble(self) -> Trouble | None:
-        """Return why nothing but a trial should be tried now, None when the account is well."""
+        """Return why only a probe may be sent now; None when the account works."""
         if not self._state.failures:
             return None
         return Trouble(TroubleKind(self._state.kind), self._state.message, self._state.hint)
 
     def record_success(self) -> None:
-        """Note that the server served an email: one more may go at a time."""
-        self._served_at = self._clock.elapsed()
+        """Record that the server replied to an email; raises the connection limit by one."""
+        self._succeeded_at = self._clock.elapsed()
         self.limiter.raise_limit()
 
     def has_succeeded_since(self, moment: float) -> bool:
-        """Whether an email was served after `moment` (by `Clock.elapsed`)."""
-        return self._served_at > moment
+        """Tell whether the server replied to any email after `moment`, a reading of `Clock.elapsed`."""
+        return self._succeeded_at > moment
 
     async def trip(self, trouble: Trouble) -> None:
-        """Rest the account; of several deliveries that fail at once, in whatever process, only the first counts.
+        """Pause the account. Of several deliveries that fail at once, in any process, only the first counts.
 
-        While the database is away this process alone rests it.
+        If the database is unavailable, only this process pauses.
         """
-        async with self._tripping:
+        async with self._trip_lock:
             if self._state.failures:
-                return  # it rests already, or waits for its trial
-            await self._change(self._state, self._after(trouble, failures=0))
+                return  # already paused, or about to be probed
+            await self._swap(self._state, self._next_state(trouble, failures=0))
 
     async def take_probe(self) -> Probe | None:
-        """Take the one trial after a pause; None when another process has it, or there is no need."""
+        """Claim the probe that follows a pause; None unless there is trouble, no pause, and nobody else probes."""
         before = self._state
         if not before.failures or before.is_paused(self._clock.now()):
             return None
+        # Record the failure first, with the next pause, and only then probe. The swap succeeds in one process only, and
+        # if that process dies, the pause already stands in the database: no lock has to be released. The pause lasts at
+        # least `timings.probe`, so that a slow probe is not overtaken by a second one.
         failures = before.failures + 1
-        rest = max(self._timings.probe, self._pause(TroubleKind(before.kind), failures))
-        hold = replace(before, failures=failures, paused_until=self._clock.now() + rest)
+        pause = max(self._timings.probe, self._pause(TroubleKind(before.kind), failures))
+        hold = replace(before, failures=failures, paused_until=self._clock.now() + pause)
         if not await self._account.swap(before, hold):
             await self.refresh()
             return None
         self._learn(hold)
         return Probe(self, before=before, hold=hold)
 
-    async def end_trial(self, before: AccountState, hold: AccountState, found: Trouble | None) -> None:
-        """Put what a trial `found` in place of its `hold`, unless it took so long that another process tries by now."""
-        state = AccountState() if found is None else self._after(found, failures=before.failures)
-        await self._change(hold, state)
+    async def end_trial(self, before: AccountState, hold: AccountState, trouble: Trouble | None) -> None:
+        """Replace `hold` by the probe's result (None: it passed), unless another process has probed since."""
+        state = AccountState() if trouble is None else self._next_state(trouble, failures=before.failures)
+        await self._swap(hold, state)
 
     async def give_up_trial(self, before: AccountState, hold: AccountState) -> None:
-        """Let another email be the trial: this one never reached the server."""
-        await self._change(hold, before)
+        """Restore the state before the probe, because its email never reached the server."""
+        await self._swap(hold, before)
 
     async def allow_probe(self) -> None:
-        """End a pause early, if whoever starts a process may just have mended what ails the account.
+        """End the pause early when the cause may have been fixed; called when a process starts.
 
-        A login that was refused is not tried again before its time: providers lock accounts. Nor is a server that
-        asked for patience.
+        A refused login is not retried early unless the password changed, because providers lock accounts. A server that
+        throttled us is not retried early either.
         """
         state = await self.refresh()
-        if state.is_paused(self._clock.now()) and self._may_be_mended(state):
+        if state.is_paused(self._clock.now()) and self._may_work_again(state):
             await self.end_pause()
 
     async def end_pause(self) -> None:
-        """Let the next email be the trial, now."""
+        """End the pause now: the next email is the probe."""
         state = await self.refresh()
         if state.failures and await self._account.swap(state, replace(state, paused_until=self._clock.now())):
             await self.refresh()
 
-    async def _change(self, seen: AccountState, state: AccountState) -> None:
+    async def _swap(self, before: AccountState, state: AccountState) -> None:
         try:
-            if await self._account.swap(seen, state):
+            if await self._account.swap(before, state):
                 self._learn(state)
             else:
                 await self.refresh()
         except StoreUnavailable:
-            self._learn(state)  # better than to try again at once; the shared state is read before the next claim
+            self._learn(state)  # pause this process; the next claim reads the shared state
 
-    def _after(self, trouble: Trouble, *, failures: int) -> AccountState:
-        # Another kind of trouble is a new one: a limit met after a day without network need not cost an hour.
+    def _next_state(self, trouble: Trouble, *, failures: int) -> AccountState:
+        # A different kind of trouble starts counting from one: a connection limit that follows a day without network
+        # should not cost an hour.
         failures = failures + 1 if trouble.kind.value == self._state.kind else 1
         return AccountState(
             paused_until=self._clock.now() + self._pause(trouble.kind, failures),
@@ -146,13 +153,13 @@ class Breaker:
             credential=self._credential() if trouble.kind is TroubleKind.LOGIN else "",
         )
 
-    def _may_be_mended(self, state: AccountState) -> bool:
+    def _may_work_again(self, state: AccountState) -> bool:
         if state.kind == TroubleKind.LOGIN:
             return state.credential != self._credential()
         return state.kind != TroubleKind.THROTTLED
 
     def _learn(self, state: AccountState) -> None:
-        """Remember a state; log that a trouble begins, changes or ends, whoever found it, but no trial in between."""
+        """Remember `state`; log when trouble starts, changes or ends, wherever it was found, but not each probe."""
         before, self._state = self._state, state
         if state.failures and not before.failures:
             self.limiter.restart()
@@ -165,27 +172,30 @@ class Breaker:
 
 
 class Probe:
-    """The one trial of an account in trouble: only whoever holds it may say what came of it."""
+    """The one probe of a paused account. Only its holder may report the result."""
 
     def __init__(self, breaker: Breaker, *, before: AccountState, hold: AccountState) -> None:
-        """`before` was the account's state; `hold` is what keeps everybody else from trying meanwhile."""
+        """`before` is the state before the probe; `hold` is the state that keeps other processes from probing."""
         self._breaker = breaker
         self._before = before
         self._hold = hold
         self._has_passed = False
-        self._found: Trouble | None = None
+        self._trouble: Trouble | None = None
 
     def passes(self) -> None:
-        """Note that the server served the email."""
+        """Record that the server replied to the email."""
         self._has_passed = True
 
     def fails(self, trouble: Trouble) -> None:
-        """Note that the account still is in trouble, perhaps another."""
-        self._found = trouble
+        """Record that the account still has trouble, perhaps of another kind."""
+        self._trouble = trouble
 
     async def conclude(self) -> None:
-        """Share what was noted; nothing noted means nothing tried. Once, when the email's own outcome is safe."""
-        if self._has_passed or self._found is not None:
-            await self._breaker.end_trial(self._before, self._hold, self._found)
+        """Publish the result; without one, the state before the probe is restored.
+
+        Call it once, after the email's own outcome has been recorded.
+        """
+        if self._has_passed or self._trouble is not None:
+            await self._breaker.end_trial(self._before, self._hold, self._trouble)
         else:
             await self._breaker.give_up_trial(self._before, self._hold)

@@ -1,4 +1,4 @@
-"""Limits how many emails are on the wire at a time: one at first, one more with each that the server serves."""
+"""Limits how many emails are in delivery at a time: one at first, one more with each success."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import itertools
 from collections.abc import Callable
 
 _RETRY_SECONDS = 1800.0
-"""After this one more connection is tried than the server last had room for."""
+"""After a connection limit was met, one more connection is tried after this long."""
 
 _OF_NO_ROUND = -1
 
 
 class ConcurrencyLimiter:
-    """Turns at the connections of one process, by their order, and of one order in which they were asked for.
+    """Limits concurrent deliveries of one process; the lowest `order` goes first, then first come first served.
 
-    It starts slowly, like TCP: nobody knows how much an account bears that was in trouble a moment ago, and other
-    processes begin at the same instant. Where the server said that it has no room for more, it is not asked for as
-    many again for half an hour.
+    The limit starts at 1 and grows by 1 with each success, like TCP's slow start: nobody knows how much the server
+    accepts, above all after trouble, and other processes start at the same time. A limit that the server enforced by
+    rejecting a connection is not tried again for half an hour.
 
     It is the only limit: a transport opens a connection for each delivery that has none to reuse.
     """
 
     def __init__(self, connections: int, *, elapsed: Callable[[], float]) -> None:
-        """Let at most so many go at a time, probes and what hangs included; `elapsed` is the clock's.
+        """Allow at most `connections` deliveries at a time, probes included; `elapsed` is `Clock.elapsed`.
 
         Raises `ValueError` when `connections` is below 1.
         """
@@ -36,17 +36,17 @@ class ConcurrencyLimiter:
         self._narrowed_at = 0.0
         self._open = 1
         self._round = 0
-        self._taken = 0  # in this round; what hangs since before a trouble takes nobody's turn, but its connection
-        self._at_work = 0  # of every round, and probes
+        self._taken = 0  # since the last restart; deliveries that hang from before do not count
+        self._at_work = 0  # of all of them, and probes
         self._has_turned_away = False
         self._waiting: list[tuple[float, int, asyncio.Future[int | None]]] = []
         self._count = itertools.count()
         self._is_closed = False
 
     async def acquire(self, order: float = 0.0) -> int | None:
-        """Wait for a turn, and return what `release` wants; None when there will be none, or others come first.
+        """Wait for a slot; return a token for `release`, or None after `close` or `send_away`.
 
-        Whoever has a lower `order` goes first.
+        A lower `order` goes first.
         """
         if self._is_closed:
             return None
@@ -68,7 +68,7 @@ class ConcurrencyLimiter:
         return _OF_NO_ROUND
 
     def send_away(self, later_than: float) -> int:
-        """Let those who wait with a higher order than `later_than` wait no more; return how many they were."""
+        """Return None to every waiter whose order is above `later_than`; return how many there were."""
         first = bisect.bisect_right(self._waiting, later_than, key=lambda one: one[0])
         leave = self._waiting[first:]
         del self._waiting[first:]
@@ -78,14 +78,14 @@ class ConcurrencyLimiter:
         return len(leave)
 
     def release(self, turn: int) -> None:
-        """End a turn."""
+        """Free the slot that `acquire` returned."""
         self._at_work -= 1
         if turn == self._round:
             self._taken -= 1
         self._admit()
 
     def raise_limit(self) -> None:
-        """Let one more go at a time, after the server served an email; no more if it turned somebody away before."""
+        """Raise the limit by one after a success. If a connection was rejected before, keep the limit as it is now."""
         if self._has_turned_away:
             self._has_turned_away = False
             self.lower_limit(self._open)
@@ -96,22 +96,22 @@ class ConcurrencyLimiter:
         self._admit()
 
     def restart(self) -> None:
-        """Begin again with one, after trouble of the account."""
+        """Start again with a limit of one, after account trouble."""
         self._open = 1
         self._round += 1
         self._taken = 0
         self._has_turned_away = False
 
     def lower_limit(self, to: int) -> None:
-        """Let no more than `to`, or one, go at a time: the server has no room for as many as there were."""
+        """Allow at most `to` at a time, but at least one: the server accepts no more."""
         self._ceiling = max(1, min(to, self._ceiling))
         self._narrowed_at = self._elapsed()
         self._open = min(self._open, self._ceiling)
 
     def reject_one(self) -> bool:
-        """Let one less go at a time, as the server turned a connection away; False when there was but the one.
+        """Lower the limit by one, because the server rejected a connection; False if only one is left.
 
-        If it serves another now, that was one too many. If it does not, all will be turned away, down to the last.
+        If the server accepts the others, the limit was one too high. If not, this is called again until one is left.
         """
         if self._open <= 1 or self._taken <= 1:
             return False
@@ -126,16 +126,16 @@ class ConcurrencyLimiter:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a turn."""
+        """Number of waiters."""
         return len(self._waiting)
 
     @property
     def limit(self) -> int:
-        """How many may go at a time at best, as things stand."""
+        """The highest limit that may be reached now."""
         return self._ceiling
 
     def close(self) -> None:
-        """Give no more turns; those who wait are told at once."""
+        """Grant no more slots; waiters get None at once."""
         self._is_closed = True
         self._admit()
 

@@ -1,4 +1,4 @@
-"""Takes one claimed email to its outcome: compose → mark → deliver → record."""
+"""Delivers one claimed email: compose, mark, deliver, record."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ from outspool.services.delivery.timings import Timings
 logger = logging.getLogger(__name__)
 
 _ASIDE = timedelta(seconds=5)
-"""How long an email steps aside when others are served and it is not."""
+"""Delay of an email that met a connection limit while others were delivered."""
 _BEHIND = timedelta(minutes=1)
-"""How long after a pause an email comes that may have caused it: whatever its priority, another is the trial."""
+"""Delay after a pause of an email that may have caused it, so that another email is the probe."""
 
 _INTERRUPTED = Problem(
     code="in_doubt",
@@ -66,7 +66,7 @@ _INTERRUPTED = Problem(
 
 
 class DeliveryAgent:
-    """Delivers claimed emails, any number at a time."""
+    """Delivers claimed emails; deliveries may run concurrently."""
 
     def __init__(
         self,
@@ -83,10 +83,10 @@ class DeliveryAgent:
         clock: Clock,
         timings: Timings,
     ) -> None:
-        """`policy` is applied once more to each email before it leaves.
+        """`policy` is checked again for each email before it is sent.
 
-        `open_message` opens the message of an email for as long as it is being sent.
-        `next_delay` says how long to wait after so many attempts, None to give up.
+        `open_message` composes an email and keeps its files open while it is sent. `next_delay` maps the number of
+        attempts to the delay before the next one; None gives up.
         """
         self._recorder = recorder
         self._queue = queue
@@ -109,13 +109,11 @@ class DeliveryAgent:
         probe: Probe | None = None,
         full: FullQuota | None = None,
     ) -> None:
-        """Make one attempt at `email`, held under `lease`, and record what came of it.
+        """Make one attempt at `email`, held under `lease`, and record the outcome.
 
-        `expiry` is what was allowed to expire when it was claimed.
-
-        `probe`: the account is in trouble and this email is the trial whether it still is. `full`: the day's quota is
-        used up, so the email waits for that. When canceled midway the email is handed back, or becomes ``unknown`` if
-        it was marked.
+        `expiry` is which emails could expire when this one was claimed. With `probe`, the account is in trouble and
+        this email probes it. With `full`, the daily quota is used up and the email is deferred. If canceled midway, the
+        email returns to the queue, or becomes ``unknown`` if it was marked.
         """
         email, refusal = apply_policy(self._policy, email)
         mark = Mark(self._queue, email, lease, clock=self._clock, timings=self._timings)
@@ -130,7 +128,7 @@ class DeliveryAgent:
             await probe.conclude()
 
     async def hand_back(self, email: Email, lease: Lease, why: str) -> None:
-        """Return an email that was claimed and not begun to the queue."""
+        """Return an email to the queue that was claimed but not attempted."""
         await self._recorder.record(email, self._nothing_sent(email, "handed_back", why), lease)
 
     async def _attempt(
@@ -143,7 +141,7 @@ class DeliveryAgent:
         probe: Probe | None,
         full: FullQuota | None,
     ) -> Transition:
-        """Return what becomes of the email; `refusal` is why it goes to fewer than it is for, or to nobody."""
+        """Attempt `email`; return its next state. `refusal` is why the policy excludes some or all recipients."""
         is_spared = expiry is Expiry.TRIED and not email.attempts
         early = self._early_end(email, refusal, is_spared=is_spared, is_probe=probe is not None, full=full)
         if early is not None:
@@ -169,7 +167,7 @@ class DeliveryAgent:
     def _early_end(
         self, email: Email, refusal: Problem | None, *, is_spared: bool, is_probe: bool, full: FullQuota | None
     ) -> Transition | None:
-        """Return what becomes of an email that no server is asked about now; None: one is to be asked."""
+        """Return the email's next state if it must not be sent now; None if it is to be sent."""
         now = self._clock.now()
         if email.expires_at <= now and not is_spared:
             if self._watch.expiry() is Expiry.HELD:
@@ -183,7 +181,7 @@ class DeliveryAgent:
         return None if full is None else defer_for_quota(email, full, now=now)
 
     async def _deliver(self, email: Email, mark: Mark) -> Delivery:
-        """Return what the server said; raise what ails the email, the account, the database or the lease."""
+        """Return the server's replies; raise what is wrong with the email, the account, the database or the lease."""
         addresses = [r.address for r in email.owed]
         sender = email.content.sender.address
         try:
@@ -192,7 +190,8 @@ class DeliveryAgent:
         except OutspoolError:
             raise
         except Exception:
-            # A fault of ours must neither end the worker, nor send twice, nor be tried without end.
+            # A bug must not stop the worker, send twice, or retry forever. Once marked, the message may have been sent:
+            # in doubt.
             logger.exception("the attempt at email %s failed unexpectedly", email.id)
             verdict = Verdict.IN_DOUBT if mark.is_made else Verdict.RETRY
             outcome = Outcome(verdict=verdict, why="outspool failed unexpectedly; its log says how.")
@@ -212,7 +211,10 @@ class DeliveryAgent:
         )
 
     async def _in_trouble(self, email: Email, found: Trouble, probe: Probe | None, began: float) -> Transition:
-        """Return what becomes of an email that met trouble in an attempt which began then, and draw the conclusion."""
+        """Return the next state after `found`, and trip the breaker if the account is at fault.
+
+        `began` is when the attempt started (`Clock.elapsed`).
+        """
         breaker = self._breaker
         one_too_many = probe is None and is_connection_limit(found) and breaker.limiter.reject_one()
         others_pass = probe is None and (one_too_many or breaker.has_succeeded_since(began))

@@ -1,4 +1,4 @@
-"""Has series make their emails, claims what is due, and has it delivered as fast as the connections allow."""
+"""Makes due emails of series, claims due emails, and delivers them as fast as the connections allow."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ logger = logging.getLogger(__name__)
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _READ_AHEAD = 3
-"""So many emails a connection are claimed: one on the wire, and enough that no connection waits for the next claim.
+"""Emails claimed per connection: one in delivery, and enough that no connection waits for the next claim.
 
-What is claimed nobody else can send, nor can it be canceled, so it is no more than that."""
+No other process can send a claimed email and nobody can cancel it, so this stays small.
+"""
 
 _LOOK_FOR_URGENT_SECONDS = 1.0
-"""A busy dispatcher is woken by each email that is accepted; it need not ask each time."""
+"""At most this often a busy dispatcher looks for more urgent emails; every accepted email wakes it."""
 
 
 class Dispatcher:
@@ -77,21 +78,21 @@ class Dispatcher:
         )
 
     def wake(self) -> None:
-        """Look at the queue now: something may have become due."""
+        """Look at the queue now: something may be due."""
         self._woken.set()
 
     async def poll(self) -> None:
-        """Wake, should a notice have gone missing or the clock have been set."""
+        """Wake, in case a notification was lost or the clock was set."""
         self.wake()
 
     async def run(self, alarm: Alarm) -> None:
-        """Dispatch until `stop`; `alarm` is set to when the next email comes due. Outlives every outage."""
+        """Dispatch until `stop`; set `alarm` to the next due time. Survives database outages."""
         await self._begin_well()
         while not self._is_stopping:
             self._woken.clear()
             try:
                 alarm.set(await self._look())
-            except Exception as error:  # noqa: BLE001 - no fault of ours may end the worker
+            except Exception as error:  # noqa: BLE001 - no bug may stop the worker
                 self._note_outage(error)
                 await asyncio.sleep(self._timings.store_retry_seconds)
                 continue
@@ -99,19 +100,19 @@ class Dispatcher:
             await self._woken.wait()
 
     async def _begin_well(self) -> None:
-        """Show that we live, free what died since, and give a resting account a chance if it may be mended."""
+        """Send a heartbeat, free the emails of dead workers, and allow a probe if a paused account may work."""
         try:
             self._watch.begin(await self._queue.last_trace())
-        except Exception as error:  # noqa: BLE001 - a start amid trouble is a start
+        except Exception as error:  # noqa: BLE001 - start even if the database is unavailable
             self._note_outage(error)
         await self.keeper.pulse()
         try:
             await self._breaker.allow_probe()
-        except Exception as error:  # noqa: BLE001 - a start amid trouble is a start
+        except Exception as error:  # noqa: BLE001 - start even if the database is unavailable
             self._note_outage(error)
 
     def _note_outage(self, error: Exception | None) -> None:
-        """Log the beginning and the end of an outage, not each second of it."""
+        """Log when an outage starts and ends, not every failed attempt."""
         before, self._outage = self._outage, "" if error is None else str(error) or repr(error)
         if self._outage == before:
             return
@@ -123,14 +124,14 @@ class Dispatcher:
             logger.error("Dispatching failed unexpectedly; it is tried again.", exc_info=error)
 
     async def _look(self) -> datetime | None:
-        """Make the emails of series and begin what is due; return when to look again."""
+        """Make the due emails of series and start due deliveries; return when to look again."""
         await self._repair.look()
         recurs = None if self._watch.expiry() is Expiry.HELD else await self._occurrences.look()
         upcoming = await self._dispatch_due()
         return min((at for at in (recurs, upcoming) if at), default=None)
 
     async def _dispatch_due(self) -> datetime | None:
-        """Claim and begin what is due and fits; return when to look again."""
+        """Claim and start as many due emails as there is room for; return when to look again."""
         room = self._claim_limit() - len(self._tasks)
         if self._is_stopping:
             return None
@@ -148,7 +149,7 @@ class Dispatcher:
         self._begin(emails, lease, expiry=expiry, full=quota.full)
         self._more_is_due = len(emails) == limit
         if self._more_is_due:
-            return None  # whichever ends next has us look again
+            return None  # the next delivery to finish wakes the loop
         upcoming = await self._queue.next_due(after=now, deferred_too=not resting)
         resumes = state.paused_until if is_paused else None
         has_room = quota.full.until if quota.full is not None else None
@@ -162,9 +163,9 @@ class Dispatcher:
         return min(self._batch, self._breaker.limiter.limit * _READ_AHEAD)
 
     async def _make_way(self) -> datetime | None:
-        """Have what is claimed and not begun give way to what comes before it; return when to look again.
+        """Hand back waiting emails when a more urgent one is due; return when to look again.
 
-        On a slow server it would otherwise keep an urgent email waiting for as long as all of it takes.
+        Without this, an urgent email waits behind everything already claimed, which takes long on a slow server.
         """
         if not self._breaker.limiter.waiting:
             return None
@@ -175,11 +176,11 @@ class Dispatcher:
         self._looked_for_urgent_at = elapsed
         first = await self._queue.first_turn(now=now)
         if first is not None and self._breaker.limiter.send_away(later_than=first.timestamp()):
-            self._more_is_due = True  # whichever is handed back first has us claim again
+            self._more_is_due = True  # the first hand-back wakes the loop
         return None
 
     async def _try_account(self, now: datetime) -> datetime | None:
-        """Offer one due email to an account whose pause is over, unless another process does already.
+        """Probe the account with one due email after its pause, unless another process is probing it.
 
         While all our connections still hang since before the pause another process may; we look again by `poll`.
         """
@@ -222,7 +223,7 @@ class Dispatcher:
     async def _deliver_one(
         self, email: Email, lease: Lease, *, expiry: Expiry, probe: Probe | None, full: FullQuota | None
     ) -> None:
-        """Have one email delivered when its turn comes, or hand it back when we stop first. A trial waits for none."""
+        """Deliver one email when it gets a slot; hand it back if stopped before. A probe does not wait for a slot."""
         limiter = self._breaker.limiter
         turn = None
         try:
@@ -249,12 +250,12 @@ class Dispatcher:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a delivery ended unexpectedly", exc_info=error)
-        # A claim for each email that ends would cost more than the emails: refill when half are through.
+        # Claim again only when half are done: one claim per finished email would cost more than the deliveries.
         if self._more_is_due and len(self._tasks) <= self._claim_limit() // 2:
             self.wake()
 
     async def stop(self) -> None:
-        """Claim nothing more, let what is on the wire end within the grace period, hand back the rest."""
+        """Stop claiming, let running deliveries finish within the grace period, hand back the others."""
         self._is_stopping = True
         self._breaker.limiter.close()
         self.wake()

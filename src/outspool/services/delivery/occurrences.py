@@ -1,4 +1,4 @@
-"""Makes the emails of series as their times come, each once, over all processes that share the database."""
+"""Makes the emails of series when they are due, each exactly once across all processes."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from outspool.services.acceptance.series import advance_series, make_occurrence,
 
 logger = logging.getLogger(__name__)
 
-_TOGETHER = 100
-_MOST = 10_000
+_BATCH = 100
+_RECALCULATION_LIMIT = 10_000
 
-_OFF = timedelta(hours=1)
-"""How far a clock may be set back without any series being computed anew."""
+_TOLERANCE = timedelta(hours=1)
+"""A series is recalculated only if its next time is off by more than this."""
 
 
 _FRESH_SECONDS = 1.0
-"""A busy dispatcher looks a hundred times a second, and series do not change so often."""
+"""How long a look at the series stays valid; a busy dispatcher would ask a hundred times a second."""
 
 
 class Occurrences:
-    """What a dispatcher asks for beside what is due."""
+    """Makes the due emails of one identity's series."""
 
     def __init__(
         self,
@@ -45,9 +45,9 @@ class Occurrences:
         new_id: Callable[[datetime], UUID],
         clock: Clock,
     ) -> None:
-        """Make the emails of the series of `identity`, an address.
+        """Serve the series of `identity`, an address.
 
-        An email may take `expire_after` from when it is made to be sent; `policy` must allow each.
+        Each email expires `expire_after` from the time it is made; `policy` must allow it.
         """
         self._scope = Scope(owner=None, identities=frozenset({identity}))
         self._store = store
@@ -56,63 +56,65 @@ class Occurrences:
         self._expire_after = expire_after
         self._new_id = new_id
         self._clock = clock
-        self._looked_at: float | None = None
-        self._next: datetime | None = None
+        self._checked_at: float | None = None
+        self._next_due: datetime | None = None
 
     async def look(self) -> datetime | None:
-        """Do as `make_due`, now; with what was found a moment ago, as long as that says that nothing is due."""
+        """Call `make_due` for now, or return its last answer if that is fresh and nothing is due."""
         now, elapsed = self._clock.now(), self._clock.elapsed()
-        if self._looked_at is not None and elapsed < self._looked_at + _FRESH_SECONDS:
-            stale = now + timedelta(seconds=self._looked_at + _FRESH_SECONDS - elapsed)
-            if self._next is None or now < self._next:
-                return stale if self._next is None else min(stale, self._next)
-        self._looked_at = elapsed
-        self._next = await self.make_due(now=now)
-        return self._next
+        if self._checked_at is not None and elapsed < self._checked_at + _FRESH_SECONDS:
+            recheck_at = now + timedelta(seconds=self._checked_at + _FRESH_SECONDS - elapsed)
+            if self._next_due is None or now < self._next_due:
+                return recheck_at if self._next_due is None else min(recheck_at, self._next_due)
+        self._checked_at = elapsed
+        self._next_due = await self.make_due(now=now)
+        return self._next_due
 
     async def make_due(self, *, now: datetime) -> datetime | None:
-        """Make the email of every series whose time has come, the last one alone of several that were missed.
+        """Make the email of every due series; if several occurrences were missed, only the last.
 
-        Returns when to look again, None when no series waits. One that may not be sent pauses its series and says
-        why; what the hourly cap has no room for waits for it. Raises `StoreUnavailable`; what was made stays made.
+        Returns when to look again, None when no series is waiting. A series whose email the policy refuses is paused
+        with the reason; one beyond the hourly rate limit waits. Raises `StoreUnavailable`; what was made before stays.
         """
         seen: set[UUID] = set()
         while True:
-            upcoming = await self._series.list_upcoming(self._scope, limit=_TOGETHER)
+            upcoming = await self._series.list_upcoming(self._scope, limit=_BATCH)
             due = [series_id for series_id, at in upcoming if at <= now and series_id not in seen]
             for series_id in due:
                 seen.add(series_id)
                 try:
                     await self._make(series_id, now)
-                except RateLimited as reached:
-                    return reached.retry_at
+                except RateLimited as limited:
+                    return limited.retry_at
                 except OutspoolError:
                     raise
                 except Exception:
-                    # A fault of ours in one series must not keep the others, nor what is due beside them.
+                    # A bug in one series must not stop the others, or other due emails.
                     logger.exception("no email could be made of series %s", series_id)
             if not due:
                 return next((at for _, at in upcoming if at > now), None)
 
     async def recalculate(self, *, now: datetime) -> None:
-        """Bring forward every series that waits for longer than its rule says: a wrong clock had moved it on."""
-        for series_id, at in await self._series.list_upcoming(self._scope, limit=_MOST):
-            if at > now + _OFF:
-                await self._bring_forward(series_id, now)
-        self._looked_at = None
+        """Recalculate every series whose next time is later than its rule says, because a wrong clock advanced it."""
+        for series_id, at in await self._series.list_upcoming(self._scope, limit=_RECALCULATION_LIMIT):
+            if at > now + _TOLERANCE:
+                await self._recalculate_one(series_id, now)
+        self._checked_at = None
 
-    async def _bring_forward(self, series_id: UUID, now: datetime) -> None:
+    async def _recalculate_one(self, series_id: UUID, now: datetime) -> None:
         series = await self._store.get(series_id, self._scope)
         if not isinstance(series, Series) or series.status is not EmailStatus.RECURRING:
             return
-        # What was made a moment ago, by a clock that was set back since, is no reason to make it again.
-        soonest, due_at = series.recurrence.next_after(now + _OFF), series.recurrence.next_after(now)
-        if soonest is None or due_at is None or soonest >= series.due_at:
+        # Use `now + _TOLERANCE`, so that an occurrence made just before the clock was set back is not made again.
+        earliest, due_at = series.recurrence.next_after(now + _TOLERANCE), series.recurrence.next_after(now)
+        if earliest is None or due_at is None or earliest >= series.due_at:
             return
-        waited = f"It waited for {series.due_at:%Y-%m-%dT%H:%M:%SZ}, by a clock that was wrong."
-        logger.warning("series %s is recalculated. %s", series.id, waited)
-        earlier = replace(series, due_at=due_at, scheduled_at=due_at, date=due_at)
-        await self._series.reschedule(earlier, Event(at=now, status=series.status, code="recalculated", detail=waited))
+        detail = f"It waited for {series.due_at:%Y-%m-%dT%H:%M:%SZ}, by a clock that was wrong."
+        logger.warning("series %s is recalculated. %s", series.id, detail)
+        rescheduled = replace(series, due_at=due_at, scheduled_at=due_at, date=due_at)
+        await self._series.reschedule(
+            rescheduled, Event(at=now, status=series.status, code="recalculated", detail=detail)
+        )
 
     async def _make(self, series_id: UUID, now: datetime) -> None:
         series = await self._store.get(series_id, self._scope)
@@ -120,7 +122,7 @@ class Occurrences:
             await self._series.set_aside(series, at=now)
             return
         if not isinstance(series, Series) or series.status is not EmailStatus.RECURRING or series.due_at > now:
-            return  # another process was here
+            return  # another process made it
         try:
             await self._advance(series, now)
         except RateLimited:
@@ -133,11 +135,11 @@ class Occurrences:
         self._policy.check_recipients([mailbox for _, mailbox in series.content.list_recipients()])
         at = series.recurrence.latest_until(series.due_at, now=now)
         email = make_occurrence(series, at, now=now, email_id=self._new_id(now), expire_after=self._expire_after)
-        after = advance_series(series, at, now=now)
-        await self._series.advance(after, email, occurrence_event(series, at, now=now))
+        advanced = advance_series(series, at, now=now)
+        await self._series.advance(advanced, email, occurrence_event(series, at, now=now))
 
-    async def _pause(self, series: Series, why: Refusal, now: datetime) -> None:
-        logger.warning("series %s is paused: %s", series.id, why)
-        problem = Problem(code=why.code, message=why.message, hint=why.hint)
+    async def _pause(self, series: Series, refusal: Refusal, now: datetime) -> None:
+        logger.warning("series %s is paused: %s", series.id, refusal)
+        problem = Problem(code=refusal.code, message=refusal.message, hint=refusal.hint)
         paused = replace(series, status=EmailStatus.PAUSED, scheduled_at=None, problem=problem)
         await self._series.halt(paused, Event(at=now, status=paused.status, code=problem.code, detail=problem.message))

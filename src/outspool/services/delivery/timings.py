@@ -1,4 +1,4 @@
-"""How often a dispatcher looks, how long its claims hold, and how patient its end is: one place for every wait."""
+"""Every interval and timeout of a worker."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """The rhythm of one process. A timedelta passes by the `Clock`, ``…_seconds`` by the event loop.
+    """The intervals of one process. A timedelta is measured by the `Clock`, ``…_seconds`` by the event loop.
 
-    All processes on a database should keep the same `lease`, and three heartbeats should fit into it, so that one may
+    All processes on one database should use the same `lease`. It should be at least three heartbeats, so that one may
     be missed.
     """
 
     lease: timedelta = timedelta(seconds=30)
-    """How long a claim holds without a heartbeat; a dead worker's emails are free again after this."""
+    """Length of a claim without heartbeat; afterwards a dead worker's emails are rescued."""
     beat_seconds: float = 10.0
-    """Between two heartbeats, each followed by a look for what dead workers hold."""
+    """Between two heartbeats; each also rescues the emails of dead workers."""
     poll_seconds: float = 5.0
-    """How long a notice that went missing can delay an email."""
+    """Between two polls; a lost notification delays an email by at most this."""
     store_retry_seconds: float = 1.0
-    """Between two looks at a database that is away."""
+    """Between two attempts at an unavailable database."""
     probe: timedelta = timedelta(seconds=60)
-    """How long the trial of an account in trouble may take before another process may try."""
+    """How long a probe may take before another process may probe."""
     grace_seconds: float = 10.0
-    """How long a stop waits for what is on the wire."""
+    """How long a stop waits for running deliveries."""
     last_claim_seconds: float = 2.0
-    """How long a stop waits for a claim under way; a database that answers needs a fraction of it."""
+    """How long a stop waits for a running claim."""
     last_words_seconds: float = 5.0
-    """How long the outcome of what a stop cuts short may take to be recorded."""
+    """How long after a stop an interrupted delivery may take to record its outcome."""

@@ -1,1 +1,1 @@
-"""What `outspool doctor` examines and reports."""
+"""The checks of `outspool doctor`."""

@@ -13,18 +13,18 @@ from outspool.services.templates.catalog import TemplateCard
 
 _SHOWN = 3
 _SHOWN_TEMPLATES = 10
-_ALIKE = 0.75
-"""How alike two names must be for one to be taken for a misspelling of the other."""
+_SIMILARITY = 0.75
+"""Similarity at which a name counts as a misspelling of another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """The settings as far as they can be wrong together; no secret in them.
+    """The settings that `doctor` checks, without secrets.
 
-    `account` says how emails are sent, `obstacle` says why nothing can be sent. `gmail` is the Gmail account's
-    address, if it is one; `has_two_accounts`: one for Gmail and another, which wins. `ignored_files` are `.env` files
-    that somebody else may have written, and how one knows. `unknown_names` are variables that look like ours and are
-    not, `known_names` those that are.
+    `account` describes how emails are sent, `obstacle` why none can be. `gmail` is the Gmail account's address, if any;
+    `has_two_accounts`: one for Gmail and another, which wins. `ignored_files` are `.env` files that another user may
+    have written, with the reason. `unknown_names` are variables that look like outspool's but are not; `known_names`
+    are outspool's.
     """
 
     account: str
@@ -41,7 +41,7 @@ class Setup:
 
 
 def check_configuration(setup: Setup) -> Iterator[Finding]:
-    """Yield what there is to say."""
+    """Yield the findings."""
     yield _account(setup)
     if setup.has_two_accounts:
         gmail, host = Setting.GMAIL_ADDRESS, Setting.MAIL_SERVER
@@ -52,7 +52,7 @@ def check_configuration(setup: Setup) -> Iterator[Finding]:
     for path, why in setup.ignored_files:
         yield warn("settings", f"{path} is ignored: {why}.", "Make a file that only you can write to, or remove it.")
     for name in setup.unknown_names:
-        yield _misspelt(name, setup.known_names)
+        yield _check_spelling(name, setup.known_names)
 
 
 def _account(setup: Setup) -> Finding:
@@ -88,10 +88,10 @@ def _recipients(setup: Setup) -> Finding:
     return ok("recipients", f"{allowed}, except {_list_some(setup.denied)}." if setup.denied else f"{allowed}.")
 
 
-def _misspelt(name: str, known: Sequence[str]) -> Finding:
-    alike = difflib.get_close_matches(name.upper(), known, n=1, cutoff=_ALIKE)
-    cure = f"Did you mean {alike[0]}?" if alike else "Unset it, unless another program reads it."
-    return warn("settings", f"{name} is no setting of outspool, so it does nothing.", cure)
+def _check_spelling(name: str, known: Sequence[str]) -> Finding:
+    similar = difflib.get_close_matches(name.upper(), known, n=1, cutoff=_SIMILARITY)
+    fix = f"Did you mean {similar[0]}?" if similar else "Unset it, unless another program reads it."
+    return warn("settings", f"{name} is no setting of outspool, so it does nothing.", fix)
 
 
 def _list_some(patterns: Sequence[str]) -> str:

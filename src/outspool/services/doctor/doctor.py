@@ -1,4 +1,7 @@
-"""Turns the usual troubles into a line each, with the cure. It looks, and mends one thing: a pause that is over."""
+"""Checks the installation, one finding a line, each with a fix.
+
+It changes one thing only: a successful login ends the account's pause.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ from outspool.services.doctor.queue_checks import (
 
 
 class Doctor:
-    """Examines one outspool."""
+    """Runs every check on one installation."""
 
     def __init__(
         self,
@@ -50,7 +53,7 @@ class Doctor:
         machine_clock: Clock,
         timings: Timings,
     ) -> None:
-        """`log_in` tries the SMTP account and raises `AccountTrouble`; None: do not try. So it is with `blobs`."""
+        """`log_in` tests the SMTP account and raises `AccountTrouble`; None skips the test, as for `blobs`."""
         self._setup = setup
         self._disk = disk
         self._open_folders = open_folders
@@ -66,7 +69,7 @@ class Doctor:
         self._timings = timings
 
     async def examine(self) -> AsyncIterator[Finding]:
-        """Yield each finding as soon as it is made. Raises nothing that a database or a mail server causes."""
+        """Yield each finding as soon as it is made. Errors of database and mail server become findings."""
         for finding in check_configuration(self._setup):
             yield finding
         yield await self._look_at_templates()
@@ -74,37 +77,37 @@ class Doctor:
         yield check_access(await asyncio.to_thread(self._open_folders))
         if self._blobs is not None:
             yield await _check_attachments(self._blobs)
-        health, findings = await self._look_at_database()
+        health, findings = await self._check_database()
         for finding in findings:
             yield finding
-        login = await self._login()
+        login = await self._check_login()
         if login is not None:
             yield login
         if health is None or health.schema is not SchemaState.CURRENT:
-            return  # nothing else can be read, or nothing is there
+            return  # the database is unavailable or empty
         try:
             async for finding in self._examine_outbox(logged_in=login is not None and login.level is Level.OK):
                 yield finding
         except StoreUnavailable as error:
             yield _unreachable(self._probe.address, error)
 
-    async def _look_at_database(self) -> tuple[DatabaseHealth | None, list[Finding]]:
-        """Return how the database answers, None when it does not, and what is to be said of it."""
+    async def _check_database(self) -> tuple[DatabaseHealth | None, list[Finding]]:
+        """Return the database's health, None if it is unavailable, and the findings about it."""
         try:
             health = await self._probe.health()
         except StoreUnavailable as error:
             return None, [_unreachable(self._probe.address, error)]
-        said = check_database(self._probe.address, health, now=self._machine_clock.now())
-        return health, [*said, *await self._damage()]
+        database_findings = check_database(self._probe.address, health, now=self._machine_clock.now())
+        return health, [*database_findings, *await self._check_damage()]
 
-    async def _damage(self) -> list[Finding]:
+    async def _check_damage(self) -> list[Finding]:
         try:
             damage = await self._probe.damage()
         except StoreUnavailable as error:
             return [fail("integrity", error.message, error.hint)]
         return [] if not damage else [fail("integrity", f"The database file is damaged: {damage}.", _DAMAGED)]
 
-    async def _login(self) -> Finding | None:
+    async def _check_login(self) -> Finding | None:
         if self._log_in is None:
             return None
         try:
@@ -129,12 +132,12 @@ class Doctor:
             yield finding
 
     async def _check_pause(self, state: AccountState, now: datetime, *, logged_in: bool) -> Finding:
-        """Say that the account rests. A login that works ends the pause, but not that of a server's limit."""
+        """Report the pause. A successful login ends it, unless the server throttled us."""
         until = state.paused_until or now
         why = f"until {format_utc(until.replace(microsecond=0))}, {describe_wait(now, until)}: {state.message}"
         if not logged_in or state.kind == TroubleKind.THROTTLED:
-            cure = state.hint or "Sending resumes by itself."
-            return warn("pause", f"Sending rests {why}", cure)
+            fix = state.hint or "Sending resumes by itself."
+            return warn("pause", f"Sending rests {why}", fix)
         await self._breaker.end_pause()
         return ok("pause", f"Sending rested {why} The login works now, so the pause was ended.")
 

@@ -1,4 +1,4 @@
-"""What `doctor` says: one finding a line, and how to put right what is wrong."""
+"""The doctor's findings: one line each, with a fix for what is wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad a finding is: ``FAIL`` means that emails cannot go out, or will not."""
+    """Severity; ``FAIL`` means that emails cannot or will not be sent."""
 
     OK = "ok"
     WARN = "warn"
@@ -16,24 +16,24 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: its `level`, the `name` of what was looked at, what was found, and the `cure` if one is needed."""
+    """One line: `level`, `name` of the checked thing, the `finding`, and the `fix` if there is one to make."""
 
     level: Level
     name: str
     finding: str
-    cure: str = ""
+    fix: str = ""
 
 
 def ok(name: str, finding: str) -> Finding:
-    """All is well."""
+    """Return a finding that needs no action."""
     return Finding(Level.OK, name, finding)
 
 
-def warn(name: str, finding: str, cure: str) -> Finding:
-    """Something may not be as it was meant."""
-    return Finding(Level.WARN, name, finding, cure)
+def warn(name: str, finding: str, fix: str) -> Finding:
+    """Return a finding that may not be intended."""
+    return Finding(Level.WARN, name, finding, fix)
 
 
-def fail(name: str, finding: str, cure: str) -> Finding:
-    """Emails cannot go out, or will not."""
-    return Finding(Level.FAIL, name, finding, cure)
+def fail(name: str, finding: str, fix: str) -> Finding:
+    """Return a finding that keeps emails from being sent."""
+    return Finding(Level.FAIL, name, finding, fix)

@@ -1,4 +1,4 @@
-"""What `doctor` finds in the database, on the disk, and among the emails that wait."""
+"""The doctor's checks of the database, the disk and the queue."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _MEGABYTE = 1024 * 1024
 _NEARLY_FULL = 20 * _MEGABYTE
 _LITTLE_LEFT = 500 * _MEGABYTE
 _LATE = timedelta(minutes=1)
-"""Longer than any due email should wait for its first attempt."""
+"""An email due for longer than this without an attempt is late."""
 
 
 def check_disk(disk: DiskState) -> Finding:
-    """Say whether there is room for the outbox."""
+    """Check that the disk has room for the outbox."""
     free = f"{disk.free_bytes // _MEGABYTE:,} MB are free"
     if disk.trouble:
         return fail(
@@ -34,7 +34,7 @@ def check_disk(disk: DiskState) -> Finding:
 
 
 def check_access(open_folders: Sequence[str]) -> Finding:
-    """Say whether other users of this machine get at the folders of the outbox; a clause for each that is open."""
+    """Check that other users cannot access the outbox's folders; `open_folders` has a clause for each."""
     if open_folders:
         return warn(
             "access", f"{'; '.join(open_folders)}.", f"Run chmod 700 on it, or set {Setting.DATA_FOLDER} elsewhere."
@@ -43,7 +43,7 @@ def check_access(open_folders: Sequence[str]) -> Finding:
 
 
 def check_database(address: str, health: DatabaseHealth, *, now: datetime) -> Iterator[Finding]:
-    """Say how it answers, of which revision it is, and whether its clock is right."""
+    """Check response time, schema revision and clock."""
     answers = "not made yet" if health.seconds is None else f"answers in {health.seconds * 1000:.1f} ms"
     yield ok("database", f"{address}; {answers}.")
     yield _schema(health)
@@ -85,32 +85,32 @@ def _schema(health: DatabaseHealth) -> Finding:
 
 
 def _clocks(database: datetime, machine: datetime) -> Finding:
-    apart = abs(database - machine)
-    if apart <= WORST_SKEW:
-        return ok("clock", f"This machine and the database agree within {max(apart.total_seconds(), 0.1):.1f} s.")
+    difference = abs(database - machine)
+    if difference <= WORST_SKEW:
+        return ok("clock", f"This machine and the database agree within {max(difference.total_seconds(), 0.1):.1f} s.")
     return warn(
         "clock",
-        f"The clocks are {apart.total_seconds():.0f} s apart: here it is {machine:%H:%M:%S}, "
+        f"The clocks are {difference.total_seconds():.0f} s apart: here it is {machine:%H:%M:%S}, "
         f"in the database {database:%H:%M:%S} (UTC).",
         "Set both by NTP: the database's clock decides what is due.",
     )
 
 
 def check_dispatching(workers: Sequence[WorkerHeartbeat], backlog: Backlog, *, now: datetime) -> Finding:
-    """Say who sends what is due."""
+    """Report which workers send due emails."""
     if workers:
         names = ", ".join(f"{w.name} ({max((now - w.seen_at).total_seconds(), 0):.0f} s ago)" for w in workers)
         return ok("dispatching", f"Seen alive: {names}.")
-    cure = "Start `outspool worker`, or any `outspool` or `outspool serve` without --no-worker."
+    fix = "Start `outspool worker`, or any `outspool` or `outspool serve` without --no-worker."
     if backlog.due:
-        return fail("dispatching", f"Nobody is sending, and {_emails(backlog.due, 'is', 'are')} due.", cure)
+        return fail("dispatching", f"Nobody is sending, and {_emails(backlog.due, 'is', 'are')} due.", fix)
     if backlog.later:
-        return warn("dispatching", f"Nobody is sending, and {_emails(backlog.later, 'waits', 'wait')} for later.", cure)
+        return warn("dispatching", f"Nobody is sending, and {_emails(backlog.later, 'waits', 'wait')} for later.", fix)
     return ok("dispatching", "Nobody is sending just now, and nothing waits to be sent.")
 
 
 def check_worker_clocks(workers: Sequence[WorkerHeartbeat]) -> Iterator[Finding]:
-    """Name the workers whose clock differs from the database's, if any: leases and due times are read off it."""
+    """Name workers whose clock differs from the database's, which decides leases and due times."""
     wrong = [(w.name, w.skew) for w in workers if w.skew is not None and abs(w.skew) > WORST_SKEW]
     if wrong:
         named = ", ".join(f"{name} ({describe_skew(skew)})" for name, skew in wrong)
@@ -122,7 +122,7 @@ def check_worker_clocks(workers: Sequence[WorkerHeartbeat]) -> Iterator[Finding]
 
 
 def check_queue(backlog: Backlog, *, now: datetime) -> Iterator[Finding]:
-    """Say what is late, and what waits for a person's decision."""
+    """Report late emails, and emails that need a person's decision."""
     if backlog.due and backlog.oldest_due is not None and now - backlog.oldest_due > _LATE:
         age = describe_wait(backlog.oldest_due, now).removeprefix("in ")
         yield warn(
@@ -147,7 +147,7 @@ def check_queue(backlog: Backlog, *, now: datetime) -> Iterator[Finding]:
 
 
 def check_readable(unreadable: Unreadable) -> Iterator[Finding]:
-    """Name the emails that cannot be read, if any: nothing of them is sent."""
+    """Name emails whose rows cannot be read; these are never sent."""
     if not unreadable.count:
         return
     named = "; ".join(f"{name}: {why}" for name, why in unreadable.examples)

@@ -1,5 +1,5 @@
-"""Templates, from their files to the email that is written from one.
+"""Email templates: finding, rendering and checking them.
 
-`catalog` is the way in: what templates there are, and emails written from them. It finds them by `files`, fills them in
-by `rendering` (compiled by `code`, in a `sandbox`, within `limits`), and has the HTML made ready by `style_inlining`.
+`catalog` is the entry point. It finds templates through `files`, renders them with `rendering` (compiled by `code`, in
+a `sandbox`, within `limits`), and prepares the HTML with `style_inlining`.
 """

@@ -1,6 +1,6 @@
-"""The templates of this outbox: lists them, and renders one into the texts of an email.
+"""Lists templates, and renders one into the texts of an email.
 
-A template is rendered once, when its email is accepted: later changes of it change no email.
+A template is rendered once, when its email is accepted: later changes of the template affect no accepted email.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _THREADS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateCard:
-    """What a caller must know of a template: which variables it needs, and the defaults of those it does not.
+    """A template's description for callers: required variables, and defaults of optional ones.
 
-    `trouble` says why a template cannot be used; the rest is then empty.
+    `trouble` says why a template cannot be used; the other fields are empty then.
     """
 
     name: str
@@ -44,7 +44,7 @@ class TemplateCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateTexts:
-    """What a template became: the subject, and the plain text and HTML that it has files for."""
+    """The rendered subject, and the plain text and HTML if the template has files for them."""
 
     subject: str
     text: str | None
@@ -55,20 +55,20 @@ class Templates:
     """The templates of this outbox. Each method raises `TemplateError`."""
 
     def __init__(self, sources: Sequence[TemplateSource]) -> None:
-        """A template of an earlier source hides one of a later that has the same name."""
+        """A template in an earlier source hides one of the same name in a later source."""
         self._shelf = TemplateShelf(sources)
         self._threads: ThreadPoolExecutor | None = None
 
     async def list(self) -> list[TemplateCard]:
-        """Return a card of every template, by name."""
+        """Return the cards of all templates, by name."""
         return await self._in_thread(lambda: [self._card(name) for name in self._shelf.names()])
 
     async def show(self, name: str) -> tuple[TemplateCard, Mapping[str, str]]:
-        """Return the card of one template, and the text of its files by their names."""
+        """Return a template's card and its files' texts by file name."""
         return await self._in_thread(lambda: (self._read_card(self._shelf.template(name)), self._shelf.sources(name)))
 
     async def render(self, name: str, variables: Mapping[str, Any], *, subject: str = "") -> TemplateTexts:
-        """Return the texts of a template, filled in with `variables`; `subject` wins over the template's own."""
+        """Render a template with `variables`; `subject` wins over the template's own."""
         return await self._in_thread(lambda: self._render(name, variables, subject))
 
     def _card(self, name: str) -> TemplateCard:
@@ -80,8 +80,8 @@ class Templates:
     def _read_card(self, files: TemplateFiles) -> TemplateCard:
         from outspool.services.templates.rendering import variables_of
 
-        written = [file for file in (files.html, files.text) if file is not None]
-        names = variables_of(files.front.subject, written, self._shelf.body)
+        files_used = [file for file in (files.html, files.text) if file is not None]
+        names = variables_of(files.front.subject, files_used, self._shelf.body)
         return TemplateCard(
             name=files.name,
             description=files.front.description,
@@ -103,7 +103,7 @@ class Templates:
         return TemplateTexts(subject=subject, text=text, html=html)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Compute in a thread of our own, which has the stack that inlining needs."""
+        """Run `work` in a thread with the large stack that inlining needs."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="templates")
         before = threading.stack_size(STACK_BYTES)
@@ -114,40 +114,40 @@ class Templates:
         return await future
 
 
-def check_variables(given: Mapping[str, Any]) -> None:
-    """Raise `InvalidArgument` for what JSON cannot hold, or for too much of it."""
+def check_variables(provided: Mapping[str, Any]) -> None:
+    """Raise `InvalidArgument` for variables that JSON cannot hold, or that are too large."""
     try:
-        size = len(json.dumps(given, ensure_ascii=False, allow_nan=False).encode())
+        size = len(json.dumps(provided, ensure_ascii=False, allow_nan=False).encode())
     except (ValueError, TypeError, RecursionError):
         raise InvalidArgument("variables cannot be read.", "Give text, numbers, lists and objects.") from None
     if size > MAX_VARIABLES:
         raise InvalidArgument(f"variables are {size:,} bytes long; {MAX_VARIABLES:,} are the most.", "Give less.")
 
 
-def _complete_variables(given: Mapping[str, Any], card: TemplateCard) -> dict[str, Any]:
-    """Return the variables to fill in: `given` ones, and defaults for the others. Raises `TemplateError`.
+def _complete_variables(provided: Mapping[str, Any], card: TemplateCard) -> dict[str, Any]:
+    """Return the variables with defaults for missing ones. Raises `TemplateError`.
 
-    None counts as not given.
+    None counts as missing.
     """
     named = f"The template {brief(card.name)}"
     known = [*card.required, *card.defaults]
-    for name in given:
+    for name in provided:
         if name not in known:
             near = get_close_matches(name[:64], known, n=1, cutoff=0.5)
-            meant = f"Did you mean {brief(near[0])}?" if near else f"It has: {', '.join(known) or 'none'}."
-            raise TemplateError(f"{named} has no variable {brief(name)}.", meant)
-    values = {name: value for name, value in given.items() if value is not None}
+            suggestion = f"Did you mean {brief(near[0])}?" if near else f"It has: {', '.join(known) or 'none'}."
+            raise TemplateError(f"{named} has no variable {brief(name)}.", suggestion)
+    values = {name: value for name, value in provided.items() if value is not None}
     if missing := [name for name in card.required if name not in values]:
         noun = "variable" if len(missing) == 1 else "variables"
         raise TemplateError(f"{named} needs the {noun} {', '.join(missing)}.", "Give them in `variables`.")
     for name, value in values.items():
         _check_kind(name, value, card.defaults.get(name))
-    # Those without a default stay undefined, which the template asks after.
+    # Variables without default stay undefined, which the template tests for.
     return {name: value for name, value in card.defaults.items() if value is not None} | values
 
 
 def _check_kind(name: str, value: object, default: object) -> None:
-    """Raise `TemplateError` for a list where an object is meant, and the like: text stands where text may."""
+    """Raise `TemplateError` for a value of another kind than the default, such as a list for an object."""
     for kind, called in ((list, "a list"), (dict, "an object")):
         if isinstance(default, kind) and not isinstance(value, kind):
             raise TemplateError(f"The variable {brief(name)} must be {called}.")

@@ -34,7 +34,7 @@ _HTML, _TEXT = ".html", ".txt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontMatter:
-    """What a template says of itself: its `subject`, a template too, and `defaults` of variables."""
+    """A template's own settings: its `subject`, itself a template, and the `defaults` of variables."""
 
     subject: str = ""
     description: str = ""
@@ -43,7 +43,7 @@ class FrontMatter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateFiles:
-    """One template: the file names of its HTML and its text, of which one may be None."""
+    """One template: the file names of its HTML and text; one of them may be None."""
 
     name: str
     html: str | None
@@ -52,21 +52,21 @@ class TemplateFiles:
 
 
 class TemplateShelf:
-    """Several sources as one: a template of an earlier source hides, with both its files, one of a later."""
+    """Several sources as one: a template of an earlier source hides both files of a later one."""
 
     def __init__(self, sources: Sequence[TemplateSource]) -> None:
-        """Look into `sources` in this order, at every call."""
+        """Read `sources` in this order at every call."""
         self._sources = tuple(sources)
 
     def names(self) -> list[str]:
-        """Return the templates there are."""
+        """Return the names of all templates."""
         return sorted({file.rpartition(".")[0] for source in self._sources for file in source.names()})
 
     def template(self, name: str) -> TemplateFiles:
-        """Return the template of this name. Raises `TemplateError`."""
+        """Return the template's files. Raises `TemplateError`."""
         source = self._source_of(name) if _NAME.fullmatch(name) else None
         if source is None:
-            raise self._unknown(name)
+            raise self._unknown_error(name)
         texts = {ending: source.read(name + ending) for ending in (_HTML, _TEXT)}
         fronts = {ending: found for ending, text in texts.items() if (found := _FRONT.match(text or ""))}
         if len(fronts) > 1:
@@ -82,15 +82,15 @@ class TemplateShelf:
         )
 
     def sources(self, name: str) -> dict[str, str]:
-        """Return the text of each file of the template, whole, by its name."""
+        """Return the whole text of each of the template's files, by file name."""
         source = self._source_of(name)
         texts = {} if source is None else {name + ending: source.read(name + ending) for ending in (_HTML, _TEXT)}
         return {file: text for file, text in texts.items() if text is not None}
 
     def body(self, file: str) -> str | None:
-        """Return the text of a file after its front matter, which a comment of as many lines stands for.
+        """Return a file's text with its front matter replaced by a comment of as many lines.
 
-        None when there is no such file. Raises `TemplateError`.
+        None if there is no such file. Raises `TemplateError`.
         """
         stem, _, _ = file.rpartition(".")
         source = self._source_of(stem)
@@ -109,11 +109,11 @@ class TemplateShelf:
                 return source
         return None
 
-    def _unknown(self, name: str) -> TemplateError:
+    def _unknown_error(self, name: str) -> TemplateError:
         known = self.names()
         near = get_close_matches(name[:64].lower(), known, n=2, cutoff=0.5)
-        meant = f"Did you mean {' or '.join(map(brief, near))}?" if near else "Use list_templates to see them."
-        return TemplateError(f"There is no template {brief(name)}.", meant)
+        suggestion = f"Did you mean {' or '.join(map(brief, near))}?" if near else "Use list_templates to see them."
+        return TemplateError(f"There is no template {brief(name)}.", suggestion)
 
 
 def _read_front(toml: str, file: str) -> FrontMatter:

@@ -1,8 +1,8 @@
-"""What one filling-in of a template may use up, and the operations that could use up much at once.
+"""Limits on one rendering, and counted versions of the operations that can use up much.
 
-A template is a file of the operator, its variables are a stranger's. It cannot be interrupted from outside, so
-whatever could go on or grow without end is counted here: the turns of loops and the calls of macros by the computing
-time they take, what is written by its length, and what makes much out of little by what it would make.
+Templates come from the operator, but their variables from strangers, and a rendering cannot be interrupted. So whatever
+could run or grow without limit is counted: loop iterations and macro calls by computing time, output by its length, and
+multiplying operations by the size of their result.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from outspool.errors import TemplateError, brief
 
 COMPUTING_SECONDS = 1.0
 MAX_OUTPUT = 4_000_000
-"""Characters of all that one filling-in makes."""
+"""Characters that one rendering may produce in all."""
 
 TURNS, CONCATENATION = "_turns", "_concatenation"
-"""The filters that count the turns of a loop over what they are given, and the joining of what stands between ``~``."""
+"""Names of the filters that count loop iterations and concatenation with ``~``."""
 
 _LONGEST_REPEAT = 10_000
 _LARGEST_NUMBER_BITS = 4096
 _MOST_DIGITS = 20
 _FLAGS_AND_WIDTH = re.compile(r"[-+ #0]*+(?P<wide>\*|\d{3,}+|\d{0,2}\.(?:\*|\d{3,}+))?")
-"""What follows the ``%`` or the key of a conversion; it is wide with three digits or more, or with a variable."""
+"""The part of a ``%`` conversion before its kind; it is wide with three digits or more, or a variable width."""
 _BLANK_LINES = re.compile(r"\n\s*\n")
 _PARENTHESIS = re.compile(r"[()]")
 _LINKS = ("https://", "http://", "mailto:", "tel:")
@@ -41,47 +41,47 @@ _HARMLESS = (
     *("reverse", "select", "selectattr", "sort", "string", "title", "trim", "truncate", "unique", "upper"),
     *("urlencode", "wordcount"),
 )
-"""Jinja's filters whose work and result are about as large as what they are given.
+"""Jinja filters whose time and output are proportional to their input.
 
-``safe`` is none of them: what a caller gives is text, and never becomes markup.
+``safe`` is left out: a caller's value is text and never becomes markup.
 """
 
 
 class Budget:
-    """What one filling-in may still use."""
+    """The remaining time and output of one rendering."""
 
     def __init__(self) -> None:
-        """Begin to count; to be used in the thread that made it."""
+        """Start counting; use it only in the thread that creates it."""
         self._until = time.thread_time() + COMPUTING_SECONDS
         self._made = 0
 
     def turns(self, items: Iterable[Any]) -> Iterator[Any]:
-        """Yield `items` for as long as there is time."""
+        """Yield `items` while there is time."""
         for item in items:
             self.turn()
             yield item
 
     def turn(self) -> None:
-        """Count a turn of a loop or a call. Raises `TemplateError` when the time is up."""
+        """Count a loop iteration or a call. Raises `TemplateError` when the time is up."""
         if time.thread_time() > self._until:
             raise TemplateError(
                 f"It takes more than {COMPUTING_SECONDS:g} s to fill in.", "Look for loops in loops, or give less."
             )
 
     def make(self, amount: int) -> None:
-        """Count so many characters that are about to be made. Raises `TemplateError` when they are too many."""
+        """Count `amount` characters about to be produced. Raises `TemplateError` if they are too many."""
         self._made += amount
         if self._made > MAX_OUTPUT:
             raise TemplateError(f"It makes more than {MAX_OUTPUT:,} characters.", "Give less to fill in.")
 
     def sum(self, left: object, right: object) -> None:
-        """Count ``left + right``, if that joins something."""
+        """Count ``left + right`` if it concatenates."""
         for kind in (str, list, tuple):
             if isinstance(left, kind) and isinstance(right, kind):
                 self.make(len(left) + len(right))
 
     def product(self, left: object, right: object) -> None:
-        """Count ``left * right``. Raises `TemplateError` for a huge number and for something repeated very often."""
+        """Count ``left * right``. Raises `TemplateError` for a huge number or repetition."""
         if isinstance(left, int) and isinstance(right, int):
             if left.bit_length() + right.bit_length() > _LARGEST_NUMBER_BITS:
                 raise TemplateError("A product is too large.")
@@ -100,9 +100,9 @@ class Budget:
 
 
 def pads_widely(text: str) -> bool:
-    """Whether a conversion of ``text % …`` pads to 100 characters or more, or to a width that is a variable.
+    """Tell whether a conversion in ``text % …`` pads to 100 characters or more, or to a variable width.
 
-    Conversions are read as Python reads them: a key may hold parentheses, and one that does not end is an error there.
+    Conversions are parsed as Python does: a key may contain parentheses, and an unterminated one is an error.
     """
     place = text.find("%")
     while place >= 0:
@@ -110,13 +110,13 @@ def pads_widely(text: str) -> bool:
         found = _FLAGS_AND_WIDTH.match(text, place)
         if found is not None and found["wide"] is not None:
             return True
-        # What stands here is the kind of the conversion, which may itself be a "%".
+        # Here is the conversion's kind, which may itself be a "%".
         place = text.find("%", (found.end() if found is not None else place) + 1)
     return False
 
 
 def _end_of_key(text: str, place: int) -> int:
-    """Return where the key that begins at `place`, if one does, ends; the end of the text when it does not end."""
+    """Return the end of the key at `place`, if there is one; the end of the text if it is unterminated."""
     if not text.startswith("(", place):
         return place
     depth = 0
@@ -127,11 +127,11 @@ def _end_of_key(text: str, place: int) -> int:
     return len(text)
 
 
-def filters(meter: Budget) -> dict[str, Callable[..., Any]]:
-    """Return the filters that a template has: harmless ones of Jinja, some that `meter` counts, and our own."""
+def filters(budget: Budget) -> dict[str, Callable[..., Any]]:
+    """Return the filters of templates: harmless ones of Jinja, counted ones, and outspool's own."""
     return {
         **{name: FILTERS[name] for name in _HARMLESS},
-        **_count(meter),
+        **_count(budget),
         "round": _round,
         "sum": _sum,
         "link": _link,
@@ -139,25 +139,25 @@ def filters(meter: Budget) -> dict[str, Callable[..., Any]]:
     }
 
 
-def _count(meter: Budget) -> dict[str, Callable[..., Any]]:
+def _count(budget: Budget) -> dict[str, Callable[..., Any]]:
     def format_(value: str, *args: Any, **kwargs: Any) -> str:
-        meter.formatting(value, (*args, *kwargs.values()))
+        budget.formatting(value, (*args, *kwargs.values()))
         return do_format(value, *args, **kwargs)
 
     @pass_eval_context
     def join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> Any:
         items = list(value)
-        meter.make(len(items) * len(str(d)) + sum(map(len, map(str, items))))
+        budget.make(len(items) * len(str(d)) + sum(map(len, map(str, items))))
         return do_join(context, items, d, attribute)
 
     @pass_eval_context
     def replace(context: EvalContext, s: str, old: str, new: str, count: int | None = None) -> Any:
-        meter.make(len(str(s)) + str(s).count(str(old)) * len(str(new)))
+        budget.make(len(str(s)) + str(s).count(str(old)) * len(str(new)))
         return do_replace(context, s, old, new, count)
 
     @pass_eval_context
     def concatenation(context: EvalContext, parts: Sequence[Any]) -> Any:
-        meter.make(sum(len(str(part)) for part in parts))
+        budget.make(sum(len(str(part)) for part in parts))
         return markup_join(parts) if context.autoescape else str_join(parts)
 
     return {
@@ -165,7 +165,7 @@ def _count(meter: Budget) -> dict[str, Callable[..., Any]]:
         "join": join,
         "replace": replace,
         CONCATENATION: concatenation,
-        TURNS: meter.turns,
+        TURNS: budget.turns,
     }
 
 
@@ -177,12 +177,12 @@ def _round(value: float, precision: int = 0, method: Any = "common") -> float:
 
 @pass_environment
 def _sum(environment: Environment, values: Iterable[Any], attribute: str | int | None = None) -> Any:
-    """Add numbers up; to add lists up would take time without end."""
+    """Add numbers; adding lists would take quadratic time."""
     return do_sum(environment, values, attribute)
 
 
 def _link(value: object) -> str:
-    """Return an address to link to, as it is. Raises `TemplateError` for one that does something else."""
+    """Return a link address unchanged. Raises `TemplateError` for one with a dangerous scheme."""
     address = str(value).strip()
     if not address.lower().startswith(_LINKS):
         raise TemplateError(f"{brief(value)} is no address to link to.", "Give one that begins with https://.")
@@ -190,12 +190,12 @@ def _link(value: object) -> str:
 
 
 def _paragraphs(value: object) -> list[list[str]]:
-    """Return the lines of each paragraph; blank lines stand between them."""
+    """Return the lines of each paragraph; paragraphs are separated by blank lines."""
     return [paragraph.splitlines() for paragraph in _BLANK_LINES.split(str(value).strip().replace("\r\n", "\n"))]
 
 
 def values_of(operand: object) -> Iterable[object]:
-    """Return what stands right of ``%`` as the values it is."""
+    """Return the values to the right of ``%``."""
     if isinstance(operand, Mapping):
         return operand.values()
     return operand if isinstance(operand, tuple) else (operand,)

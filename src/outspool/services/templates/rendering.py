@@ -1,4 +1,4 @@
-"""Fills in a template: Jinja, in the `sandbox` beside it. Errors name the file and the line."""
+"""Renders templates with Jinja in the `sandbox`. Errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -20,70 +20,70 @@ _SUBJECT = "subject"
 _SHOWN = 160
 
 Read = Callable[[str], str | None]
-"""From the name of a file to its text, None when there is none."""
+"""Returns the text of a file by its name; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """The variables of a template: those it cannot do without, and those it asks after or falls back from."""
+    """A template's variables: required ones, and optional ones, which it tests for or defaults."""
 
     required: frozenset[str]
     optional: frozenset[str]
 
 
 def variables_of(subject: str, files: Iterable[str], read: Read) -> Names:
-    """Return the variables of a subject, of files, and of what those include. Raises `TemplateError`.
+    """Return the variables of a subject and of files with their includes. Raises `TemplateError`.
 
-    A name that is set anywhere among them is none of the caller's.
+    A name that is set anywhere among them is not the caller's.
     """
     with _explain(_SUBJECT):
-        readings = [find_names(subject, _SUBJECT)]
+        uses = [find_names(subject, _SUBJECT)]
     for file in files:
         with _explain(file):
-            readings += _readings(file, read, set())
-    used = frozenset[str]().union(*(reading.used for reading in readings))
-    asked_after = frozenset[str]().union(*(reading.asked_after for reading in readings))
-    known = frozenset[str]().union(*(reading.known for reading in readings))
-    return Names(required=used - known - asked_after, optional=(used - known) & asked_after)
+            uses += _list_uses(file, read, set())
+    used = frozenset[str]().union(*(use.used for use in uses))
+    tested = frozenset[str]().union(*(use.tested for use in uses))
+    known = frozenset[str]().union(*(use.known for use in uses))
+    return Names(required=used - known - tested, optional=(used - known) & tested)
 
 
 class Rendering:
-    """One filling-in of one template. It computes; run it in a thread."""
+    """One rendering of one template. It is CPU-bound: run it in a thread."""
 
     def __init__(self, read: Read, variables: Mapping[str, Any]) -> None:
-        """`read` finds what a template includes or extends."""
+        """`read` returns included and extended files."""
         self._read = read
         self._variables = variables
-        self._meter = Budget()
+        self._budget = Budget()
 
     def file(self, name: str, *, is_html: bool) -> str:
-        """Return the file filled in. Raises `TemplateError`."""
+        """Render a file. Raises `TemplateError`."""
         with _explain(name):
-            return self._fill(self._environment(is_html=is_html).get_template(name))
+            return self._render(self._environment(is_html=is_html).get_template(name))
 
     def subject(self, subject: str) -> str:
-        """Return the subject filled in. Raises `TemplateError`."""
+        """Render the subject. Raises `TemplateError`."""
         environment = self._environment(is_html=False)
         with _explain(_SUBJECT):
             code = compile_source(subject, _SUBJECT, is_html=False)
             template = environment.template_class.from_code(environment, code, environment.make_globals(None))
-            return self._fill(template).strip()
+            return self._render(template).strip()
 
     def _environment(self, *, is_html: bool) -> Environment:
-        environment = Sandbox(self._meter, autoescape=is_html)
+        environment = Sandbox(self._budget, autoescape=is_html)
         environment.loader = _Loader(self._read, is_html=is_html)
         return environment
 
-    def _fill(self, template: Template) -> str:
+    def _render(self, template: Template) -> str:
         parts: list[str] = []
         for part in template.generate(self._variables):
-            self._meter.make(len(part))
+            self._budget.make(len(part))
             parts.append(part)
         return "".join(parts)
 
 
 class _Loader(BaseLoader):
-    """Finds what a template includes or extends."""
+    """Loads included and extended files."""
 
     def __init__(self, read: Read, *, is_html: bool) -> None:
         self._read = read
@@ -106,20 +106,20 @@ def _source(file: str, read: Read) -> str:
     return source
 
 
-def _readings(file: str, read: Read, seen: set[str]) -> list[TemplateUse]:
-    """Return the names in a file and in whatever it includes that is not `seen` yet."""
+def _list_uses(file: str, read: Read, seen: set[str]) -> list[TemplateUse]:
+    """Return the names in a file and its includes, except files in `seen`."""
     seen.add(file)
-    reading = find_names(_source(file, read), file)
-    readings = [reading]
-    for other in reading.included:
+    use = find_names(_source(file, read), file)
+    uses = [use]
+    for other in use.included:
         if other not in seen:
-            readings += _readings(other, read, seen)
-    return readings
+            uses += _list_uses(other, read, seen)
+    return uses
 
 
 @contextmanager
 def _explain(file: str) -> Iterator[None]:
-    """Turn whatever goes wrong with a file into one `TemplateError` that says where."""
+    """Raise `TemplateError` with file and line for any error in a file."""
     try:
         yield
     except TemplateError as error:
@@ -133,12 +133,12 @@ def _explain(file: str) -> Iterator[None]:
         ) from None
     except RecursionError:
         raise TemplateError(f"{file}: it includes or calls itself without end.") from None
-    except Exception as error:  # noqa: BLE001 - a template may go wrong in any way, and each is its own fault
+    except Exception as error:  # noqa: BLE001 - whatever a template raises is the template's error
         raise TemplateError(f"{_place(error, file)}: {_sentence(str(error))}") from None
 
 
 def _place(error: Exception, file: str) -> str:
-    """Return the file and the line of a template that an error comes from."""
+    """Return the file and line of a template error."""
     place = file
     for frame, line in walk_tb(error.__traceback__):
         name = frame.f_code.co_filename
@@ -148,5 +148,5 @@ def _place(error: Exception, file: str) -> str:
 
 
 def _sentence(words: str | None) -> str:
-    """Return what Jinja says, short and on one line, as a sentence."""
+    """Return Jinja's message as one short sentence."""
     return brief(words or "unknown trouble", _SHOWN)[1:-1].removesuffix(".") + "."

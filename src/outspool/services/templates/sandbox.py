@@ -1,7 +1,7 @@
-"""The Jinja that templates are written in: nothing beyond their variables can be reached, and nothing be changed.
+"""The Jinja environment of templates: only their variables can be reached, and nothing can be changed.
 
-Jinja's own sandbox refuses attributes that begin with an underscore and methods that change something. Beyond that only
-what is listed here may be called: a hole found in a method or a function that mail has no use for is then none of ours.
+Jinja's own sandbox forbids attributes that begin with an underscore and methods that modify. Beyond that, only the
+functions and methods listed here can be called, so that a security hole in any other does not matter.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _METHODS = frozenset(
         *("strip", "title", "upper", "values"),
     }
 )
-"""What may be called on text, numbers, lists and objects: none of it makes much out of little."""
+"""Methods allowed on text, numbers, lists and objects; none makes a large result from a small input."""
 
 _UNCOUNTED_TEST = "in"
-"""As a test it searches one list for each item of another, in one go: lists in lists take hours."""
+"""The test ``in`` searches a list for each item of another in one call: nested lists take hours."""
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """A Jinja environment for one filling-in, held to its `meter`."""
+    """A Jinja environment for one rendering within its budget, `budget`."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, meter: Budget, *, autoescape: bool) -> None:
-        """Know the few functions, filters and methods that templates of mail need."""
+    def __init__(self, budget: Budget, *, autoescape: bool) -> None:
+        """Allow only the functions, filters and methods that email templates need."""
         super().__init__(
             autoescape=autoescape,
             undefined=StrictUndefined,
@@ -50,13 +50,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
             keep_trailing_newline=True,
             cache_size=0,
         )
-        self.meter = meter
+        self.budget = budget
         self.globals = dict(GLOBALS)
-        self.filters = filters(meter)
+        self.filters = filters(budget)
         del self.tests[_UNCOUNTED_TEST]
 
     def _finalize(self, value: Any) -> Any:
-        """Return what is written for `value`: of None nothing."""
+        """Return the output for `value`: nothing for None."""
         if value is None:
             return ""
         if isinstance(value, _NO_TEXT):
@@ -64,38 +64,38 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if callable(value) and not isinstance(value, Undefined):
             raise TemplateError("A function stands where text should.", 'Call it, or write value["name"].')
         text = value if isinstance(value, str) else str(value)
-        self.meter.make(len(text))
+        self.budget.make(len(text))
         return text
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return what ``obj.attribute`` means; what an object of the caller holds comes before its methods."""
+        """Resolve ``obj.attribute``; an object's keys come before its methods."""
         if isinstance(obj, Mapping) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
     def is_safe_callable(self, obj: Any) -> bool:
-        """Whether a template may call `obj`."""
+        """Tell whether templates may call `obj`."""
         owner = getattr(obj, "__self__", obj)
         if isinstance(owner, _OF_TEMPLATES) or any(obj is known for known in GLOBALS.values()):
             return True
         return isinstance(owner, _OF_VALUES) and getattr(obj, "__name__", "") in _METHODS
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call `obj`, if it may be called and there is time."""
-        self.meter.turn()
+        """Call `obj` if allowed, and count it."""
+        self.budget.turn()
         if not isinstance(obj, Undefined) and not self.is_safe_callable(obj):
             name = getattr(obj, "__name__", type(obj).__name__)
             raise TemplateError(f"{brief(name)} cannot be called in a template.")
         return context.call(obj, *args, **kwargs)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Compute ``left operator right``, unless that could be huge."""
+        """Compute ``left operator right``, and count it."""
         if operator == "**":
             raise TemplateError("The operator ** is not available in templates.")
         if operator == "+":
-            self.meter.sum(left, right)
+            self.budget.sum(left, right)
         elif operator == "*":
-            self.meter.product(left, right)
+            self.budget.product(left, right)
         elif operator == "%" and isinstance(left, str):
-            self.meter.formatting(left, values_of(right))
+            self.budget.formatting(left, values_of(right))
         return super().call_binop(context, operator, left, right)

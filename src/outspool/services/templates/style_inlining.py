@@ -1,4 +1,4 @@
-"""Writes the styles of an HTML page into its elements, as many mail programs read no others."""
+"""Inlines the styles of an HTML page, because many mail programs ignore style sheets."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from outspool.errors import TemplateError, brief
 MAX_ELEMENTS = 50_000
 
 STACK_BYTES = 128 * 1024 * 1024
-"""Address space for the stack of the thread that inlines: css-inline calls itself for each element inside another, some
-800 bytes deep, and would end the process at the bottom. With this much `MAX_ELEMENTS` do not reach it."""
+"""Stack size of the inlining thread: css-inline recurses for each nested element.
+
+It uses some 800 bytes a level and crashes the process on overflow; with this stack, `MAX_ELEMENTS` cannot overflow it.
+"""
 
 _START_TAG = re.compile(r"<([A-Za-z][A-Za-z0-9]*)")
 _END_TAG = re.compile(r"</([A-Za-z][A-Za-z0-9]*)")
-_MOST_LEFT_OPEN = 100
-_MAY_STAY_OPEN = (
+_MAX_UNCLOSED = 100
+_OPTIONAL_END_TAGS = (
     *("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"),
     *("body", "head", "html", "li", "p", "tbody", "td", "tfoot", "th", "thead", "tr", "dd", "dt"),
 )
 
 
 def inline_styles(html: str, name: str) -> str:
-    """Return the `html` of a template with its styles in the elements they are for; run it with `STACK_BYTES`.
+    """Return `html` with its styles inlined; run it with a stack of `STACK_BYTES`.
 
-    ``@media`` and its like stay in the head. Nothing is loaded: what is linked to is dropped. Raises `TemplateError`
-    for too many elements, and `InvalidArgument` for what mail cannot carry.
+    ``@media`` rules stay in the head. Nothing is loaded: linked style sheets are dropped. Raises `TemplateError` for
+    too many elements, and `InvalidArgument` for characters that mail cannot carry.
     """
     import css_inline
 
@@ -41,15 +43,15 @@ def inline_styles(html: str, name: str) -> str:
 
 
 def _check_elements(html: str, name: str) -> None:
-    """Raise `TemplateError` for HTML that would overtax whoever reads it.
+    """Raise `TemplateError` for HTML that would overload a parser.
 
-    Formatting that is left open is opened again in each paragraph that follows, so that the whole grows by its square.
+    Unclosed formatting elements are reopened in each paragraph that follows, so the size can grow by its square.
     """
     opened = Counter(tag.lower() for tag in _START_TAG.findall(html))
     if opened.total() > MAX_ELEMENTS:
         raise TemplateError(f"The template {brief(name)} makes more than {MAX_ELEMENTS:,} elements.", "Give less.")
     closed = Counter(tag.lower() for tag in _END_TAG.findall(html))
-    if (opened - closed).total() - sum((opened - closed)[tag] for tag in _MAY_STAY_OPEN) > _MOST_LEFT_OPEN:
+    if (opened - closed).total() - sum((opened - closed)[tag] for tag in _OPTIONAL_END_TAGS) > _MAX_UNCLOSED:
         raise TemplateError(
             f"The template {brief(name)} leaves elements open.", "Close what a loop opens, in the loop."
         )
