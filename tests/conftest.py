@@ -1,4 +1,4 @@
-"""Fixtures for every suite: where an email store may live."""
+"""Fixtures for every suite: the databases."""
 
 from __future__ import annotations
 

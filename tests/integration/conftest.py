@@ -1,4 +1,4 @@
-"""A whole outspool in this process, on a real SMTP server and a real database."""
+"""Fixtures: a whole outspool in this process, with a real SMTP server and a real database."""
 
 from __future__ import annotations
 

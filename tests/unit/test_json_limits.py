@@ -1,4 +1,4 @@
-"""How much JSON holds is counted right, without parsing it."""
+"""JSON values are counted correctly without parsing."""
 
 from __future__ import annotations
 

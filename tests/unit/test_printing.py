@@ -1,4 +1,4 @@
-"""What a person reads in a terminal."""
+"""Output for people in a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many emails may be on the wire at a time, and in which order."""
+"""The limit of concurrent deliveries, and their order."""
 
 from __future__ import annotations
 
