@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from outspool.cli.printing import clock_time
+from outspool.cli.printing import format_precise
 
 
 @pytest.fixture(params=["America/New_York", "UTC", "Asia/Kolkata"])
@@ -23,4 +23,4 @@ def zone(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def test_a_time_is_written_without_its_offset_wherever_one_is(zone: str) -> None:
     hour = {"America/New_York": "04:00", "UTC": "09:00", "Asia/Kolkata": "14:30"}[zone]
-    assert clock_time(datetime(2026, 11, 22, 9, 0, 0, 250_000, tzinfo=UTC)) == f"2026-11-22 {hour}:00.250"
+    assert format_precise(datetime(2026, 11, 22, 9, 0, 0, 250_000, tzinfo=UTC)) == f"2026-11-22 {hour}:00.250"

@@ -13,15 +13,15 @@ from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.errors import AccountTrouble, BlobsUnavailable, QuotaReached
 
-_STATUS_OF = {
+_STATUS_BY_VERDICT = {
     Verdict.TAKEN: RecipientStatus.SENT,
     Verdict.RETRY: RecipientStatus.DEFERRED,
     Verdict.REFUSED: RecipientStatus.FAILED,
     Verdict.IN_DOUBT: RecipientStatus.UNKNOWN,
 }
 
-_OUT_OF_TIME = "Out of time"
-_ATTACHMENTS_AGAIN = timedelta(minutes=1)
+_EXPIRED_REASON = "Out of time"
+_ATTACHMENT_RETRY_DELAY = timedelta(minutes=1)
 _DOUBT_HINT = "Ask the recipient, or look into the account's sent mail, before you retry."
 
 
@@ -63,7 +63,9 @@ def _defer(
         reason = f"Out of retries after {attempts} attempts"
         return _finish(recipients, now=now, attempts=attempts, problem=_give_up_problem("out_of_retries", reason, why))
     if now + delay >= email.expires_at:
-        return _finish(recipients, now=now, attempts=attempts, problem=_give_up_problem("expired", _OUT_OF_TIME, why))
+        return _finish(
+            recipients, now=now, attempts=attempts, problem=_give_up_problem("expired", _EXPIRED_REASON, why)
+        )
     problem = Problem(code="deferred", message=why, hint="It will be tried again by itself.")
     return Transition.deferred(at=now, recipients=recipients, attempts=attempts, due_at=now + delay, problem=problem)
 
@@ -71,7 +73,7 @@ def _defer(
 def expire(email: Email, *, now: datetime) -> Transition:
     """Return the end of an email that has expired."""
     why = email.problem.message if email.problem else ""
-    problem = _give_up_problem("expired", _OUT_OF_TIME, why)
+    problem = _give_up_problem("expired", _EXPIRED_REASON, why)
     return _finish(email.recipients, now=now, attempts=email.attempts, problem=problem)
 
 
@@ -113,9 +115,9 @@ def defer_for_attachments(
     email: Email, error: BlobsUnavailable, *, now: datetime, may_expire: bool = True
 ) -> Transition:
     """Return the deferral of an email whose attachments are unavailable; no attempt is counted."""
-    due_at = now + _ATTACHMENTS_AGAIN
+    due_at = now + _ATTACHMENT_RETRY_DELAY
     if due_at >= email.expires_at and may_expire:
-        problem = _give_up_problem("expired", _OUT_OF_TIME, error.message)
+        problem = _give_up_problem("expired", _EXPIRED_REASON, error.message)
         return _finish(email.recipients, now=now, attempts=email.attempts, problem=problem)
     problem = Problem(code="attachments_away", message=error.message, hint=error.hint)
     return Transition.deferred(
@@ -135,8 +137,8 @@ def _is_recipient_limit(outcomes: Mapping[str, Outcome]) -> bool:
     RFC 5321 §4.5.3.1.10.
     """
     retries = [outcome.reply for outcome in outcomes.values() if outcome.verdict is Verdict.RETRY]
-    some_taken = any(outcome.verdict is Verdict.TAKEN for outcome in outcomes.values())
-    return some_taken and bool(retries) and all(r and (r.enhanced_code or "").endswith(".5.3") for r in retries)
+    any_accepted = any(outcome.verdict is Verdict.TAKEN for outcome in outcomes.values())
+    return any_accepted and bool(retries) and all(r and (r.enhanced_code or "").endswith(".5.3") for r in retries)
 
 
 def _finish(recipients: tuple[Recipient, ...], *, now: datetime, attempts: int, problem: Problem) -> Transition:
@@ -160,7 +162,7 @@ def _apply_outcome(recipient: Recipient, outcome: Outcome | None) -> Recipient:
     """Return the recipient after an attempt; unchanged if the attempt did not include it."""
     if outcome is None or not recipient.is_owed:
         return recipient
-    return replace(recipient, status=_STATUS_OF[outcome.verdict], reply=outcome.reply or recipient.reply)
+    return replace(recipient, status=_STATUS_BY_VERDICT[outcome.verdict], reply=outcome.reply or recipient.reply)
 
 
 _WORST_FIRST = (RecipientStatus.UNKNOWN, RecipientStatus.DEFERRED, RecipientStatus.FAILED, RecipientStatus.SENT)

@@ -13,7 +13,7 @@ from outspool.ports.emails import Changes, EmailStore
 
 logger = logging.getLogger(__name__)
 
-_SHORTEST_SECONDS = 0.25
+_MIN_INTERVAL_SECONDS = 0.25
 """Shortest interval between two reads of one email."""
 _POLL_SECONDS = 1.0
 """Longest interval: other processes notify of due emails, but not of every outcome."""
@@ -32,6 +32,6 @@ async def next_version(store: EmailStore, changes: Changes, email_id: UUID, scop
                 version = after
             if version is not None and version != after:
                 return version
-            await asyncio.sleep(_SHORTEST_SECONDS)
+            await asyncio.sleep(_MIN_INTERVAL_SECONDS)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), _POLL_SECONDS)

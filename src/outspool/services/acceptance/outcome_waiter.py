@@ -14,7 +14,7 @@ from outspool.ports.emails import Changes, EmailStore
 
 logger = logging.getLogger(__name__)
 
-_SHORTEST_SECONDS = 0.02
+_MIN_INTERVAL_SECONDS = 0.02
 _POLL_SECONDS = 0.5
 """Longest interval between two queries, in case a notification of another process is lost."""
 
@@ -59,7 +59,7 @@ class OutcomeWaiter:
                 while self._waiter_counts:
                     changed.clear()
                     await self._publish(await self._find_settled())
-                    await asyncio.sleep(_SHORTEST_SECONDS)
+                    await asyncio.sleep(_MIN_INTERVAL_SECONDS)
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(changed.wait(), _POLL_SECONDS)
             finally:
