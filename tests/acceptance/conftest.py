@@ -1,4 +1,4 @@
-"""Whole programs on a real database, a real SMTP server beside them, and real MCP clients in front."""
+"""Fixtures: whole outspool processes with a real database, a real SMTP server and real MCP clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attachments as their users meet them: an MCP client, the command line, a real bucket and a real mail server."""
+"""Attachments through an MCP client and the command line, with a real bucket and a real mail server."""
 
 from __future__ import annotations
 

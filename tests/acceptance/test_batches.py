@@ -1,4 +1,4 @@
-"""Batches as a model sends them, through a real client to a real SMTP server."""
+"""Batches through a real MCP client to a real SMTP server."""
 
 from __future__ import annotations
 

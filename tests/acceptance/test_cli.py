@@ -1,4 +1,4 @@
-"""The command line as a person at a terminal, a script and a supervisor use it."""
+"""The command line, used from a terminal, a script and a supervisor."""
 
 from __future__ import annotations
 

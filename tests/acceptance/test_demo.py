@@ -1,4 +1,4 @@
-"""The demo, run as a newcomer runs it, and made to fail."""
+"""The demo: it runs, and it fails when it should."""
 
 from __future__ import annotations
 

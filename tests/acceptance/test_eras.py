@@ -1,4 +1,4 @@
-"""Both protocol eras are spoken on every transport, so that the main job's tests mean what they say."""
+"""Every transport speaks both versions of the protocol, as the tests of the main job assume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The MCP inspector, a client that is not of our SDK, has no complaint about the tools on any transport."""
+"""The MCP inspector, which is not built on our SDK, accepts the tools on every transport."""
 
 from __future__ import annotations
 

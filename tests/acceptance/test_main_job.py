@@ -1,4 +1,4 @@
-"""Send, schedule and track, through every transport, in both protocol eras, on both databases."""
+"""Send, schedule and track, over every transport, protocol version and database."""
 
 from __future__ import annotations
 

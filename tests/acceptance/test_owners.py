@@ -1,4 +1,4 @@
-"""Two senders, two users and the sandbox on one database: nobody reaches anybody else's mail, whatever they try."""
+"""Two senders, two users and the sandbox on one database: none can reach another's mail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Series as a model and an operator see them: through a real client, and on the command line."""
+"""Series through a real MCP client and on the command line."""
 
 from __future__ import annotations
 

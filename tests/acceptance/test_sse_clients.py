@@ -1,6 +1,6 @@
-"""Scheduled email leaves once and on time, however many SSE clients are connected: none, or three.
+"""Scheduled email is sent once and on time, however many SSE clients are connected: none, or three.
 
-A server that runs its scheduler once per connection stands still with none, and sends three times with three.
+A server that ran its scheduler once per connection would send nothing with none, and three times with three.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What depends on neither transport nor database, tried the way most people run outspool: over stdio, on SQLite."""
+"""Behaviour that does not depend on transport or database, tested over stdio on SQLite."""
 
 from __future__ import annotations
 

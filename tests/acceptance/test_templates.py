@@ -1,4 +1,4 @@
-"""Templates and previews through the whole program: what is accepted, what is shown, and what arrives."""
+"""Templates and previews end to end: accepted, shown and delivered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs seeded trials, several at a time, and says which promise was broken, if any: ``python -m chaos --help``."""
+"""Runs seeded trials, several at a time, and reports broken promises: ``python -m chaos --help``."""
 
 from __future__ import annotations
 

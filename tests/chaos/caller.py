@@ -1,7 +1,7 @@
-"""Whoever uses the outbox of an accepter: makes its calls in order, and writes down what it asked and was told.
+"""A client of an accepter: makes its calls in order, and records each request and answer in a journal.
 
-The journal is written before and after each call. It is memory that a file backs, so what is written survives the
-process, and needs no more room when the disk is full.
+The journal is written before and after each call. It is memory backed by a file, so its content survives the process
+and needs no further room when the disk is full.
 """
 
 from __future__ import annotations

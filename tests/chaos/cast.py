@@ -1,4 +1,4 @@
-"""Who takes part in a trial: each process with what it was given, started again after each of its deaths."""
+"""The processes of a trial, each with its settings, restarted after it dies."""
 
 from __future__ import annotations
 

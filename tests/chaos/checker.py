@@ -1,6 +1,6 @@
-"""Judges a trial by its records alone: yields a violation for every promise that was not kept.
+"""Checks a trial by its records alone: yields a violation for every broken promise.
 
-Pure: no I/O, no clock. Each function is one promise, and its docstring says it.
+Pure: no I/O, no clock. Each function checks one promise, which is its docstring.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Holds each email in doubt against what happened: a doubt that no fault explains is a fault of outspool's.
+"""Checks that every doubtful email is explained by a fault; an unexplained doubt is a bug.
 
-A fault of the moment (a kill, a cut line) explains at most so many doubts as there were SMTP connections at stake, and
-only of emails that were claimed when it happened. A doubt that outspool laid to rest by itself, because its worker
-lived and learnt the outcome, costs nobody anything, so any number of those may have the same cause.
+A momentary fault (a kill, a cut connection) explains at most as many doubts as SMTP connections were affected, and only
+of emails claimed at that time. A doubt that outspool resolved by itself, because its worker lived and learned the
+outcome, harms nobody, so any number of those may have the same cause.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An outspool at the pace of a trial: every wait that real time imposes shrinks with the clocks."""
+"""An outspool whose intervals are shortened to the speed of a trial."""
 
 from __future__ import annotations
 

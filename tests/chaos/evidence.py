@@ -1,4 +1,4 @@
-"""Gathers what a trial leaves behind into the records that the checker judges."""
+"""Collects the records of a trial for the checker."""
 
 from __future__ import annotations
 

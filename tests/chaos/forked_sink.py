@@ -1,4 +1,4 @@
-"""The SMTP server of a trial: a process as real as that of `support.smtp_sink`, but forked, and so up in no time."""
+"""The SMTP server of a trial: like `support.smtp_sink`, but forked, so that it starts at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a seed to a scenario. The same seed gives the same scenario for ever, on every machine."""
+"""Generates a scenario from a seed; the same seed always gives the same scenario, on every machine."""
 
 from __future__ import annotations
 

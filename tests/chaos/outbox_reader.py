@@ -1,4 +1,4 @@
-"""Reads an outbox by plain SQL past all of outspool: how far it is, and in the end everything that is in it."""
+"""Reads an outbox by plain SQL, without outspool: its progress, and its whole content at the end."""
 
 from __future__ import annotations
 

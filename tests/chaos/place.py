@@ -1,4 +1,4 @@
-"""Where trials take place, one after the other: a Postgres server of their own, empty databases, a certificate."""
+"""The place of trials, one after another: a Postgres server, empty databases, a certificate."""
 
 from __future__ import annotations
 

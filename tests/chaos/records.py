@@ -1,4 +1,4 @@
-"""What a trial leaves behind, as plain records: all that the checker ever sees."""
+"""The records of a trial: all that the checker sees."""
 
 from __future__ import annotations
 

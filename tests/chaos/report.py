@@ -1,4 +1,4 @@
-"""Counts what came of the trials, and prints it as a table."""
+"""Counts the results of trials, and prints them as a table."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the processes of a trial do: dispatch, accept, be the SMTP server. They are forked from a zygote.
+"""The roles of a trial's processes, forked from a zygote: dispatcher, accepter, SMTP server.
 
-Everything that one of them will need is imported here, so that a fork has it all.
+Everything that they need is imported here, before the fork.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Faults planted into the product itself, in one process, to see that the checker finds what they break."""
+"""Bugs planted in outspool, in one process, to test that the checker finds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one trial puts an outspool through: its processes, its load, and what strikes when. Plain values."""
+"""The plan of one trial as plain values: processes, load, and faults with their times."""
 
 from __future__ import annotations
 

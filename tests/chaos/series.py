@@ -1,4 +1,4 @@
-"""Runs many trials, several at a time, each at a place of its own."""
+"""Runs many trials, several at a time, each in its own place."""
 
 from __future__ import annotations
 

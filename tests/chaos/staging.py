@@ -1,4 +1,4 @@
-"""Sets the scene of a trial: database, clocks, SMTP server, lines and processes, nobody at work yet."""
+"""Sets up a trial: database, clocks, SMTP server, proxies and processes, none of them working yet."""
 
 from __future__ import annotations
 

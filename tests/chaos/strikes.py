@@ -1,4 +1,4 @@
-"""Lets the faults of a scenario strike, heals them, and notes what each of them can excuse."""
+"""Applies and heals the faults of a scenario, and records what each can explain."""
 
 from __future__ import annotations
 

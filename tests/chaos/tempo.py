@@ -1,7 +1,7 @@
-"""The seconds of a trial: real ones on a machine with room, longer ones on a machine that is busy with other things.
+"""The time scale of a trial: stretched on a busy machine.
 
-Whatever a trial waits for, the pauses of its outspools included, is stretched alike, so that a worker that only gets
-a tenth of a processor does not lose its lease for that, which no fault of the trial would explain.
+Every wait of a trial is stretched by the same factor, outspool's intervals included, so that a worker with a tenth of a
+processor does not lose its lease without a fault to explain it.
 """
 
 from __future__ import annotations

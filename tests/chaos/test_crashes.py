@@ -1,4 +1,4 @@
-"""Processes that die, stall and race, counted at the SMTP server."""
+"""Processes that die, stall and race; deliveries are counted at the SMTP server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checker finds what is broken on purpose, in scenarios where each sabotage must show."""
+"""The checker finds planted bugs, in scenarios that reveal each of them."""
 
 from __future__ import annotations
 

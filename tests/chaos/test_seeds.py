@@ -1,4 +1,4 @@
-"""A few of the trials that ``make chaos`` runs by the thousand, the same ones each time."""
+"""A few fixed seeds of the trials that ``make chaos`` runs by the thousand."""
 
 from __future__ import annotations
 

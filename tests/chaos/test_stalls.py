@@ -1,4 +1,4 @@
-"""A worker that is stopped for longer than its lease, at any point before DATA, sends nothing when it goes on."""
+"""A worker suspended for longer than its lease, anywhere before DATA, sends nothing when it resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trial: lets a scenario's processes work and its faults strike, heals all, waits for the end, and judges."""
+"""Runs one trial: processes and faults, then healing, waiting for the end, and checking."""
 
 from __future__ import annotations
 

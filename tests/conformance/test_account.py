@@ -1,4 +1,4 @@
-"""How an account fares, as all processes see it, on both databases."""
+"""`Account` on both databases: the state that all processes share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both databases promise about the files of emails: none is lost, none is forgotten."""
+"""Attachments on both databases: no file is lost, and none is forgotten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every `EmailStore` promises about emails that are added together: all of them, or none."""
+"""`EmailStore.add_all` on both databases: all emails, or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every place for attachments promises, on a folder and on a real S3."""
+"""`BlobStore` on a folder and on a real S3 server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store promises about the caps: exact, over all processes, for any stretch of time."""
+"""Rate limits and quotas on both databases: exact, across processes, for every window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every `Queue` and `Account` promise to the dispatchers that share them."""
+"""`Queue` and `Account` on both databases, as dispatchers share them."""
 
 from __future__ import annotations
 

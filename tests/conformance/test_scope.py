@@ -1,4 +1,4 @@
-"""What is outside a caller's scope is as if it did not exist: one test for each method of the store."""
+"""Emails outside a caller's scope behave as if they did not exist: one test per store method."""
 
 from __future__ import annotations
 

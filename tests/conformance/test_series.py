@@ -1,4 +1,4 @@
-"""What every `SeriesStore` promises: of each time of a series exactly one email, whatever races or fails."""
+"""`SeriesStore` on both databases: exactly one email for each time of a series, whatever races or fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every `EmailStore` promises."""
+"""`EmailStore` on both databases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad input, through the tools, on every database, to a real SMTP server: refused with nothing stored, or harmless."""
+"""Fixtures for bad input through the tools, on every database, to a real SMTP server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses: each is one mailbox, and the envelope is exactly those that were asked for."""
+"""Hostile addresses: each is one mailbox, and the envelope has exactly the requested ones."""
 
 from __future__ import annotations
 

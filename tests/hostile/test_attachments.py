@@ -1,4 +1,4 @@
-"""Attachments: no file leaves that was not to be sent, and none means on the wire what it does not say."""
+"""Hostile attachments: no forbidden file is sent, and none looks different on the wire."""
 
 from __future__ import annotations
 

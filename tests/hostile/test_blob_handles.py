@@ -1,4 +1,4 @@
-"""A handle of a stored file cannot be guessed from its content, and is good for the sender that stored it alone."""
+"""A blob's handle cannot be guessed from its content, and works only for the sender that stored it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies: text goes through whole, and nothing in it ends the message or begins another."""
+"""Hostile bodies: the text is preserved, and nothing in it ends the message or starts another."""
 
 from __future__ import annotations
 

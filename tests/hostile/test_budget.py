@@ -1,7 +1,7 @@
-"""Every call keeps to a budget of memory and time, whatever is in it, is answered, and leaves others their turn.
+"""Every call is answered within a budget of memory and time, without blocking others.
 
-At most min(ten times the request + 50 MB, 300 MB) more memory, and 5 s; a ping meanwhile is answered within 0.2 s while
-the request has 4 MB or less, within 1 s otherwise.
+At most min(ten times the request + 50 MB, 300 MB) more memory, and 5 s; a ping meanwhile is answered within 0.2 s if
+the request has at most 4 MB, else within 1 s.
 """
 
 from __future__ import annotations

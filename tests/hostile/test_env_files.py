@@ -1,4 +1,4 @@
-"""A `.env` that somebody else may have written decides nothing, and no secret goes to a host that a folder names."""
+"""A `.env` that another user may have written is ignored, and no secret goes to a host that only a folder names."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Any email at all: it is refused in a sentence, or what a stranger reads from the wire is what was asked.
+"""Random emails: each is refused with a sentence, or a parser reads from the wire exactly what was requested.
 
-`FUZZ_EXAMPLES` asks for more, and for other ones each time; without it the same ones come in every run.
+`FUZZ_EXAMPLES` runs more and different ones each time; without it every run has the same ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Names and values of header fields: none ends its field, starts another, or is read as anything but itself."""
+"""Hostile header names and values: none ends its field, starts another, or is read as something else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTML made to overtax whoever reads it: the text beside it costs time and memory in proportion."""
+"""HTML made to overload parsers: its text alternative takes time and memory in proportion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that open connections and do not go on, send what two readers read differently, or fill the log."""
+"""HTTP clients that stall, send ambiguous requests, or flood the log."""
 
 from __future__ import annotations
 

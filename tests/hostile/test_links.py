@@ -1,4 +1,4 @@
-"""Links inside a folder that files may be sent from tell nothing of what lies outside, and send nothing of it."""
+"""Links below an allowed folder reveal nothing outside of it, and send nothing of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No limit refuses anything that a person would send."""
+"""No limit rejects an email that a person would send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nobody else on the machine can read what outspool keeps, from the first instant of each file, whatever the umask."""
+"""Other users of the machine cannot read outspool's files at any time, whatever the umask."""
 
 from __future__ import annotations
 

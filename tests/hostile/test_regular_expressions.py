@@ -1,4 +1,4 @@
-"""No text takes a regular expression more time than in proportion to its length, or the text is short."""
+"""Every regular expression takes linear time, or its input is short."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bucket: nobody is led to another one or to another key, and what comes back other than it was is never sent."""
+"""A hostile S3 server: no request goes to another bucket or key, and changed content is never sent."""
 
 from __future__ import annotations
 

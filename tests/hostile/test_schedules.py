@@ -1,4 +1,4 @@
-"""Times: one that is not one moment to come is refused, by each tool that could be given it."""
+"""Times that are not exactly one future moment are rejected by every tool."""
 
 from __future__ import annotations
 

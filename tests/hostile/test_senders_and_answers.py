@@ -1,4 +1,4 @@
-"""Nobody passes for somebody else by the name of the sender, and with an allowlist no answer leads out of it."""
+"""Sender names cannot impersonate others, and with an allowlist no answer leads outside of it."""
 
 from __future__ import annotations
 

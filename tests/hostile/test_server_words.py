@@ -1,4 +1,4 @@
-"""What a mail server says is data: quoted and attributed where a model reads it, and whole in the structure."""
+"""A mail server's words are data: quoted and attributed in text, complete in structured results."""
 
 from __future__ import annotations
 

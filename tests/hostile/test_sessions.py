@@ -1,4 +1,4 @@
-"""HTTP sessions whose clients vanished end, and give back what they held; one client cannot use up what all share."""
+"""HTTP sessions of vanished clients end and free their resources; one client cannot use up shared limits."""
 
 from __future__ import annotations
 

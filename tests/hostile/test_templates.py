@@ -1,4 +1,4 @@
-"""Templates: whatever they and their variables are, nothing beyond both is read, and no work goes on without end."""
+"""Hostile templates and variables: nothing else can be read, and no rendering runs without end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One row of the database is garbage: it is set aside and named, and everybody else's mail goes on."""
+"""An unreadable database row is set aside and named, and all other mail is still sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files from a caller's hand to a mail server's, by way of a folder or a real bucket, and of either database."""
+"""Attachments from a caller to a mail server, by folder and real bucket, on both databases."""
 
 from __future__ import annotations
 

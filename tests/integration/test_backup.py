@@ -1,4 +1,4 @@
-"""The SQLite file goes, is replaced, or breaks while outspool runs; and what a backup brings back."""
+"""The SQLite file is removed, replaced or damaged while outspool runs; and backups are restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database goes, comes late, or is full: nothing is lost, nothing invented, and no process ends."""
+"""The database is lost, late or full: nothing is lost, nothing is invented, and no process ends."""
 
 from __future__ import annotations
 

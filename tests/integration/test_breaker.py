@@ -1,4 +1,4 @@
-"""The account's pause as several processes make it, on both databases: nobody undoes what another knows better."""
+"""The account's pause across several processes, on both databases."""
 
 from __future__ import annotations
 

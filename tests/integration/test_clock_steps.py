@@ -1,4 +1,4 @@
-"""Somebody sets the clock, or it was never right: nothing is lost or sent twice, and nobody seems dead for long."""
+"""The clock is set, or was never right: nothing is lost or sent twice, and no worker seems dead for long."""
 
 from __future__ import annotations
 

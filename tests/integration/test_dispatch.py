@@ -1,4 +1,4 @@
-"""Accept, claim, deliver, record: the whole way, on a real SMTP server and both databases."""
+"""Accept, claim, deliver, record: end to end, on a real SMTP server and both databases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each usual trouble, made for real, becomes a line that names it and its cure."""
+"""Each common problem, caused for real, is reported by `doctor` with its fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events are followed by cursor, and none is missed, whatever the order of commits."""
+"""Events are read by cursor, and none is missed, whatever the order of commits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DATABASE_URL names several hosts: the one that takes writes is found, also after a failover."""
+"""DATABASE_URL with several hosts: the writable one is found, also after a failover."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is claimed and not begun gives way to what is more urgent, however slow the server is."""
+"""Claimed emails that are not yet in delivery give way to more urgent ones, even on a slow server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP face lets nobody in from another site or another machine, and goes down in order."""
+"""The HTTP face rejects other sites and other machines, and shuts down in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions of Postgres are ended again and again: callers read what that is, and no words of a driver."""
+"""Postgres sessions are ended repeatedly: callers read what happened, in no driver's words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attachments in a folder: who may read them, where they are, and what a bad disk does."""
+"""Attachments in a folder: permissions, locations, and disk failures."""
 
 from __future__ import annotations
 

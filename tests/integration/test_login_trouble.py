@@ -1,4 +1,4 @@
-"""A refused login is tried again rarely, whoever starts how often, and at once when it was mended."""
+"""A refused login is retried rarely, however often processes start, and at once when it has been changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema: made once by whoever comes first, the same as the code's tables, and never older than the code thinks."""
+"""Migrations: run once by the first process, with the same tables as the code's, never behind the code."""
 
 from __future__ import annotations
 

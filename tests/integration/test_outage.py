@@ -1,4 +1,4 @@
-"""SMTP is down for a day while a thousand emails wait: none fails, none pays for it, and all arrive after."""
+"""SMTP is down for a day while a thousand emails wait: none fails, and all arrive afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The policy is asked again when an email leaves, and when it is retried: tightening it stops what waits."""
+"""The policy is checked again at delivery and at retry, so that tightening it stops waiting emails."""
 
 from __future__ import annotations
 

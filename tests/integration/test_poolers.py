@@ -1,4 +1,4 @@
-"""A pgbouncer stands before Postgres: it gives us sessions of our own, or is refused in words."""
+"""Postgres behind pgbouncer: works in session mode, and is refused with the reason otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However much old mail there is, each hot query finds its rows by an index: the planner itself is asked."""
+"""Every hot query uses an index however much old mail there is, by the planner's own word."""
 
 from __future__ import annotations
 

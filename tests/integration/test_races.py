@@ -1,4 +1,4 @@
-"""Several processes that want the same thing at the same instant."""
+"""Several processes that do the same thing at the same moment."""
 
 from __future__ import annotations
 

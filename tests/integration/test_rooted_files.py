@@ -1,4 +1,4 @@
-"""Which files of this machine a caller may send: real files, links, pipes, devices and races."""
+"""Files that callers may attach by path: real files, links, pipes, devices and races."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bucket on bad days: keys that are wrong, a server that is away, slow, or lies."""
+"""S3 failures: wrong keys, and a server that is down, slow or lying."""
 
 from __future__ import annotations
 

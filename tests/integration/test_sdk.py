@@ -1,4 +1,4 @@
-"""Each touch of the MCP SDK's inside does what we take it to do, in the version that is installed."""
+"""Each used internal of the MCP SDK behaves as assumed, in the installed version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Series through the whole outbox: asked for, changed, slept through, crashed through, and delivered on time."""
+"""Series end to end: created, changed, missed, interrupted by crashes, and delivered on time."""
 
 from __future__ import annotations
 

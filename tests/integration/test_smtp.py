@@ -1,4 +1,4 @@
-"""Delivering over a real SMTP server: what arrives, in whose name, over how many connections."""
+"""Delivery to a real SMTP server: content, sender, number of connections."""
 
 from __future__ import annotations
 

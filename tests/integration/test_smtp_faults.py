@@ -1,4 +1,4 @@
-"""SMTP on bad days: what each failure at each phase means, and that nothing is sent that was not to be."""
+"""SMTP failures: the meaning of each failure in each phase, and that nothing is sent by mistake."""
 
 from __future__ import annotations
 

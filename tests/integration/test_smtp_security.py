@@ -1,4 +1,4 @@
-"""TLS and login: what is proven before a message leaves, what a person reads when it cannot be, and no secret in it."""
+"""TLS and login: verified before a message is sent, explained when they fail, without secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that are sent chunk by chunk: whole or not at all, and never in more memory than a chunk takes."""
+"""Streamed messages: whole or not at all, in the memory of one chunk."""
 
 from __future__ import annotations
 

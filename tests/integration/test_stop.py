@@ -1,4 +1,4 @@
-"""Stopping at any moment leaves nothing behind: no email that nobody carries, no complaint of a driver."""
+"""A stop at any moment leaves no claimed email behind, and no driver's complaint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Following emails: one task for each, however many follow it, and none that outlives its followers."""
+"""Subscriptions: one task per email, however many followers, and none that outlives them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates in real folders: how emails are written from them, and what they cannot do."""
+"""Templates in real folders: rendering emails, and forbidden operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chores follow the time that passes, the alarm the time of day, whatever becomes of the clock."""
+"""Chores follow the monotonic clock, the alarm the wall clock, however the clock is set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What will not pass by itself is said so, to the caller and by the doctor, each with its cure."""
+"""Permanent database problems are reported to callers and by `doctor`, each with its fix."""
 
 from __future__ import annotations
 

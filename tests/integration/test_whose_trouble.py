@@ -1,4 +1,4 @@
-"""A refusal that is one email's, or one connection's, does not stop the others; the account's stops all of them."""
+"""A refusal of one email or one connection does not stop others; one of the account stops all."""
 
 from __future__ import annotations
 

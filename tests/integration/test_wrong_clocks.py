@@ -1,4 +1,4 @@
-"""A clock that is wrong ends no mail: on Postgres the database's decides, on SQLite a jump holds expiry back."""
+"""A wrong clock expires no mail: Postgres has its own clock, and on SQLite a jump suspends expiry."""
 
 from __future__ import annotations
 

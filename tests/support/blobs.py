@@ -1,4 +1,4 @@
-"""Bytes as tests store and read them."""
+"""Helpers to store and read blobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a function of ours in a process of its own, so that whatever it does to memory or to itself harms nothing."""
+"""Runs a function in its own process, so that it cannot harm the test by crashing or using memory."""
 
 from __future__ import annotations
 

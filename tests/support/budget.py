@@ -1,7 +1,7 @@
-"""Calls tools of an outspool in a process of its own, and measures what each call costs it.
+"""Calls tools of an outspool process, and measures the memory and time of each call.
 
-Over stdio or HTTP, in raw JSON-RPC: a client library would have limits of its own. While a call is served, pings are
-sent, as other callers would send theirs.
+Over stdio or HTTP, in raw JSON-RPC, because a client library has limits of its own. During a call pings are sent, as
+other callers would send them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calls of every tool that are as large as asked for, each in another place."""
+"""Calls of every tool of a requested size, each large in another place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Emails to compose, and how a stranger's program reads what came of them."""
+"""Emails to compose, and the standard library's reading of the result."""
 
 from __future__ import annotations
 

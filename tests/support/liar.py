@@ -1,4 +1,4 @@
-"""An HTTP server that says what it is told to, where a program expects another."""
+"""An HTTP server that returns whatever a test tells it to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`outspool serve` with limits of a test's choice and no outbox behind it: ``python limited_server.py PORT LIMITS``."""
+"""`outspool serve` with a test's limits and without an outbox: ``python limited_server.py PORT LIMITS``."""
 
 from __future__ import annotations
 

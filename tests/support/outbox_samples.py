@@ -1,4 +1,4 @@
-"""Emails to fill an outbox with, and the parts of a store around one database."""
+"""Sample emails, and the parts of a store around one database."""
 
 from __future__ import annotations
 

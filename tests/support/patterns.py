@@ -1,4 +1,4 @@
-"""Every regular expression of the program, and texts made to overtax each."""
+"""Every regular expression of the program, and texts made to slow each down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real pgbouncer in front of a Postgres, where one is installed."""
+"""A real pgbouncer in front of Postgres, if one is installed."""
 
 from __future__ import annotations
 

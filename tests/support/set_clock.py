@@ -1,4 +1,4 @@
-"""The machine's clock, as a test sets it."""
+"""A clock that a test can set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dispatchers as processes of their own, to be killed, stopped and raced."""
+"""Dispatcher processes that tests kill, suspend and race."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose fault it is that a server refuses to serve."""
+"""Attribution of a server's refusal to serve."""
 
 from __future__ import annotations
 

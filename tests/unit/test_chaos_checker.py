@@ -1,4 +1,4 @@
-"""What `chaos.checker` holds against a trial: each broken promise is found, and a clean trial is let pass."""
+"""`chaos.checker` finds each broken promise, and passes a clean trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clock that somebody sets is noticed, one that slept is not, and it is believed again in time."""
+"""A set clock is noticed, a sleep is not, and the clock is trusted again in time."""
 
 from __future__ import annotations
 

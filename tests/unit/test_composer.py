@@ -1,4 +1,4 @@
-"""What is composed, read by the standard library's parsers, is exactly what was asked."""
+"""Composed messages, read by the standard library's parsers, are exactly what was requested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files go out whole, under their own names, where a mail program looks for them; and never all in memory."""
+"""Attachments are sent whole, under their own names, where mail programs look for them, in little memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is encoded for the way comes out whole, and is what the standard library would have written."""
+"""Encodings preserve their input, and match the standard library's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies find their thread, and the fields of lists and automatic mail say what their readers look for."""
+"""Threading fields, list fields and automatic mail's fields are as mail programs expect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What we write and what the standard library writes, of one email, are read as the same message."""
+"""Our message and the standard library's message of the same email are read as equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table that reads a server's reply: what each code means at each phase."""
+"""The table of server replies: the meaning of each code in each phase."""
 
 from __future__ import annotations
 

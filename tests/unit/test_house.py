@@ -1,4 +1,4 @@
-"""The files around the code say what is true."""
+"""The project's files agree with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many connections a process may have, and which names it answers to."""
+"""Limits of connections, and allowed host names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A caller's request becomes a valid `Content`, or one clear sentence; never anything else."""
+"""A caller's request becomes a valid `Content`, or one clear error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much JSON holds is counted right, without parsing it."""
+"""JSON values are counted correctly without parsing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outspool.api.rpc_envelope import answer_to, harmless_call, is_tool_call
+from outspool.api.rpc_envelope import build_error_response, build_rejected_call, is_tool_call
 from outspool.domain import json_limits
 from outspool.domain.json_limits import MAX_DEPTH, MAX_VALUES, check_json, check_values
 from outspool.errors import InvalidArgument, TooLarge
@@ -74,12 +74,15 @@ CALL = b'"method": "tools/call", "params": {"name": "x", "arguments": {"id": 9, 
     ],
 )
 def test_an_answer_has_the_id_of_the_message_and_of_nothing_in_it(message: bytes, expected: object) -> None:
-    answer = json.loads(answer_to(message, InvalidArgument("No.", "Yes.")) or b"{}")
+    answer = json.loads(build_error_response(message, InvalidArgument("No.", "Yes.")) or b"{}")
     assert answer["id"] == expected
     assert is_tool_call(message) == (expected is not None)
     assert ("result" in answer) == (expected is not None)
-    assert json.loads(harmless_call(message)).get("id") == expected
+    assert json.loads(build_rejected_call(message)).get("id") == expected
 
 
 def test_a_notification_is_not_answered() -> None:
-    assert answer_to(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"id":1}}', TooLarge("x")) is None
+    assert (
+        build_error_response(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"id":1}}', TooLarge("x"))
+        is None
+    )

@@ -1,4 +1,4 @@
-"""Every line of the log is printable, bounded, and its own; floods of one line are cut."""
+"""Every log line is printable, bounded and on a line of its own; floods are cut."""
 
 from __future__ import annotations
 

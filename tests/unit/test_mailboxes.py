@@ -1,4 +1,4 @@
-"""One mailbox in, one ASCII address out; everything else is refused in one clear sentence."""
+"""One mailbox in, one ASCII address out; anything else is refused with a clear error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator decides who is written to and in whose name."""
+"""The operator's policy on recipients and senders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person reads in a terminal."""
+"""Output for people in a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from outspool.api.results.listing import format_counts
-from outspool.cli.printing import clock_time
+from outspool.cli.printing import format_precise
 
 
 @pytest.fixture(params=["America/New_York", "UTC", "Asia/Kolkata"])
@@ -24,7 +24,7 @@ def zone(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def test_a_time_is_written_without_its_offset_wherever_one_is(zone: str) -> None:
     hour = {"America/New_York": "04:00", "UTC": "09:00", "Asia/Kolkata": "14:30"}[zone]
-    assert clock_time(datetime(2026, 11, 22, 9, 0, 0, 250_000, tzinfo=UTC)) == f"2026-11-22 {hour}:00.250"
+    assert format_precise(datetime(2026, 11, 22, 9, 0, 0, 250_000, tzinfo=UTC)) == f"2026-11-22 {hour}:00.250"
 
 
 def test_a_count_that_ended_at_the_most_is_shown_as_that_many_or_more() -> None:

@@ -1,4 +1,4 @@
-"""When a series goes out, also on days on which the clocks change, and what is refused."""
+"""The times of series, also when the clocks change, and rejected rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long emails and accounts wait before the next try."""
+"""Delays of emails and pauses of accounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A moment or a delay in the caller's words becomes one UTC time, or a refusal that says how to write it."""
+"""A moment or a delay becomes one UTC time, or an error that says how to write it."""
 
 from __future__ import annotations
 

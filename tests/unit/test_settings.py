@@ -1,4 +1,4 @@
-"""Where settings come from, and what is refused before anything starts."""
+"""The sources of settings, and settings rejected at start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of an email after an attempt, for every mixture of outcomes."""
+"""An email's next state after an attempt, for every mixture of outcomes."""
 
 from __future__ import annotations
 

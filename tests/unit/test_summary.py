@@ -1,4 +1,4 @@
-"""The sentence about an email says what is known, and no more."""
+"""The summary of an email says what is known, and no more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed is pinned in full and held against hashes, and an audit that learnt nothing does not pass."""
+"""Dependencies are pinned with hashes, and an audit without results does not pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Header lines, bodies, message-ids, custom headers and tags: nothing gets through that could become something else."""
+"""Header lines, bodies, message ids, custom headers and tags cannot become something else."""
 
 from __future__ import annotations
 

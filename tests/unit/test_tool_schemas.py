@@ -1,4 +1,4 @@
-"""What the tools say of themselves, and how they refuse what they do not take. No outbox is reached here."""
+"""The tools' schemas and argument errors, without an outbox."""
 
 from __future__ import annotations
 

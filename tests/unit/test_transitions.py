@@ -1,4 +1,4 @@
-"""The table of transitions, whole, and the constructors that may use it."""
+"""The table of transitions, and the constructors that use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ids that say when."""
+"""UUIDv7 ids."""
 
 from __future__ import annotations
 

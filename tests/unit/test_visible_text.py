@@ -1,4 +1,4 @@
-"""What nobody sees is found; what is part of spelling, emoji and flags is kept."""
+"""Invisible characters are found; those of spelling, emoji and flags are kept."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from outspool.errors import InvalidArgument, OutspoolError
 
 _PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
 REFUSED = "outspool/refused"
-"""The argument of a `harmless_call`; no tool has one of this name."""
+"""The argument of a `build_rejected_call`; no tool has one of this name."""
 _ANY_TOOL = "list_templates"
 
 EDGE_BYTES = 2_000
@@ -27,7 +27,7 @@ _BEFORE = rb"\A\s*+\{\s*+(?:" + _OTHER + rb"\s*+,\s*+){0,2}?"
 _AFTER = rb"\s*+(?:,\s*+" + _OTHER + rb"\s*+){0,2}+\}\s*+\Z"
 
 
-def answer_to(message: bytes, error: OutspoolError) -> bytes | None:
+def build_error_response(message: bytes, error: OutspoolError) -> bytes | None:
     """Return the JSON-RPC response to `message` with `error`; None if it expects none.
 
     A tool call gets an error result, as from the tool itself; other requests get a protocol error.
@@ -50,7 +50,7 @@ def is_tool_call(message: bytes) -> bool:
     return _member(_METHOD, message) == b"tools/call" and _request_id(message) is not None
 
 
-def harmless_call(message: bytes) -> bytes:
+def build_rejected_call(message: bytes) -> bytes:
     """Return a small call with the id of `message`, which every tool rejects as too large.
 
     For transports through which only the SDK can answer.
@@ -60,7 +60,7 @@ def harmless_call(message: bytes) -> bytes:
     return json.dumps({name: value for name, value in call.items() if value is not None}).encode()
 
 
-def no_json() -> InvalidArgument:
+def invalid_json_error() -> InvalidArgument:
     """Return the error for a message that cannot be parsed."""
     return InvalidArgument("The message is not JSON that can be read.", "Send one JSON-RPC 2.0 object, in UTF-8.")
 

@@ -23,7 +23,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from outspool.cli.printing import clock_time, console
+from outspool.cli.printing import console, format_precise
 from outspool.errors import OutspoolError
 
 _AHEAD = "PT3S"
@@ -164,11 +164,11 @@ def _show_timeline(out: Console, act: Act, email: dict[str, Any]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=False)
     for event in email["events"]:
         why = event.get("detail") or event["code"]
-        table.add_row(clock_time(datetime.fromisoformat(event["at"]))[11:], event["status"], why)
+        table.add_row(format_precise(datetime.fromisoformat(event["at"]))[11:], event["status"], why)
     out.print(table)
     if act.tool == "schedule_email" and email["status"] == act.ends:
         due = datetime.fromisoformat(email["scheduled_at"])
-        out.print(f"  due {clock_time(due)[11:]}, left {_lateness(email) * 1000:.0f} ms after that")
+        out.print(f"  due {format_precise(due)[11:]}, left {_lateness(email) * 1000:.0f} ms after that")
     for recipient in email["recipients"] if len(email["recipients"]) > 1 else ():
         reply_text = " ".join(str(recipient[key]) for key in ("code", "enhanced_code", "reply") if key in recipient)
         out.print(f"  {recipient['address']}: {recipient['status']}, {reply_text}", soft_wrap=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from outspool.api.results.listing import ListResult
     from outspool.api.results.templates import TemplatesResult
 
-_MOST = 100
+_MAX_LIMIT = 100
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The email's whole id, as `outspool list` shows it.")]
 
@@ -32,7 +32,7 @@ def list_emails(
     query: Annotated[str | None, typer.Option(help="Words in the subject.")] = None,
     tag: Annotated[str | None, typer.Option()] = None,
     series: Annotated[str | None, typer.Option(metavar="ID", help="What the series of this id made.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=_MOST)] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=_MAX_LIMIT)] = 20,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -61,7 +61,7 @@ def show(email_id: Id, *, as_json: AsJson = False) -> None:
 
 
 def cancel(email_id: Id, *, as_json: AsJson = False) -> None:
-    """Cancel an email that still waits: it is never sent then."""
+    """Cancel a waiting email, so that it is never sent."""
     _run_command("cancel", email_id, as_json=as_json)
 
 
@@ -74,7 +74,7 @@ def retry(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send an email again, to whoever does not have it; a deferred one at once.
+    """Send an email again, to the recipients who lack it; a deferred one at once.
 
     After `unknown` a recipient may get it twice.
     """
@@ -82,30 +82,30 @@ def retry(
 
 
 def pause(email_id: Id, *, as_json: AsJson = False) -> None:
-    """Let a series rest: it makes no emails until it is resumed."""
+    """Pause a series: it makes no emails until it is resumed."""
     _run_command("pause", email_id, as_json=as_json)
 
 
 def resume(email_id: Id, *, as_json: AsJson = False) -> None:
-    """Let a paused series go on with its next time; what it missed is not made up for."""
+    """Resume a paused series from its next time; missed emails are not sent."""
     _run_command("resume", email_id, as_json=as_json)
 
 
 def templates(*, as_json: AsJson = False) -> None:
-    """List the templates: what each needs in --variables, and what it may be given."""
+    """List the templates with their required and optional variables."""
     configure_logging(is_worker=False)
-    found = run(_templates())
+    result = run(_templates())
     from outspool.cli import printing
 
     if as_json:
-        printing.print_json(found)
+        printing.print_json(result)
     else:
-        printing.print_templates(found)
+        printing.print_templates(result)
 
 
 def _run_command(verb: str, email_id: str, *, as_json: bool) -> None:
     configure_logging(is_worker=False)
-    email = run(_change(verb, email_id))
+    email = run(_apply(verb, email_id))
     from outspool.cli import printing
 
     printing.print_email(email, as_json=as_json)
@@ -138,7 +138,8 @@ async def _show(email_id: str) -> StatusResult:
         return status_result(email, now=outbox.now(), pause=await outbox.pause(), for_operator=True)
 
 
-async def _change(verb: str, email_id: str) -> EmailResult:
+async def _apply(verb: str, email_id: str) -> EmailResult:
+    """Perform the command `verb`; return the email as it is then."""
     from outspool.api.results.email import email_result
 
     async with open_outspool() as outspool:

@@ -36,8 +36,8 @@ def console() -> Console:
 
 def print_json(result: Result) -> None:
     """Print a result as the tool of the same name returns it."""
-    shown = result.model_dump(mode="json", by_alias=True, exclude_none=True)
-    typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+    payload = result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    typer.echo(json.dumps(payload, indent=2, ensure_ascii=False))
 
 
 def print_email(email: EmailResult, *, as_json: bool) -> None:
@@ -48,16 +48,16 @@ def print_email(email: EmailResult, *, as_json: bool) -> None:
     out = console()
     out.print(email.summary, soft_wrap=True)
     out.print(f"id {email.id}", style="dim")
-    out.print(_recipients(email))
+    out.print(_recipient_table(email))
 
 
-def print_templates(found: TemplatesResult) -> None:
+def print_templates(result: TemplatesResult) -> None:
     """Print the purpose and variables of each template, or why it cannot be used."""
     out = console()
     table = _table("template", "needs", "may be given", "what it is for")
-    for template in found.templates:
-        what = f"cannot be used: {template.error}" if template.error else template.description or ""
-        table.add_row(template.name, ", ".join(template.required), ", ".join(template.defaults), what)
+    for template in result.templates:
+        purpose = f"cannot be used: {template.error}" if template.error else template.description or ""
+        table.add_row(template.name, ", ".join(template.required), ", ".join(template.defaults), purpose)
     out.print(table)
 
 
@@ -69,10 +69,10 @@ def print_details(email: StatusResult) -> None:
     for name, value in _fields(email):
         fields.add_row(name, value)
     out.print(fields)
-    out.print(_recipients(email))
+    out.print(_recipient_table(email))
     timeline = _table("time", "status", "why", "by", "what was said")
     for event in email.events:
-        timeline.add_row(clock_time(event.at), event.status, event.code, event.by or "", event.detail or "")
+        timeline.add_row(format_precise(event.at), event.status, event.code, event.by or "", event.detail or "")
     out.print(timeline)
 
 
@@ -87,7 +87,7 @@ def print_list(page: ListResult) -> None:
         table.columns[2].no_wrap = True
         for email in page.emails:
             when = email.sent_at or email.scheduled_at or email.created_at
-            table.add_row(email.id, email.status, local(when), ", ".join(email.to), email.subject)
+            table.add_row(email.id, email.status, format_local(when), ", ".join(email.to), email.subject)
         out.print(table)
     counts = format_counts(page.counts) or "no emails yet"
     out.print(f"In the whole outbox: {counts}.", soft_wrap=True)
@@ -95,12 +95,12 @@ def print_list(page: ListResult) -> None:
         out.print(f"More follow: --cursor {page.next_cursor}", soft_wrap=True)
 
 
-def local(moment: datetime) -> str:
+def format_local(moment: datetime) -> str:
     """Format a time in seconds, in the machine's time zone."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def clock_time(moment: datetime) -> str:
+def format_precise(moment: datetime) -> str:
     """Format a time in milliseconds, in the machine's time zone."""
     return moment.astimezone().replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
 
@@ -124,7 +124,7 @@ def _fields(email: StatusResult) -> Sequence[tuple[str, str]]:
             ("attached", f"{file.filename} ({file.content_type}, {file.size:,} bytes)")
             for file in email.attachments or ()
         ),
-        *((name, local(moment)) for name, moment in times.items() if moment),
+        *((name, format_local(moment)) for name, moment in times.items() if moment),
         *_series(email),
         ("message-id", email.message_id),
         *_problem(email),
@@ -135,7 +135,9 @@ def _series(email: StatusResult) -> Sequence[tuple[str, str]]:
     rule = email.recurrence
     if rule is None:
         return (("made by series", email.series_id),) if email.series_id else ()
-    ends = ((f"until {local(rule.until)}",) if rule.until else ()) + ((f"{rule.count} times",) if rule.count else ())
+    ends = ((f"until {format_local(rule.until)}",) if rule.until else ()) + (
+        (f"{rule.count} times",) if rule.count else ()
+    )
     return (("repeats", ", ".join((f"{rule.recurrence} in {rule.timezone}", *ends))), ("made so far", str(rule.made)))
 
 
@@ -146,7 +148,7 @@ def _problem(email: StatusResult) -> Sequence[tuple[str, str]]:
     return (("problem", name_variables(f"{email.error.code}: {email.error.message}")), *hint)
 
 
-def _recipients(email: EmailResult) -> Table:
+def _recipient_table(email: EmailResult) -> Table:
     table = _table("recipient", "as", "status", "what its server said")
     for recipient in email.recipients:
         reply_parts = (recipient.code, recipient.enhanced_code, recipient.reply)

@@ -59,11 +59,11 @@ def send(
     sandbox: Sandbox = False,
     as_json: AsJson = False,
 ) -> None:
-    """Accept an email, and wait for what comes of it.
+    """Send an email, and wait for the outcome.
 
-    While it waits it sends what is due itself, if an account is configured; what is not sent by then is left to
-    `outspool worker` or any other outspool that runs. Exits with 3 if it was accepted and not all recipients were
-    served.
+    While waiting it sends due emails itself, if an account is configured; what is not sent by then is left to
+    `outspool worker` or any other running outspool. Exits with 3 if it was accepted but not sent to every
+    recipient.
     """
     from outspool.domain.schedule import When
     from outspool.services.acceptance.attachment_requests import AttachmentRequest

@@ -44,7 +44,7 @@ def serve(
 
 
 def worker(*, sandbox: Sandbox = False) -> None:
-    """Send what is due, and serve nobody: any number may share one Postgres."""
+    """Send due emails, without serving clients; any number of workers may share one Postgres."""
     configure_logging(is_worker=True)
     settings = load_settings(sandbox=sandbox)
     warn_of_unknown_names()

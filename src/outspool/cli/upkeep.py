@@ -24,7 +24,7 @@ def register(cli: typer.Typer) -> None:
 
 
 def demo() -> None:
-    """See the main job in a minute, without an account: send, schedule, retry, and what became of each."""
+    """Show outspool at work in a minute, without an account: send, schedule and retry."""
     from outspool.cli.demo import run_demo
 
     configure_logging(is_worker=False)
@@ -34,7 +34,7 @@ def demo() -> None:
 def doctor(
     *, offline: Annotated[bool, typer.Option("--offline", help="Do not try to log in at the SMTP server.")] = False
 ) -> None:
-    """Check settings, disk, database, SMTP account and queue; each trouble comes with its cure.
+    """Check settings, disk, database, SMTP account and queue; each problem comes with its fix.
 
     Exits with 1 if anything fails.
     """
@@ -44,7 +44,7 @@ def doctor(
 
 
 def migrate() -> None:
-    """Bring the database's schema up to date, as every start does."""
+    """Migrate the database's schema, as every start does."""
     configure_logging(is_worker=False)
     typer.echo("The database was brought up to date." if run(_migrate()) else "The database is up to date.")
 
@@ -64,22 +64,22 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `outspool backup` or `sqlite3 .backup` wrote.")],
 ) -> None:
-    """Put the backup FILE in the place of the SQLite outbox; stop every outspool first.
+    """Replace the SQLite outbox by the backup FILE; stop every outspool first.
 
-    What had come due since the backup may have been sent, so it becomes `unknown`, for you to decide.
+    Emails that have come due since the backup may have been sent, so they become `unknown`, for you to decide.
     """
     configure_logging(is_worker=False)
-    done = run(_restore(file))
+    restored = run(_restore(file))
     from outspool.domain.summary import format_utc
 
-    typer.echo(f"The backup of {format_utc(done.taken_at.replace(microsecond=0))} was restored.")
-    if done.doubtful:
+    typer.echo(f"The backup of {format_utc(restored.taken_at.replace(microsecond=0))} was restored.")
+    if restored.doubtful:
         typer.echo(
-            f"{done.doubtful} emails had come due since, so they may have been sent: they are unknown now. "
+            f"{restored.doubtful} emails had come due since, so they may have been sent: they are unknown now. "
             "See `outspool list --status unknown`; `outspool retry ID` sends one again."
         )
-    if done.old is not None:
-        typer.echo(f"The outbox that was there is kept as {done.old}.")
+    if restored.old is not None:
+        typer.echo(f"The outbox that was there is kept as {restored.old}.")
 
 
 async def _back_up(file: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 LOCAL_USER = "local"
-"""Owner of mail of a process without `OUTSPOOL_USER`, and of versions without owners."""
+"""Owner of mail of a process without a configured user, and of versions without owners."""
 
 SANDBOX_USER = "sandbox"
 """Owner of the sandbox's mail; a reserved name."""

@@ -14,15 +14,15 @@ from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.errors import AccountTrouble
 
-_STATUS_OF = {
+_STATUS_BY_VERDICT = {
     Verdict.TAKEN: RecipientStatus.SENT,
     Verdict.RETRY: RecipientStatus.DEFERRED,
     Verdict.REFUSED: RecipientStatus.FAILED,
     Verdict.IN_DOUBT: RecipientStatus.UNKNOWN,
 }
 
-_OUT_OF_TIME = "Out of time"
-_ATTACHMENTS_AGAIN = timedelta(minutes=1)
+_EXPIRED_REASON = "Out of time"
+_ATTACHMENT_RETRY_DELAY = timedelta(minutes=1)
 _DOUBT_HINT = "Ask the recipient, or look into the account's sent mail, before you retry."
 
 
@@ -32,7 +32,7 @@ def settle_delivery(
     """Return the transition of `email` after an attempt.
 
     `delay` is the time until the next attempt; None gives up. `resend_doubtful` treats a message in doubt as not
-    accepted (``EMAIL_ON_UNKNOWN=resend``).
+    accepted.
     """
     outcomes = delivery.outcomes
     if resend_doubtful:
@@ -66,7 +66,9 @@ def _defer(
         reason = f"Out of retries after {attempts} attempts"
         return _finish(recipients, now=now, attempts=attempts, problem=_give_up_problem("out_of_retries", reason, why))
     if now + delay >= email.expires_at:
-        return _finish(recipients, now=now, attempts=attempts, problem=_give_up_problem("expired", _OUT_OF_TIME, why))
+        return _finish(
+            recipients, now=now, attempts=attempts, problem=_give_up_problem("expired", _EXPIRED_REASON, why)
+        )
     problem = Problem(code="deferred", message=why, hint="It will be tried again by itself.")
     return Transition.deferred(at=now, recipients=recipients, attempts=attempts, due_at=now + delay, problem=problem)
 
@@ -74,7 +76,7 @@ def _defer(
 def expire(email: Email, *, now: datetime) -> Transition:
     """Return the end of an email that has expired."""
     why = email.problem.message if email.problem else ""
-    problem = _give_up_problem("expired", _OUT_OF_TIME, why)
+    problem = _give_up_problem("expired", _EXPIRED_REASON, why)
     return _finish(email.recipients, now=now, attempts=email.attempts, problem=problem)
 
 
@@ -111,9 +113,9 @@ def defer_for_quota(email: Email, full: FullQuota, *, now: datetime) -> Transiti
 
 def defer_for_attachments(email: Email, error: Problem, *, now: datetime, may_expire: bool = True) -> Transition:
     """Return the deferral of an email whose attachments are unavailable; no attempt is counted."""
-    due_at = now + _ATTACHMENTS_AGAIN
+    due_at = now + _ATTACHMENT_RETRY_DELAY
     if due_at >= email.expires_at and may_expire:
-        problem = _give_up_problem("expired", _OUT_OF_TIME, error.message)
+        problem = _give_up_problem("expired", _EXPIRED_REASON, error.message)
         return _finish(email.recipients, now=now, attempts=email.attempts, problem=problem)
     problem = replace(error, code="attachments_away")
     return Transition.deferred(
@@ -132,12 +134,12 @@ def _is_recipient_limit(outcomes: Mapping[str, Outcome]) -> bool:
     RFC 5321 §4.5.3.1.10.
     """
     retries = [outcome.reply for outcome in outcomes.values() if outcome.verdict is Verdict.RETRY]
-    some_taken = any(outcome.verdict is Verdict.TAKEN for outcome in outcomes.values())
-    return some_taken and bool(retries) and all(r is not None and is_recipient_limit(r) for r in retries)
+    any_accepted = any(outcome.verdict is Verdict.TAKEN for outcome in outcomes.values())
+    return any_accepted and bool(retries) and all(r is not None and is_recipient_limit(r) for r in retries)
 
 
 def _met_session_limit(outcomes: Mapping[str, Outcome]) -> bool:
-    """Whether whoever is still owed was refused over a connection that had carried mail before, and may be why."""
+    """Tell whether all recipients left were refused because of a limit of the connection, which carried mail before."""
     owed = [outcome for outcome in outcomes.values() if outcome.verdict is Verdict.RETRY]
     return bool(owed) and all(outcome.is_session_limit for outcome in owed)
 
@@ -163,7 +165,7 @@ def _apply_outcome(recipient: Recipient, outcome: Outcome | None) -> Recipient:
     """Return the recipient after an attempt; unchanged if the attempt did not include it."""
     if outcome is None or not recipient.is_owed:
         return recipient
-    return replace(recipient, status=_STATUS_OF[outcome.verdict], reply=outcome.reply or recipient.reply)
+    return replace(recipient, status=_STATUS_BY_VERDICT[outcome.verdict], reply=outcome.reply or recipient.reply)
 
 
 _WORST_FIRST = (RecipientStatus.UNKNOWN, RecipientStatus.DEFERRED, RecipientStatus.FAILED, RecipientStatus.SENT)

@@ -1,7 +1,7 @@
 """One ASGI app: ``/mcp`` (streamable HTTP), ``/sse`` with ``/messages/`` (HTTP+SSE, for old clients) and ``/healthz``.
 
 The runtime is entered once, in this app's lifespan. It must not be `MCPServer`'s lifespan, which the SDK enters once
-per SSE connection: a dispatcher there would run as many times as clients are connected, and never with none.
+per SSE connection: with three clients a dispatcher there would run three times, and without clients never.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _is_sse(path: str) -> bool:
     return path.startswith(SSE_MESSAGES)
 
 
-class _OneResponse:
+class _FirstResponseOnly:
     """Drops a second response: the SDK's SSE endpoint returns one after its stream, with a traceback at shutdown."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -104,7 +104,7 @@ class _OneResponse:
 
 def _silence_second_response(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
     return [
-        Route(route.path, _OneResponse(route.app), methods=["GET"]) if isinstance(route, Route) else route
+        Route(route.path, _FirstResponseOnly(route.app), methods=["GET"]) if isinstance(route, Route) else route
         for route in routes
     ]
 

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from outspool.api.rpc_envelope import answer_to, harmless_call, is_tool_call
+from outspool.api.rpc_envelope import build_error_response, build_rejected_call, is_tool_call
 from outspool.domain.json_limits import MAX_REQUEST_BYTES, check_json, too_long
 from outspool.errors import OutspoolError
 
@@ -48,7 +48,7 @@ class MessageGuard:
             if not self._is_sse(scope["path"]):
                 await _refuse(body, refusal)(scope, receive, send)
                 return
-            body = harmless_call(body)
+            body = build_rejected_call(body)
         messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
         del body  # so that only the SDK keeps it in memory
 
@@ -76,7 +76,7 @@ async def _read(request: Request) -> tuple[bytes, OutspoolError | None]:
 
 def _refuse(body: bytes, refusal: OutspoolError) -> Response:
     """Return an error response; a tool call gets status 200, because clients show models no others."""
-    answer = answer_to(body, refusal)
+    answer = build_error_response(body, refusal)
     status = HTTPStatus.OK if is_tool_call(body) else HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     return Response(answer or b"", status_code=status, media_type="application/json")
 

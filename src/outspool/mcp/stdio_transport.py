@@ -22,7 +22,7 @@ from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 from pydantic import ValidationError
 
-from outspool.api.rpc_envelope import EDGE_BYTES, answer_to, no_json
+from outspool.api.rpc_envelope import EDGE_BYTES, build_error_response, invalid_json_error
 from outspool.domain.json_limits import MAX_REQUEST_BYTES, check_json, too_long
 from outspool.errors import OutspoolError
 from outspool.mcp.sdk import run_over_streams
@@ -93,7 +93,7 @@ async def _forward(line: bytes, incoming: _In, output: _Output) -> None:
         message = await _parse(line)
     except OutspoolError as refusal:
         log.warning("A message of %d bytes was refused: %s", len(line), refusal)
-        if (answer := answer_to(line, refusal)) is not None:
+        if (answer := build_error_response(line, refusal)) is not None:
             await output.write(answer)
         return
     del line
@@ -115,7 +115,7 @@ async def _parse(line: bytes) -> SessionMessage:
     try:
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValidationError:
-        raise no_json() from None
+        raise invalid_json_error() from None
 
 
 def _read_line(stdin: BinaryIO) -> bytes:

@@ -17,6 +17,7 @@ class AccountState:
     paused_until: datetime | None = None
     failures: int = 0
     kind: str = ""
+    """A `TroubleKind`; empty when the account works."""
     message: str = ""
     hint: str = ""
     credential: str = ""
@@ -34,6 +35,6 @@ class Account(Protocol):
         """Return the current state."""
         ...
 
-    async def swap(self, seen: AccountState, state: AccountState) -> bool:
-        """Replace the state `seen` by `state`; False, and no change, if it is another by now."""
+    async def swap(self, before: AccountState, state: AccountState) -> bool:
+        """Replace the state `before` by `state`; False, and no change, if the state is no longer `before`."""
         ...

@@ -36,8 +36,8 @@ class SqlAccount:
                 raise
         # An unreadable state is deleted instead of blocking the account: the next failure pauses the account again.
         logger.error("the state of the SMTP account cannot be read in the database; it is taken to be well")
-        gone = accounts.delete().where(accounts.c.name == self._name)
-        await self.database.write(lambda connection: connection.execute(gone))
+        deletion = accounts.delete().where(accounts.c.name == self._name)
+        await self.database.write(lambda connection: connection.execute(deletion))
         return AccountState()
 
     async def swap(self, before: AccountState, state: AccountState) -> bool:
@@ -56,8 +56,8 @@ class SqlAccount:
         return is_saved
 
     def _update(self, before: AccountState, state: AccountState) -> sa.Executable:
-        own = accounts.c.name == self._name
-        return accounts.update().where(own, _is_unchanged(before)).values(_values(state)).returning(accounts.c.name)
+        is_own = accounts.c.name == self._name
+        return accounts.update().where(is_own, _is_unchanged(before)).values(_values(state)).returning(accounts.c.name)
 
     def _upsert(self, before: AccountState, state: AccountState) -> sa.Executable:
         """The row may not exist yet, if the account never had trouble."""

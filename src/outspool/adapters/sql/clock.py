@@ -34,12 +34,12 @@ class DatabaseClock:
         """See `Clock.elapsed`."""
         return self.machine.elapsed()
 
-    def learn(self, shown: datetime, *, asked_at: float, answered_at: float) -> None:
+    def learn(self, database_time: datetime, *, asked_at: float, answered_at: float) -> None:
         """Note the database's time, read between two values of `elapsed`."""
         is_slow = answered_at - asked_at > _SLOW_SECONDS
         if is_slow and self._reading is not None and answered_at - self._reading[1] < _STALE_SECONDS:
             return
-        self._reading = shown, (asked_at + answered_at) / 2
+        self._reading = database_time, (asked_at + answered_at) / 2
 
     def skew(self) -> timedelta:
         """Return how far the machine's clock is ahead of the database's; zero before the first reading."""

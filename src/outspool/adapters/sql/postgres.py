@@ -162,9 +162,9 @@ def _check_encoding(encoding: str) -> None:
 async def ask_time(connection: Any, *, clock: DatabaseClock | None) -> None:
     """Ask the server for its time through an asyncpg connection; `clock` learns it."""
     asked_at = 0.0 if clock is None else clock.elapsed()
-    shown = await connection.fetchval("SELECT clock_timestamp()")
+    database_time = await connection.fetchval("SELECT clock_timestamp()")
     if clock is not None:
-        clock.learn(shown.astimezone(UTC), asked_at=asked_at, answered_at=clock.elapsed())
+        clock.learn(database_time.astimezone(UTC), asked_at=asked_at, answered_at=clock.elapsed())
 
 
 def _engine(url: str, statement_seconds: float, liveness: _LivenessCheck, clock: DatabaseClock | None) -> AsyncEngine:

@@ -72,11 +72,11 @@ class SqlQueue:
         self, lease: Lease, *, now: datetime, limit: int, deferred_too: bool, expiry: Expiry = Expiry.ALL
     ) -> Sequence[Email]:
         """See `Queue.claim_due`."""
-        kind = deferred_too, expiry
+        statement_key = deferred_too, expiry
         parameters = {"identity": self._identity, "now": now, "most": limit, "token": lease.token, "until": lease.until}
 
         def take(connection: sa.Connection) -> list[Email]:
-            rows = connection.execute(CLAIM[kind], parameters).mappings().all()
+            rows = connection.execute(CLAIM[statement_key], parameters).mappings().all()
             return _add_claim_events(connection, read_emails(connection, rows), now)
 
         try:
@@ -84,10 +84,10 @@ class SqlQueue:
         except Exception as error:
             if not is_unreadable(error):
                 raise
-        return await self._claim_one_by_one(parameters, now=now, limit=limit, kind=kind)
+        return await self._claim_one_by_one(parameters, now=now, limit=limit, statement_key=statement_key)
 
     async def _claim_one_by_one(
-        self, parameters: dict[str, Any], *, now: datetime, limit: int, kind: tuple[bool, Expiry]
+        self, parameters: dict[str, Any], *, now: datetime, limit: int, statement_key: tuple[bool, Expiry]
     ) -> Sequence[Email]:
         """Claim ids, read each row separately, and set aside unreadable ones; claim others in their place."""
         claimed: list[Email] = []
@@ -95,7 +95,7 @@ class SqlQueue:
         def take(connection: sa.Connection) -> tuple[list[Email], list[Damage]]:
             remaining = {**parameters, "most": limit - len(claimed)}
             emails, damaged = [], []
-            for raw_id in connection.execute(CLAIM_IDS[kind], remaining).scalars().all():
+            for raw_id in connection.execute(CLAIM_IDS[statement_key], remaining).scalars().all():
                 email = read_alone(connection, raw_id)
                 if email is None or email.unreadable:
                     damage = Damage(raw_id, email.unreadable if email else "Its id is none.")
@@ -154,12 +154,12 @@ class SqlQueue:
         """Return how far the clock that gave `at` is ahead of the database's; None on SQLite, which has no clock."""
         clock = self._clock
         before = 0.0 if clock is None else clock.elapsed()
-        shown = _read_clock(connection)
-        if shown is None:
+        database_time = _read_clock(connection)
+        if database_time is None:
             return None
         if clock is None:
-            return at - shown
-        clock.learn(shown, asked_at=before, answered_at=clock.elapsed())
+            return at - database_time
+        clock.learn(database_time, asked_at=before, answered_at=clock.elapsed())
         return clock.skew()
 
     async def retire(self, worker: str) -> None:
@@ -191,32 +191,32 @@ class SqlQueue:
         """See `Queue.next_due`."""
         parameters = {"identity": self._identity, "now": after}
 
-        def look(connection: sa.Connection) -> datetime | None:
+        def select(connection: sa.Connection) -> datetime | None:
             at: datetime | None = connection.scalar(NEXT_DUE[deferred_too], parameters)
             return at
 
-        return await read_setting_aside(self.database, look, now=after)
+        return await read_setting_aside(self.database, select, now=after)
 
     async def first_turn(self, *, now: datetime) -> datetime | None:
         """See `Queue.first_turn`."""
         parameters = {"identity": self._identity, "now": now}
 
-        def look(connection: sa.Connection) -> datetime | None:
+        def select(connection: sa.Connection) -> datetime | None:
             firsts = ((p, connection.scalar(FIRST_OF_EACH[p.rank], parameters)) for p in Priority)
             return min((due_at + priority.delay for priority, due_at in firsts if due_at is not None), default=None)
 
-        return await read_setting_aside(self.database, look, now=now)
+        return await read_setting_aside(self.database, select, now=now)
 
     async def last_trace(self) -> datetime | None:
         """See `Queue.last_trace`."""
 
-        def look(connection: sa.Connection) -> datetime | None:
+        def select(connection: sa.Connection) -> datetime | None:
             newest = connection.scalar(sa.select(emails.c.id).order_by(emails.c.id.desc()).limit(1))
-            seen = connection.scalar(sa.select(sa.func.max(workers.c.seen_at)))
-            return max((at for at in (newest and time_of(newest), seen) if at), default=None)
+            columns = connection.scalar(sa.select(sa.func.max(workers.c.seen_at)))
+            return max((at for at in (newest and time_of(newest), columns) if at), default=None)
 
         try:
-            return await self.database.read(look)
+            return await self.database.read(select)
         except Exception as error:
             if not is_unreadable(error):
                 raise
@@ -226,7 +226,7 @@ class SqlQueue:
         """See `Queue.clamp`."""
         parameters = {"identity": self._identity, "now": now, "soon": now + _SOON, "furthest": furthest}
 
-        def clamp(connection: sa.Connection) -> int:
+        def apply(connection: sa.Connection) -> int:
             rows = connection.execute(CLAMP, parameters).mappings().all()
             add_events(
                 connection,
@@ -240,7 +240,7 @@ class SqlQueue:
             )
             return len(rows)
 
-        return await write_setting_aside(self.database, clamp, now=now)
+        return await write_setting_aside(self.database, apply, now=now)
 
     async def workers(self, *, since: datetime) -> Sequence[WorkerHeartbeat]:
         """See `Queue.workers`."""
@@ -294,9 +294,9 @@ def _read_clock(connection: sa.Connection) -> datetime | None:
 
 def _store_heartbeat(connection: sa.Connection, worker: str, at: datetime, skew: timedelta | None) -> None:
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    seen = {"seen_at": at, "skew_seconds": None if skew is None else skew.total_seconds()}
-    statement = insert(workers).values(name=worker, **seen)
-    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=seen))
+    columns = {"seen_at": at, "skew_seconds": None if skew is None else skew.total_seconds()}
+    statement = insert(workers).values(name=worker, **columns)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=columns))
 
 
 def _turn_key(email: Email) -> tuple[datetime, datetime, UUID]:

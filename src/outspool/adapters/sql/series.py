@@ -47,10 +47,10 @@ class SqlSeries:
             .limit(limit)
         )
 
-        def look(connection: sa.Connection) -> list[tuple[UUID, datetime]]:
+        def select(connection: sa.Connection) -> list[tuple[UUID, datetime]]:
             return [(row.id, row.due_at) for row in connection.execute(statement)]
 
-        return await read_setting_aside(self.database, look, now=datetime.now(UTC))
+        return await read_setting_aside(self.database, select, now=datetime.now(UTC))
 
     async def reschedule(self, series: Series, event: Event) -> bool:
         """See `SeriesStore.reschedule`."""

@@ -125,9 +125,8 @@ def _engine(path: Path) -> sa.Engine:
         connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
         pool_timeout=CONNECT_SECONDS,
     )
-    sa.event.listen(
-        engine, "do_connect", lambda *_: create_database_file(path)
-    )  # SQLite would create it readable by others
+    # First, because SQLite would create the file readable by others.
+    sa.event.listen(engine, "do_connect", lambda *_: create_database_file(path))
     sa.event.listen(engine, "connect", _prepare)
     sa.event.listen(engine, "begin", _begin)
     return engine
