@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from support.postgres import PostgresServer, fresh_database
 from support.s3 import S3Server
 from support.smtp_sink import SmtpSink
@@ -17,6 +18,10 @@ from outspool.app.runtime import Outspool
 from outspool.app.settings import Settings
 from outspool.ports.clock import Clock
 from outspool.services.delivery.timings import Timings
+
+# How long an example takes says how busy the machine is, not whether it is right.
+hypothesis_settings.register_profile("outspool", deadline=None)
+hypothesis_settings.load_profile("outspool")
 
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
 
