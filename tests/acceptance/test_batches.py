@@ -57,7 +57,7 @@ async def test_one_wrong_email_stops_the_whole_batch_and_is_named(served: Stage)
             ({"to": "bob@example.com", "wait": 3}, 'emails[1]: unknown argument "wait".'),
             ({"to": "bob@example.com", "preview": True}, "emails[1]: preview is of one email alone."),
             ({"to": "bob@example.com", "subject": "a\r\nBcc: eve@example.com"}, "emails[1]: subject"),
-            ({"to": "bob@example.com", "idempotency_key": ""}, "emails[1]: idempotency_key must be"),
+            ({"to": "bob@example.com", "idempotency_key": "x" * 300}, "emails[1]: idempotency_key must be"),
             ({"cc": ["bob@example.com"]}, "emails[1]: to is required"),
             ("bob@example.com", "emails[1] must be an object"),
         ):

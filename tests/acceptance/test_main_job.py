@@ -36,7 +36,8 @@ async def test_an_email_is_sent_as_it_was_written(stage: Stage) -> None:
 async def test_a_scheduled_email_leaves_once_and_on_time(stage: Stage) -> None:
     async with stage.session() as session:
         email = await session.call("schedule_email", **stage.message(delay="PT2S"))
-        assert (email["status"], email["in"]) in {("scheduled", "in 2 s"), ("scheduled", "in 1 s")}
+        assert email["status"] == "scheduled"
+        assert email["in"] in {"in 2 s", "in 1 s", "now"}
         assert not stage.received()
         sent = await session.until(email["id"], "sent")
     due = datetime.fromisoformat(email["scheduled_at"])

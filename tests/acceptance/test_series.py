@@ -30,7 +30,7 @@ async def test_a_series_is_scheduled_shown_changed_paused_and_canceled_by_its_id
         listed = await session.call("list_emails", query=served.topic, status="recurring")
         assert [(found["id"], found["scheduled_at"]) for found in listed["emails"]] == [(name, series["scheduled_at"])]
 
-        changed = await session.call("update_email", email_id=name, recurrence="0 10 * * mon", count=None, body="New.")
+        changed = await session.call("update_email", email_id=name, recurrence="0 10 * * mon", count=0, body="New.")
         assert changed["scheduled_at"].endswith(("T08:00:00Z", "T09:00:00Z"))
         assert "count" not in changed["recurrence"]
         later = await session.call("update_email", email_id=name, delay="P30D")
@@ -40,7 +40,9 @@ async def test_a_series_is_scheduled_shown_changed_paused_and_canceled_by_its_id
         paused = await session.call("update_email", email_id=name, paused=True)
         assert paused["status"] == "paused"
         assert "scheduled_at" not in paused
-        resumed = await session.call("update_email", email_id=name, paused=False)
+        answer = await session.client.call_tool("update_email", {"email_id": name, "paused": False})
+        assert answer.content[0].text.startswith("Changed: paused.")  # type: ignore[union-attr]
+        resumed = answer.structured_content
         assert (resumed["status"], resumed["scheduled_at"]) == ("recurring", later["scheduled_at"])
 
         assert "cannot be retried" in await session.refused("retry_email", email_id=name)

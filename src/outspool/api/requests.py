@@ -245,7 +245,7 @@ class NoArguments(Arguments):
 
 
 class UpdateArguments(EmailArguments):
-    """`update_email`: absent fields stay; an empty list, or "" for body, html, in_reply_to and until, clears."""
+    """`update_email`: absent fields stay; [], "" (body, html, in_reply_to, until) and count 0 clear."""
 
     meaningful_when_empty: ClassVar = frozenset({"subject", "body", "html", "in_reply_to", "until"})
 

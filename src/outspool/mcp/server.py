@@ -160,7 +160,8 @@ def _update(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
         title="Update email",
         description=(
             "Change an email that still waits (held, scheduled, queued, deferred): its content, or when it leaves; "
-            'arguments as in schedule_email. What is left out or null stays, [] or "" clears; lists are replaced. '
+            "arguments as in schedule_email. What is left out or null stays; lists are replaced. "
+            '[], "" or count 0 clears. '
             "Of a series (recurring, paused) it changes what is to come: put it off, or rest it with paused."
         ),
         outbox_for=outbox_for,

@@ -124,7 +124,7 @@ class Tools:
     async def update(self, arguments: UpdateArguments, call: Call) -> Answer:
         """Change a waiting email."""
         provided = provided_fields(arguments, exclude=frozenset({"email_id"}))
-        cleared = [name for name, value in provided.items() if value in ("", [], {}, 0) and name != "subject"]
+        cleared = [name for name, value in provided.items() if _clears(name, value)]
         changes = {
             name: None if name in cleared and name in _CLEARED_BY_NONE else value
             for name, value in provided.items()
@@ -197,6 +197,11 @@ def _validate_item(place: int, fields: dict[str, Any]) -> MessageArguments:
 
 def _at(place: int, message: str, hint: str) -> InvalidArgument:
     return InvalidArgument(f"emails[{place}]: {message}", hint)
+
+
+def _clears(name: str, value: object) -> bool:
+    """Tell whether `update_email` empties a field. An empty subject is a subject, and only `count` is cleared by 0."""
+    return (value in ("", [], {}) and name != "subject") or (name == "count" and value == 0)
 
 
 def _count_rest(lines: Sequence[str]) -> tuple[str, ...]:
