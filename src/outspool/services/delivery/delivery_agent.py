@@ -160,8 +160,8 @@ class DeliveryAgent:
             return defer_for_quota(email, full, now=self._clock.now())
         except (LeaseLost, StoreUnavailable) as error:
             return self._nothing_sent(email, error.code, error.message)
-        if (silence := find_silent_drop(delivery)) is not None:
-            return await self._in_trouble(email, silence, probe, began)
+        if isinstance(delivery, Trouble):
+            return await self._in_trouble(email, delivery, probe, began)
         return self._after(email, delivery, probe)
 
     def _early_end(
@@ -180,13 +180,16 @@ class DeliveryAgent:
             return defer_for_account(email, trouble, now=now)
         return None if full is None else defer_for_quota(email, full, now=now)
 
-    async def _deliver(self, email: Email, mark: Mark) -> Delivery:
-        """Return the server's replies; raise what is wrong with the email, the account, the database or the lease."""
+    async def _deliver(self, email: Email, mark: Mark) -> Delivery | Trouble:
+        """Return the server's replies, or the trouble if it fell silent.
+
+        Raises what is wrong with the email, the account, the database or the lease.
+        """
         addresses = [r.address for r in email.owed]
         sender = email.content.sender.address
         try:
             async with self._open_message(email) as message:
-                return await self._transport.deliver(message, sender=sender, recipients=addresses, before_data=mark)
+                delivery = await self._transport.deliver(message, sender=sender, recipients=addresses, before_data=mark)
         except OutspoolError:
             raise
         except Exception:
@@ -196,6 +199,7 @@ class DeliveryAgent:
             verdict = Verdict.IN_DOUBT if mark.is_made else Verdict.RETRY
             outcome = Outcome(verdict=verdict, why="outspool failed unexpectedly; its log says how.")
             return Delivery(outcomes=dict.fromkeys(addresses, outcome))
+        return find_silent_drop(delivery) or delivery
 
     def _after(self, email: Email, delivery: Delivery, probe: Probe | None) -> Transition:
         if any(outcome.reply is not None for outcome in delivery.outcomes.values()):
