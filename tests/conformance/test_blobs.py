@@ -165,7 +165,7 @@ async def test_a_file_changed_where_it_is_kept_is_never_handed_out_whole(blobs: 
     if isinstance(blobs, LocalBlobs):
         (tmp_path / "blobs" / digest[:2] / digest[2:4] / digest).write_bytes(forged)
     else:
-        client = await blobs._connected()  # type: ignore[attr-defined]
+        client = await blobs._get_client()  # type: ignore[attr-defined]
         await client.put_object(Bucket=BUCKET, Key=f"outspool/attachments/{digest}", Body=forged)
     seen: list[bytes] = []
     with pytest.raises(AttachmentLost, match="digest differs"):
