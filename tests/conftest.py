@@ -28,7 +28,7 @@ OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, or all wait for the last of it at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("slow", "long")))
 
 
 @pytest.fixture(scope="session")

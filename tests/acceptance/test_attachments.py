@@ -207,7 +207,7 @@ def peak(process: int) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak of a process's memory")
 @pytest.mark.parametrize("place", ["folder", "bucket"])
-@pytest.mark.long
+@pytest.mark.slow
 async def test_twenty_emails_of_25_mb_at_once_cost_less_than_120_mb(
     place: str, variables: dict[str, str], tmp_path: Path
 ) -> None:

@@ -91,7 +91,7 @@ async def test_what_no_series_can_be_is_refused_and_nothing_is_scheduled(served:
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.long
+@pytest.mark.slow
 async def test_every_minute_a_series_sends_an_email_that_names_it(served: Stage) -> None:
     async with served.session() as session:
         series = await session.call("schedule_email", **served.message(recurrence="* * * * *", timezone="UTC", count=1))

@@ -52,7 +52,7 @@ async def settled(app: Outspool, *, max_wait: float) -> dict[EmailStatus, int]:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.long
+@pytest.mark.slow
 async def test_two_workers_send_500_emails_once_each(tmp_path: Path, postgres_url: str) -> None:
     with SmtpSink(tmp_path) as sink:
         variables = environment(tmp_path / "data", sink, postgres_url)
@@ -65,7 +65,7 @@ async def test_two_workers_send_500_emails_once_each(tmp_path: Path, postgres_ur
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.long
+@pytest.mark.slow
 async def test_two_stdio_servers_on_one_file_send_500_emails_once_each(tmp_path: Path, sqlite_url: str) -> None:
     with SmtpSink(tmp_path) as sink, (tmp_path / "stdio.log").open("w") as log:
         variables = environment(tmp_path / "data", sink, sqlite_url)
@@ -107,7 +107,7 @@ async def test_after_ten_kills_every_email_arrived_once_or_is_in_doubt(tmp_path:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.long
+@pytest.mark.slow
 async def test_a_worker_that_slept_through_its_lease_sends_nothing_twice(tmp_path: Path, postgres_url: str) -> None:
     with SmtpSink(tmp_path) as sink, ExitStack() as stack:
         variables = environment(tmp_path / "data", sink, postgres_url)

@@ -44,6 +44,7 @@ async def test_calls_of_two_megabytes_keep_to_the_budget(run: AbstractAsyncConte
 LARGEST = ("a body of lines", "a page without an end", "a file", "a batch as a string")
 
 
+@pytest.mark.slow
 async def test_calls_of_24_megabytes_keep_to_the_budget(run: AbstractAsyncContextManager[Server]) -> None:
     async with run as server:
         await spend(server, 24 * MEGABYTE, *LARGEST)

@@ -40,7 +40,7 @@ RACES = 10_000
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.long
+@pytest.mark.slow
 async def test_an_email_is_canceled_or_claimed_in_ten_thousand_races_and_never_both(database_url: str) -> None:
     chance = random.Random(3)
     async with outlet(database_url) as agent, outlet(database_url) as worker:

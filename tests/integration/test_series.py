@@ -412,7 +412,7 @@ def expected(first: date, last: date, clock: str) -> set[str]:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.long
+@pytest.mark.slow
 async def test_a_year_with_two_changes_of_clocks_ten_crashes_and_a_week_asleep(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

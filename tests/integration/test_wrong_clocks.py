@@ -223,7 +223,7 @@ def worker_at(span: str, variables: dict[str, str], folder: Path) -> Iterator[su
             child.wait(20)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.skipif(FAKETIME is None, reason="faketime (libfaketime) is not installed")
 async def test_a_real_worker_six_days_ahead_ends_nothing(
     outspool: OpenOutspool, sink: SmtpSink, database_url: str, tmp_path: Path
