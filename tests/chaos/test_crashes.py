@@ -81,7 +81,7 @@ async def test_two_stdio_servers_on_one_file_send_500_emails_once_each(tmp_path:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.long
+@pytest.mark.slow
 async def test_after_ten_kills_every_email_arrived_once_or_is_in_doubt(tmp_path: Path, database_url: str) -> None:
     chance = random.Random(7)
     with SmtpSink(tmp_path) as sink:

@@ -44,7 +44,7 @@ async def test_a_refused_login_is_not_tried_by_every_start_but_a_mended_one_is(
     assert len(sink.messages()) == 5
 
 
-@pytest.mark.long
+@pytest.mark.slow
 async def test_three_processes_and_their_restarts_try_a_wrong_password_a_handful_of_times_an_hour(
     outspool: OpenOutspool, sink: SmtpSink
 ) -> None:

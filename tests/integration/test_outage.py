@@ -73,7 +73,7 @@ async def number(app: Outspool, statement: sa.Select[Any]) -> int:
 
 
 @pytest.mark.timeout(500)
-@pytest.mark.long
+@pytest.mark.slow
 async def test_a_day_without_smtp_fails_none_of_a_thousand_and_costs_none_an_attempt(
     outspool: OpenOutspool, sink: SmtpSink
 ) -> None:
