@@ -84,7 +84,7 @@ class Place:
             await self._administer(f"CREATE DATABASE {_TEMPLATE}")
             urls.append(self.postgres.url(_TEMPLATE))
         for url in urls:
-            async with Database(url).opened() as database:
+            async with Database(url).open_until_exit() as database:
                 await migrate(database)
         with contextlib.closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a copy takes the file alone

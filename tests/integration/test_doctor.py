@@ -53,7 +53,7 @@ def levels(findings: dict[str, Finding]) -> set[Level]:
 
 
 async def change(url: str, statement: sa.Executable) -> None:
-    async with Database(url).opened() as database:
+    async with Database(url).open_until_exit() as database:
         await database.write(lambda connection: connection.execute(statement))
 
 
@@ -140,7 +140,7 @@ async def test_an_empty_database_is_fine_and_stays_empty(outspool: OpenOutspool,
         findings = await examined(app)
     assert levels(findings) == {Level.OK}
     assert "empty" in findings["migrations"].finding
-    async with Database(database_url).opened() as database:
+    async with Database(database_url).open_until_exit() as database:
         assert database.is_postgres or not database.sqlite_path.exists()
 
 

@@ -80,7 +80,7 @@ async def test_whichever_text_0005_had_a_database_ends_at_one_schema(
         f"WAITING = {_WAITING}\nPARTIAL = {{'postgresql_where': WAITING, 'sqlite_where': WAITING}}\n\n"
         f"def upgrade():{FORMER_TEXTS_OF_0005[text]}"
     )
-    async with Database(database_url).opened() as database:
+    async with Database(database_url).open_until_exit() as database:
         with monkeypatch.context() as as_then:
             as_then.setattr(sql_schema, "migrations_folder", lambda: folder)
             assert await migrate(database)
@@ -107,7 +107,7 @@ async def test_the_code_was_written_for_the_newest_migration() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*expression-based index")  # SQLite's are checked by their use alone
 async def test_the_migrations_make_the_tables_that_the_code_uses(database_url: str) -> None:
-    async with Database(database_url).opened() as database:
+    async with Database(database_url).open_until_exit() as database:
         assert await migrate(database)
         assert not await migrate(database)
         assert await database.read(_differences) == []
@@ -152,7 +152,7 @@ async def test_ten_processes_that_start_at_once_make_one_schema(database_url: st
 
 
 async def test_a_database_of_a_newer_outspool_is_left_alone(database_url: str) -> None:
-    async with Database(database_url).opened() as database:
+    async with Database(database_url).open_until_exit() as database:
         await migrate(database)
         newer = sa.text("UPDATE outspool_version SET version_num = '9999'")
         await database.write(lambda connection: connection.execute(newer))

@@ -1,4 +1,4 @@
-"""How a face words an error: with the names of environment variables where its reader is the one who sets them."""
+"""Words errors for the face that shows them: with environment variables, where its reader can set them."""
 
 from __future__ import annotations
 

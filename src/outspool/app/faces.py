@@ -28,7 +28,7 @@ class PendingOutspool:
     """Stands in for an `Outspool` that is still being opened: calls of its outboxes wait until it is there."""
 
     def __init__(self) -> None:
-        """`opened` is resolved by whoever opens it; `is_needed` is set when a call waits for it."""
+        """`opened` gets the outspool; `is_needed` is set when a call waits for it."""
         self.is_needed = asyncio.Event()
         self.opened: asyncio.Future[Outspool] = asyncio.get_running_loop().create_future()
 
@@ -75,7 +75,7 @@ class StdioFace:
 
     @property
     def is_reading(self) -> bool:
-        """Whether stdin is being read: the SDK does so in a thread that nothing can interrupt."""
+        """True while stdin is being read: the SDK does so in a thread that nothing can interrupt."""
         return self._reading is not None and not self._reading.done()
 
     async def serve(self) -> None:

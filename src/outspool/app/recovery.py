@@ -66,7 +66,7 @@ async def restore(settings: Settings, backup: Path) -> Restored:
         await _refuse_if_in_use(database, now)
     staged, taken_at = await asyncio.to_thread(stage_restore, backup, database)
     try:
-        async with MigratedDatabase(f"sqlite:///{staged}").opened() as copy:
+        async with MigratedDatabase(f"sqlite:///{staged}").open_until_exit() as copy:
             doubtful = await _doubt(copy, now)
         await asyncio.to_thread(fold_in, staged)
         old = await asyncio.to_thread(put_in_place, staged, database, now=now)
@@ -88,7 +88,7 @@ def _file(settings: Settings) -> Path:
 async def _refuse_if_in_use(path: Path, now: datetime) -> None:
     alive = sa.select(workers.c.name).where(workers.c.seen_at.between(now - _ALIVE, now + _ALIVE))
     try:
-        async with Database(f"sqlite:///{path}").opened() as database:
+        async with Database(f"sqlite:///{path}").open_until_exit() as database:
             names = await database.read(lambda connection: connection.execute(alive).scalars().all())
     except StoreUnavailable:
         return  # damaged or empty, hence the restore

@@ -178,7 +178,7 @@ class Outspool:
 
         Raises `StoreUnavailable`, and `MisconfiguredError` if the database was made by a newer outspool.
         """
-        async with Database(self.settings.store_url).opened() as database:
+        async with Database(self.settings.store_url).open_until_exit() as database:
             return await migrate(database)
 
     @asynccontextmanager

@@ -45,11 +45,11 @@ class CronFields:
 
     @property
     def every_hour(self) -> bool:
-        """Whether every hour is included: then the rule is an interval rather than a time of day."""
+        """True if every hour is included: then the rule is an interval rather than a time of day."""
         return len(self.hours) == _HOURS
 
     def include(self, day: date) -> bool:
-        """Whether the rule matches this day."""
+        """Tell whether the rule matches this day."""
         if day.month not in self.months or day.weekday() not in self.weekdays:
             return False
         if self.nth is not None and (day.day - 1) // _WEEK + 1 != self.nth:

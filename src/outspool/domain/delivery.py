@@ -29,7 +29,7 @@ class Phase(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a reply, or its absence, means for a recipient."""
+    """The meaning of a reply, or of its absence, for a recipient."""
 
     TAKEN = "taken"
     RETRY = "retry"
@@ -88,7 +88,7 @@ def classify(phase: Phase, reply: Reply) -> Verdict | TroubleKind:
 
 
 def is_session_limit(phase: Phase, reply: Reply) -> bool:
-    """Whether a refusal, on a connection that has carried mail before, may mean the connection alone.
+    """Tell whether a refusal on a connection that has carried mail may be about the connection alone.
 
     Servers end long sessions with 421, but also with 450 to 452 at MAIL or DATA, or with a 554 that says so in words.
     The email then deserves one try over a new connection before the refusal counts.
@@ -99,7 +99,7 @@ def is_session_limit(phase: Phase, reply: Reply) -> bool:
 
 
 def is_recipient_limit(reply: Reply) -> bool:
-    """Whether a refusal at RCPT, after others were accepted, means that they are too many for one message.
+    """Tell whether a refusal at RCPT, after others were accepted, says that one message has too many recipients.
 
     RFC 5321 §4.5.3.1.10 says 452, older servers 552, and the enhanced code is X.5.3 where it is given.
     """
@@ -109,7 +109,7 @@ def is_recipient_limit(reply: Reply) -> bool:
 
 
 def is_about_our_name(reply: Reply) -> bool:
-    """Whether a refusal is of the name that we gave with EHLO, whichever command it answers."""
+    """Tell whether a reply, to any command, refuses the name that we gave with EHLO."""
     return reply.code >= _FIRST_NEGATIVE and _OUR_NAME.search(reply.text) is not None
 
 

@@ -16,7 +16,7 @@ from outspool.errors import OutspoolError
 
 
 class RecipientKind(StrEnum):
-    """How a recipient is addressed. A ``bcc`` recipient is in the envelope and in no header."""
+    """The field that names a recipient. A ``bcc`` recipient is in the envelope and in no header."""
 
     TO = "to"
     CC = "cc"
@@ -97,7 +97,7 @@ class Recipient:
 
     @property
     def is_owed(self) -> bool:
-        """Whether the next attempt must include this recipient."""
+        """True if the next attempt must include this recipient."""
         return self.status in (RecipientStatus.PENDING, RecipientStatus.DEFERRED)
 
 
@@ -131,7 +131,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What the message says: everything a caller can set and `update_email` can change, except the schedule."""
+    """The content of the message: everything a caller can set and `update_email` can change, except the schedule."""
 
     sender: Mailbox
     to: tuple[Mailbox, ...]

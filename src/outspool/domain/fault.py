@@ -26,7 +26,7 @@ _TRANSIENT = range(400, 500)
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What ails an SMTP account: the fields of an `AccountTrouble`, to be kept."""
+    """A problem of the SMTP account: the fields of an `AccountTrouble`, as a value."""
 
     kind: TroubleKind
     message: str
@@ -41,7 +41,7 @@ class Trouble:
 
 
 class Fault(Enum):
-    """What is at fault."""
+    """The party at fault."""
 
     ACCOUNT = auto()
     """No email would succeed: pause the account."""

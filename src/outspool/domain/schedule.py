@@ -60,7 +60,7 @@ class When:
 
     @property
     def has_time(self) -> bool:
-        """Whether a time is given; a zone alone is not."""
+        """True if a time is given; a zone alone is none."""
         return self.scheduled_at is not None or self.delay is not None
 
     def moment(self, *, now: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""How errors, problems and findings refer to a setting: in plain words, since a stored text may be read anywhere."""
+"""Names of settings in errors, problems and findings: plain words, because a stored text may be read anywhere."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class SchemaState(StrEnum):
-    """How a database's schema relates to this code's."""
+    """The relation of a database's schema to this code's."""
 
     EMPTY = "empty"
     CURRENT = "current"
@@ -59,7 +59,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskState:
-    """Whether files can be stored in `folder`: `trouble` says why not; `free_bytes` are left."""
+    """The state of `folder`: `trouble` says why no files can be stored there; `free_bytes` are left."""
 
     folder: str
     free_bytes: int

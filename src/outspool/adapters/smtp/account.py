@@ -12,7 +12,7 @@ _HELO_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9-]{1,63})*
 
 
 class Security(StrEnum):
-    """How the connection is encrypted: STARTTLS, TLS from the first byte, or not at all."""
+    """The encryption of a connection: STARTTLS, TLS from the first byte, or not at all."""
 
     STARTTLS = "starttls"
     TLS = "tls"
@@ -51,7 +51,7 @@ class SmtpAccount:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the host can only be this machine."""
+        """True if the host can only be this machine."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -59,7 +59,7 @@ class SmtpAccount:
 
     @property
     def is_gmail(self) -> bool:
-        """Whether the server is Google's."""
+        """True if the server is Google's."""
         return self.host.lower().endswith((".gmail.com", ".googlemail.com"))
 
     def __str__(self) -> str:

@@ -111,7 +111,7 @@ class Database:
         return await self._shield(self.backend.migrate(work, lock=lock))
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[Self]:
+    async def open_until_exit(self) -> AsyncIterator[Self]:
         """Yield this database and close it at the end."""
         try:
             yield self

@@ -71,7 +71,7 @@ class SqlProbe:
 
     async def health(self) -> DatabaseHealth:
         """See `DatabaseProbe.health`. Also checks that an email could be written."""
-        async with Database(self._url).opened() as database:
+        async with Database(self._url).open_until_exit() as database:
             if not database.is_postgres and not database.sqlite_path.exists():
                 return DatabaseHealth(schema=SchemaState.EMPTY)
             revision = await schema_version(database)
@@ -87,7 +87,7 @@ class SqlProbe:
 
     async def damage(self) -> str:
         """See `DatabaseProbe.damage`."""
-        async with Database(self._url).opened() as database:
+        async with Database(self._url).open_until_exit() as database:
             if database.is_postgres or not database.sqlite_path.exists():
                 return ""
             found = await database.read(lambda connection: connection.exec_driver_sql(_QUICK_CHECK).scalars().all())
@@ -111,12 +111,12 @@ class SqlProbe:
             others = connection.scalar(elsewhere) or 0
             return Backlog(due=due, oldest_due=oldest, later=later, in_doubt=doubtful, elsewhere=others)
 
-        async with Database(self._url).opened() as database:
+        async with Database(self._url).open_until_exit() as database:
             return await database.read(count)
 
     async def unreadable(self) -> Unreadable:
         """See `DatabaseProbe.unreadable`."""
-        async with Database(self._url).opened() as database:
+        async with Database(self._url).open_until_exit() as database:
             damaged = await database.read(look_for_damage)
         return Unreadable(count=len(damaged), examples=[(damage.name, damage.why) for damage in damaged[:_EXAMPLES]])
 

@@ -53,7 +53,7 @@ class MigratedDatabase(Database):
             return
         async with self._migrating:
             if not self._is_ready:
-                async with Database(self.url, statement_seconds=_MIGRATION_SECONDS).opened() as database:
+                async with Database(self.url, statement_seconds=_MIGRATION_SECONDS).open_until_exit() as database:
                     await migrate(database)
                 self._is_ready = True
 

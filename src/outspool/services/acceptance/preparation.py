@@ -69,7 +69,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What would be sent: the `email` as stored, its plain `text`, and the message's `size` in bytes."""
+    """An email that would be sent: the `email` as stored, its plain `text`, and the message's `size` in bytes."""
 
     email: Email
     text: str

@@ -90,7 +90,7 @@ class Breaker:
             await self._swap(self._state, self._next_state(trouble, failures=0))
 
     async def take_probe(self) -> Probe | None:
-        """Claim the probe that follows a pause; None unless there is trouble, no pause, and nobody else probes."""
+        """Claim the probe that follows a pause; None without trouble, in a pause, or if another process probes."""
         before = self._state
         if not before.failures or before.is_paused(self._clock.now()):
             return None

@@ -61,7 +61,7 @@ class ConcurrencyLimiter:
             raise
 
     def acquire_for_probe(self) -> int | None:
-        """Take a turn at once, whatever the limit and whoever waits; None while every connection is in use."""
+        """Take a slot at once, past the limit and the queue; None while every connection is in use."""
         if self._is_closed or self.is_full:
             return None
         self._at_work += 1
@@ -121,7 +121,7 @@ class ConcurrencyLimiter:
 
     @property
     def is_full(self) -> bool:
-        """Whether every connection is in use, also by what hangs since before a trouble."""
+        """True if every connection is in use, also by deliveries that hang since before a trouble."""
         return self._at_work >= self._connections
 
     @property

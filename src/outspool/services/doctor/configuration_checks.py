@@ -1,4 +1,4 @@
-"""What `doctor` finds in the settings and the templates, without the database."""
+"""The doctor's checks of the settings and the templates, which need no database."""
 
 from __future__ import annotations
 
