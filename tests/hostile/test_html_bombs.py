@@ -12,7 +12,7 @@ from support.front import Accepted, Front, message
 from outspool.message.html_reader import MAX_DEPTH, Start, Text, read_html
 from outspool.message.text_alternative import build_text_alternative
 
-TEXT = "outspool.message.text_alternative:text_alternative"
+TEXT = "outspool.message.text_alternative:build_text_alternative"
 
 BOMBS: dict[str, Callable[[int], str]] = {
     "quotes": lambda n: "<blockquote>" * (n // 30) + "x<br>" * (n // 10),

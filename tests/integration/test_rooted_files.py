@@ -13,6 +13,7 @@ import pytest
 
 from outspool.adapters.files import rooted_files
 from outspool.adapters.files.rooted_files import RootedFiles
+from outspool.domain.setting import Setting
 from outspool.errors import AttachmentRefused
 
 SECRET = b"the secret of somebody else"
@@ -75,7 +76,7 @@ async def test_a_file_is_read_from_its_beginning_each_time(root: Path) -> None:
 
 
 async def test_without_folders_no_path_is_taken(root: Path) -> None:
-    assert "EMAIL_ATTACHMENT_ROOTS" in await refused(RootedFiles([]), root / "report.txt")
+    assert str(Setting.ATTACHMENT_FOLDERS) in await refused(RootedFiles([]), root / "report.txt")
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/proc/self/environ", "/dev/zero", "/", "//etc/passwd"])

@@ -146,14 +146,17 @@ class AttachmentArguments(Arguments):
     content_type: str | None = None
     content_id: str | None = None
 
-    meaningful_when_empty: ClassVar = frozenset({"text"})
+    meaningful_when_empty: ClassVar = frozenset({"text", "content"})
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_empty_text(cls, data: Any) -> Any:
-        """Take an empty text for an empty file only where nothing else is the file."""
-        is_elsewhere = isinstance(data, dict) and any(data.get(kind) for kind in ("content", "path", "blob"))
-        return {k: v for k, v in data.items() if k != "text" or v} if is_elsewhere else data
+    def _drop_empty_sources(cls, data: Any) -> Any:
+        """Take an empty `text` or `content` for an empty file only if nothing else is the file."""
+        if not isinstance(data, dict):
+            return data
+        if any(data.get(source) for source in ("text", "content", "path", "blob")):
+            return {name: value for name, value in data.items() if value or name not in ("text", "content")}
+        return {name: value for name, value in data.items() if name != "content" or data.get("text") is None}
 
 
 Files = Annotated[
