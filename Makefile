@@ -33,7 +33,7 @@ demo: $(INSTALLED)  ## Send, schedule and retry real email in a sandbox; no acco
 test: $(INSTALLED)  ## Run every test, on real servers that the tests start themselves
 	$(PYTHON) -m pytest
 
-test-long: $(INSTALLED)  ## Run the slow tests too, fuzz longer, and measure coverage; three times as long as `make test`
+test-long: $(INSTALLED)  ## Run the slow tests too, fuzz longer, and measure coverage
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} $(PYTHON) -m pytest -m "" --timeout=600 --cov $(ARGS)
 
 test-all: $(UV)  ## Run every test on each supported Python that is here; ARGS="-k cancel" goes to pytest

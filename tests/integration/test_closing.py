@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
+from outspool.adapters.sql import watch
+from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.sqlite import SqliteBackend
 
 TIMES = 1000
@@ -37,6 +41,16 @@ async def test_close_waits_for_its_readers_a_thousand_times(tmp_path: Path) -> N
             assert result == 2000 or isinstance(result, asyncio.CancelledError)
             ended += result == 2000
     assert ended > TIMES  # they were at work, not sent away
+
+
+async def test_a_watch_ends_while_it_looks_for_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own connection is closed behind the query that runs, not beside it."""
+    monkeypatch.setattr(watch, "_SQLITE_POLL_SECONDS", 0)
+    async with Database(f"sqlite:///{tmp_path / 'outspool.db'}").open_until_exit() as database:
+        for _ in range(300):
+            async with watch.ChangeWatch(database).watch(lambda: None):
+                await asyncio.sleep(random.uniform(0, 0.01))
+            assert "outspool-watch" not in " ".join(threads_of_ours())
 
 
 async def test_close_waits_for_its_writer(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -90,15 +92,38 @@ class ChangeWatch:
 
     async def _follow_sqlite(self) -> None:
         await asyncio.to_thread(self._database.make_file)  # SQLite would create it readable by others
-        # A separate connection: within a transaction the version does not change.
-        connection = await asyncio.to_thread(
-            sqlite3.connect, self._database.sqlite_path, isolation_level=None, check_same_thread=False
-        )
-        with contextlib.closing(connection):
-            seen: int | None = None
-            while True:
-                version = (await asyncio.to_thread(connection.execute, "PRAGMA data_version")).fetchone()[0]
-                if version != seen:
-                    self.announce(due=True)
-                seen = version
-                await asyncio.sleep(_SQLITE_POLL_SECONDS)
+        loop = asyncio.get_running_loop()
+        # Leaving this block waits for the thread, which closes the connection after the query that a cancellation left
+        # running. SQLite crashes the process if a connection is closed while another thread uses it.
+        with ThreadPoolExecutor(1, thread_name_prefix="outspool-watch") as thread:
+            reader = _VersionReader(self._database.sqlite_path)
+            try:
+                seen: int | None = None
+                while True:
+                    version = await loop.run_in_executor(thread, reader.read)
+                    if version != seen:
+                        self.announce(due=True)
+                    seen = version
+                    await asyncio.sleep(_SQLITE_POLL_SECONDS)
+            finally:
+                thread.submit(reader.close)
+
+
+class _VersionReader:
+    """Reads SQLite's data version, in one thread, on a separate connection: it does not change within a transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def read(self) -> int:
+        """Return a number that changes when another connection has changed the file."""
+        if self._connection is None:
+            self._connection = sqlite3.connect(self._path, isolation_level=None)
+        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
