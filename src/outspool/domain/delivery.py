@@ -41,7 +41,7 @@ class Verdict(StrEnum):
 class Outcome:
     """A verdict and the reply behind it; without a reply, `why` and `phase` tell what happened.
 
-    `is_session_limit`: the server had had enough of the connection, not of the email (`is_session_limit`).
+    `is_session_limit`: the refusal is about the connection, which has carried enough mail, and not about the email.
     """
 
     verdict: Verdict
