@@ -203,7 +203,7 @@ class MessageArguments(Arguments):
 class SendArguments(MessageArguments):
     """`send_email`."""
 
-    wait: Seconds = Field(10, ge=0, le=60, description="Seconds to wait for the outcome.")
+    wait: Seconds = Field(3, ge=0, le=50, description="Seconds to wait for the outcome.")
 
 
 class ScheduleArguments(MessageArguments):
@@ -234,7 +234,7 @@ class BatchArguments(Arguments):
     shared: Annotated[dict[str, Any] | None, BeforeValidator(_read_json(dict)), WithJsonSchema({"type": "object"})] = (
         None
     )
-    wait: Seconds = Field(10, ge=0, le=60)
+    wait: Seconds = Field(3, ge=0, le=50)
 
 
 class EmailArguments(Arguments):

@@ -63,6 +63,7 @@ class StdioFace:
     def __init__(self, settings: Settings, stop: asyncio.Event, *, worker: bool, on_ready: Callable[[], None]) -> None:
         """Build it, within a running event loop. `on_ready` is called once everything is imported and open."""
         from outspool.api.errors import describe
+        from outspool.mcp.answer_watch import AnswerWatch
         from outspool.mcp.server import build_server
 
         self._settings = settings
@@ -70,7 +71,8 @@ class StdioFace:
         self._worker = worker
         self._on_ready = on_ready
         self._pending = PendingOutspool()
-        self._server = build_server(self._pending.outbox_for, describe=describe)
+        self._answers = AnswerWatch()
+        self._server = build_server(self._pending.outbox_for, describe=describe, answers=self._answers)
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -85,7 +87,9 @@ class StdioFace:
         """
         from outspool.mcp.stdio_transport import serve_stdio_streams
 
-        self._reading = reading = asyncio.create_task(serve_stdio_streams(self._server), name="stdio")
+        self._reading = reading = asyncio.create_task(
+            serve_stdio_streams(self._server, on_unwritten=self._answers.lose_written), name="stdio"
+        )
 
         def end(_task: asyncio.Task[None]) -> None:
             self._stop.set()

@@ -18,6 +18,7 @@ from outspool.adapters.sandbox import SANDBOX_HOST, sandbox_server
 from outspool.adapters.smtp.transport import Security, SmtpAccount, SmtpTransport
 from outspool.adapters.sql.account import SqlAccount
 from outspool.adapters.sql.attachments import SqlBlobHandles, SqlBlobLedger
+from outspool.adapters.sql.calls import SqlAbandonedCalls
 from outspool.adapters.sql.clock import DatabaseClock
 from outspool.adapters.sql.database import Database
 from outspool.adapters.sql.queue import SqlQueue
@@ -39,6 +40,7 @@ from outspool.ports.files import Files
 from outspool.ports.transport import Transport
 from outspool.services.acceptance.attachments import Attachments
 from outspool.services.acceptance.outbox import Outbox
+from outspool.services.acceptance.repeats import RepeatGuard
 from outspool.services.delivery.blob_collector import SWEEP_SECONDS, BlobCollector
 from outspool.services.delivery.breaker import Breaker
 from outspool.services.delivery.clock_watch import ClockWatch
@@ -102,6 +104,7 @@ class Outspool:
         self.rules = configuration.read_acceptance_rules(settings, self.smtp)
         self.blobs = storage.build_blob_store(settings)
         self.ledger = SqlBlobLedger(self.database)
+        self.repeats = RepeatGuard(SqlAbandonedCalls(self.database), clock=self.clock)
         self.outbox = self._outbox(storage.build_rooted_files(settings), self.principal())
         self.occurrences = Occurrences(
             self.store,
@@ -158,6 +161,7 @@ class Outspool:
             attachments=self._attachments(files),
             templates=Templates([TemplateFolder(settings.templates_dir), TemplateFolder(SHIPPED)]),
             rules=self.rules,
+            repeats=self.repeats,
             principal=principal,
             new_id=new_id,
             clock=self.clock,
@@ -195,6 +199,7 @@ class Outspool:
             stack.push_async_callback(self.database.close)
             stack.push_async_callback(self.changes.close)
             stack.push_async_callback(self.blobs.close)
+            stack.push_async_callback(self.repeats.close)
             try:
                 await self.database.learn_time(timeout_seconds=_CLOCK_SECONDS)
             except StoreMisconfigured:

@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from outspool.domain.json_limits import MAX_REQUEST_BYTES
+from outspool.http.answer_watch import AnswerWatch
 from outspool.http.limits import HttpLimits
 from outspool.http.message_guard import MessageGuard
 from outspool.http.names import AllowedNames
@@ -70,6 +71,7 @@ def build_app(
         middleware=[
             Middleware(RequestGuard, hosts=hosts, origins=origins, limits=limits),
             Middleware(MessageGuard, is_message=_is_message, is_sse=_is_sse),
+            Middleware(AnswerWatch, is_answered=_is_answered),
         ],
         lifespan=lifespan,
     )
@@ -77,6 +79,10 @@ def build_app(
 
 def _is_message(path: str) -> bool:
     return path == MCP or _is_sse(path)
+
+
+def _is_answered(path: str) -> bool:
+    return path == MCP
 
 
 def _is_sse(path: str) -> bool:

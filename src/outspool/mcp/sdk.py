@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
@@ -21,17 +21,23 @@ from mcp_types import RequestParams
 from outspool.errors import printable
 
 __all__ = [
+    "CallKey",
     "Connection",
     "Tool",
     "add_request_handler",
     "client_of",
     "client_of_call",
     "connection_of",
+    "key_of_cancelled_call",
     "make_metadata",
+    "origin_of_call",
     "run_over_streams",
 ]
 
 Params = TypeVar("Params", bound=RequestParams)
+
+CallKey = tuple[int, str]
+"""Tells calls apart: the connection, and the request's id as text, since clients may send 7 or "7"."""
 
 _LONGEST_NAME = 100
 
@@ -88,6 +94,28 @@ class Connection:
 def connection_of(session: ServerSession) -> Connection:
     """Return the connection of a session object, which itself ends with its request."""
     return Connection(session._connection)  # noqa: SLF001
+
+
+def origin_of_call(context: Context[Any, Any]) -> tuple[CallKey | None, Mapping[str, Any]]:
+    """Return the key of a tool's call, and the ASGI scope of its request, empty for other transports.
+
+    Both are empty if it was called by `MCPServer.call_tool`.
+    """
+    try:
+        request = context.request_context
+    except ValueError:  # not called by a client
+        return None, {}
+    return _key(request, request.request_id), getattr(request.request, "scope", {})
+
+
+def key_of_cancelled_call(ctx: ServerRequestContext[Any, Any]) -> CallKey | None:
+    """Return the key of the call that a ``notifications/cancelled`` names; None for an invalid one."""
+    request_id = (ctx.params or {}).get("requestId")
+    return _key(ctx, request_id) if isinstance(request_id, (int, str)) else None
+
+
+def _key(ctx: ServerRequestContext[Any, Any], request_id: object) -> CallKey:
+    return id(ctx.session._connection), str(request_id)  # noqa: SLF001
 
 
 def client_of_call(context: Context[Any, Any]) -> tuple[str, str]:

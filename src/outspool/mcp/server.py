@@ -25,6 +25,7 @@ from outspool.api.results.batch import BatchResult
 from outspool.api.results.email import EmailHead, ScheduledHead, StatusResult
 from outspool.api.results.listing import ListResult
 from outspool.api.results.templates import TemplatesHead
+from outspool.mcp.answer_watch import AnswerWatch
 from outspool.mcp.prompts import add_prompts
 from outspool.mcp.resources import add_resources
 from outspool.mcp.sdk import add_request_handler
@@ -42,21 +43,26 @@ INSTRUCTIONS = (
 )
 
 
-def build_server(outbox_for: OutboxFor, *, describe: Describe = str) -> MCPServer[object]:
+def build_server(
+    outbox_for: OutboxFor, *, describe: Describe = str, answers: AnswerWatch | None = None
+) -> MCPServer[object]:
     """Build the server, to run over stdio or in `outspool.http.asgi.build_app`.
 
-    `describe` words errors for those who read them.
+    `describe` words errors for those who read them; `answers` watches whether clients get their answers.
     """
+    answers = answers or AnswerWatch()
     subscriptions = Subscriptions(outbox_for, describe)
     server: MCPServer[object] = MCPServer(
         "outspool",
         title="outspool email outbox",
         version=__version__,
         instructions=INSTRUCTIONS,
-        tools=[tool.model_copy(update={"describe": describe}) for tool in _tools(Tools(), outbox_for)],
+        tools=[
+            tool.model_copy(update={"describe": describe, "answers": answers}) for tool in _tools(Tools(), outbox_for)
+        ],
         log_level="WARNING",
         subscriptions=subscriptions.bus,
-        middleware=[subscriptions.follow_while_listening],
+        middleware=[subscriptions.follow_while_listening, answers.notice_cancellation],
     )
     add_resources(server, outbox_for, describe)
     add_prompts(server)

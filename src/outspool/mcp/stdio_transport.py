@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, BinaryIO
 
@@ -37,15 +37,18 @@ _In = MemoryObjectSendStream[SessionMessage | Exception]
 _Out = MemoryObjectReceiveStream[SessionMessage]
 
 
-async def serve_stdio_streams(server: MCPServer[Any]) -> None:
-    """Serve one client over stdin and stdout until stdin closes."""
+async def serve_stdio_streams(server: MCPServer[Any], *, on_unwritten: Callable[[object], None]) -> None:
+    """Serve one client over stdin and stdout until stdin closes.
+
+    `on_unwritten` is called with the id of a request whose answer cannot be written.
+    """
     incoming, messages = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     answers, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
     async with _standard_files() as (stdin, stdout):
         output = _Output(stdout)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_read, stdin, incoming, output)
-            tasks.start_soon(_write, outgoing, output)
+            tasks.start_soon(_write, outgoing, output, on_unwritten)
             await run_over_streams(server, messages, answers)
 
 
@@ -101,10 +104,14 @@ async def _forward(line: bytes, incoming: _In, output: _Output) -> None:
         await incoming.send(message)
 
 
-async def _write(outgoing: _Out, output: _Output) -> None:
+async def _write(outgoing: _Out, output: _Output, on_unwritten: Callable[[object], None]) -> None:
     async with outgoing:
         async for message in outgoing:
-            await output.write(message.message.model_dump_json(by_alias=True, exclude_unset=True).encode())
+            try:
+                await output.write(message.message.model_dump_json(by_alias=True, exclude_unset=True).encode())
+            except OSError as error:  # the client has ended, and its stdin will too
+                log.info("An answer could not be written: %s", error.strerror)
+                on_unwritten(getattr(message.message, "id", None))
 
 
 async def _parse(line: bytes) -> SessionMessage:

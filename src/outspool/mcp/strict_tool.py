@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field, ValidationError
 
+from outspool.api.answers import PendingAnswer
 from outspool.api.rpc_envelope import REFUSED
 from outspool.api.schema import input_schema, output_schema
 from outspool.api.validation_errors import check_names, explain_validation_error
 from outspool.domain.json_limits import check_values, too_much
 from outspool.errors import OutspoolError, Refusal
+from outspool.mcp.answer_watch import AnswerWatch
 from outspool.mcp.sdk import Tool, client_of_call, make_metadata
 from outspool.services.acceptance.outbox import Outbox
 
@@ -38,10 +40,11 @@ Describe = Callable[[OutspoolError], str]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a tool: the caller's `outbox`, and `report` for progress."""
+    """One call of a tool: the caller's `outbox`, `report` for progress, and the `answer` that the client waits for."""
 
     outbox: Outbox
     report: Progress
+    answer: PendingAnswer
 
 
 CRASHED = (
@@ -68,6 +71,7 @@ class StrictTool(Tool):
     arguments_model: type[BaseModel] = Field(exclude=True)
     outbox_for: Callable[..., Any] = Field(exclude=True)
     describe: Describe = Field(default=str, exclude=True)
+    answers: Any = Field(default_factory=AnswerWatch, exclude=True)
     untouched: str = ""
     elsewhere: Mapping[str, str] = Field(default_factory=dict)
 
@@ -120,7 +124,8 @@ class StrictTool(Tool):
         try:
             parsed = self._validate(arguments)
             outbox = self.outbox_for(*client_of_call(context))
-            answer = await self.fn(parsed, Call(outbox, context.report_progress))
+            with self.answers.follow(context) as pending:
+                answer = await self.fn(parsed, Call(outbox, context.report_progress, pending))
         except OutspoolError as error:
             level = logging.INFO if isinstance(error, Refusal) else logging.WARNING
             log.log(level, "%s: %s", self.name, error)

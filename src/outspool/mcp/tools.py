@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from outspool.api.requests import (
+    Arguments,
     BatchArguments,
     EmailArguments,
     ListArguments,
@@ -31,6 +34,7 @@ from outspool.domain.schedule import When
 from outspool.errors import InvalidArgument, brief
 from outspool.mcp.strict_tool import Answer, Call
 from outspool.services.acceptance.preparation import Submission, check_batch_size
+from outspool.services.acceptance.repeats import GuardedCall
 from outspool.services.acceptance.validation import EmailRequest
 
 log = logging.getLogger(__name__)
@@ -51,30 +55,41 @@ class Tools:
         """Accept an email that is due now, and wait a while for its outcome."""
         if arguments.preview:
             return await self._preview(call, arguments)
-        email = await call.outbox.accept(_build_request(arguments), idempotency_key=arguments.idempotency_key)
-        return await self._answer(call, await self._wait_for_outcome(call, email, arguments.wait))
+        guarded = await _begin(call, "send_email", arguments)
+        [email] = guarded.emails or [
+            await call.outbox.accept(_build_request(arguments), idempotency_key=arguments.idempotency_key, call=guarded)
+        ]
+        email = await self._wait_for_outcome(call, email, arguments.wait)
+        return _note_repeat(guarded, await self._answer(call, email))
 
     async def schedule(self, arguments: ScheduleArguments, call: Call) -> Answer:
         """Accept an email that is due later."""
         if arguments.preview:
             return await self._preview(call, arguments, _read_when(arguments, _TIME | _RULE))
-        email = await call.outbox.accept(
-            _build_request(arguments),
-            when=_read_when(arguments, _TIME | _RULE),
-            idempotency_key=arguments.idempotency_key,
-        )
-        return await self._answer(call, email, scheduled_result)
+        guarded = await _begin(call, "schedule_email", arguments)
+        [email] = guarded.emails or [
+            await call.outbox.accept(
+                _build_request(arguments),
+                when=_read_when(arguments, _TIME | _RULE),
+                idempotency_key=arguments.idempotency_key,
+                call=guarded,
+            )
+        ]
+        return _note_repeat(guarded, await self._answer(call, email, scheduled_result))
 
     async def send_batch(self, arguments: BatchArguments, call: Call) -> Answer:
         """Accept all emails or none, and wait a while for their outcomes."""
         items = _validate_items(arguments)
-        emails = await call.outbox.accept_all(
-            [Submission(request=_build_request(item), idempotency_key=item.idempotency_key) for item in items]
+        guarded = await _begin(call, "send_batch", arguments)
+        emails = guarded.emails or await call.outbox.accept_all(
+            [Submission(request=_build_request(item), idempotency_key=item.idempotency_key) for item in items],
+            call=guarded,
         )
         emails = await self._wait_for_outcomes(call, emails, arguments.wait)
         result = batch_result(emails, now=call.outbox.now(), pause=await call.outbox.pause())
         has_trouble = [f"emails[{n}] {e.id} {e.status}: {e.summary}" for n, e in enumerate(result.emails) if e.summary]
-        return Answer(text="\n".join([result.summary, *has_trouble[:_SHOWN], *_count_rest(has_trouble)]), result=result)
+        text = "\n".join([result.summary, *has_trouble[:_SHOWN], *_count_rest(has_trouble)])
+        return _note_repeat(guarded, Answer(text=text, result=result))
 
     async def _wait_for_outcomes(self, call: Call, emails: Sequence[Email], max_wait: float) -> Sequence[Email]:
         async def report_progress(done: int) -> None:
@@ -161,6 +176,36 @@ class Tools:
         pause = await call.outbox.pause(email)
         result = show(email, now=call.outbox.now(), pause=pause)
         return Answer(text=f"{result.summary} Email id: {result.id}", result=result)
+
+
+_REPEATED = (
+    "The same call was made a moment ago and its client left before the answer; this is what it accepted then. "
+    "Nothing was sent a second time."
+)
+
+
+def _note_repeat(guarded: GuardedCall, answer: Answer) -> Answer:
+    return _add_notes(answer, [_REPEATED] if guarded.emails else [])
+
+
+def _add_notes(answer: Answer, notes: Sequence[str]) -> Answer:
+    """Return the answer with these notes in its text and its result."""
+    if not notes:
+        return answer
+    text = "\n".join([answer.text, *(f"Note: {note}" for note in notes)])
+    return Answer(text=text, result=answer.result.model_copy(update={"notes": list(notes)}))
+
+
+async def _begin(call: Call, tool: str, arguments: Arguments) -> GuardedCall:
+    """Begin a call that accepts emails; how long it waits does not matter to whether it is the same."""
+
+    def digest() -> bytes:
+        fields = arguments.model_dump(mode="json", exclude={"wait"}, exclude_defaults=True)
+        return hashlib.sha256(json.dumps([tool, fields], sort_keys=True).encode("utf-8", "surrogatepass")).digest()
+
+    guarded = await call.outbox.begin_call(digest)
+    call.answer.when_lost(guarded.abandon)
+    return guarded
 
 
 def _validate_items(arguments: BatchArguments) -> list[MessageArguments]:

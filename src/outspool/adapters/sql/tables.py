@@ -11,7 +11,7 @@ from outspool.domain.identity import SANDBOX_IDENTITY
 from outspool.domain.principal import LOCAL_USER, SANDBOX_USER
 from outspool.domain.status import CLAIMABLE, EmailStatus
 
-SCHEMA_VERSION = "0009"
+SCHEMA_VERSION = "0010"
 """The Alembic revision that this code needs."""
 
 
@@ -271,6 +271,17 @@ workers = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("seen_at", UtcDateTime, nullable=False),
     sa.Column("skew_seconds", sa.Float),
+    # True if it ends with its client; NULL from versions that did not say.
+    sa.Column("is_temporary", sa.Boolean),
+)
+
+abandoned_calls = sa.Table(
+    "abandoned_calls",
+    metadata,
+    sa.Column("owner", sa.Text, primary_key=True),
+    sa.Column("call", sa.String(64), primary_key=True),
+    sa.Column("email_ids", sa.JSON, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
 )
 
 meters = sa.Table(

@@ -22,6 +22,12 @@ class Result(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
 
 
+class Noted(Result):
+    """A result with warnings for whoever reads it, each a sentence or two; None if there are none."""
+
+    notes: Annotated[list[str] | None, WithJsonSchema({"type": "array", "items": {"type": "string"}})] = None
+
+
 class PreviewableHead(Result):
     """The declared result of `send_email` and `schedule_email`; a preview has no id."""
 

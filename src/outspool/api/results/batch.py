@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
-from outspool.api.results.base import OBJECTS, Result, format_mailbox
+from outspool.api.results.base import OBJECTS, Noted, Result, format_mailbox
 from outspool.domain.email import Email
 from outspool.domain.status import EmailStatus
 from outspool.domain.summary import Pause, summarize
@@ -24,7 +24,7 @@ class OutcomeResult(Result):
     summary: str | None = None
 
 
-class BatchResult(Result):
+class BatchResult(Noted):
     """The emails' outcomes, in the order of the batch."""
 
     summary: str

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 
-from outspool.api.results.base import OBJECTS, PreviewableHead, Result, Time, format_mailbox
+from outspool.api.results.base import OBJECTS, Noted, PreviewableHead, Result, Time, format_mailbox
 from outspool.domain.attachment import Attachment
 from outspool.domain.email import Email, Event, Problem, Recipient
 from outspool.domain.recurrence import Recurrence
@@ -62,7 +62,7 @@ class AttachmentResult(Result):
     size: int
 
 
-class EmailResult(EmailHead):
+class EmailResult(EmailHead, Noted):
     """An email as every tool returns it. `owner` and `agent` (the submitting program) are for operators only."""
 
     scheduled_at: Time | None = None

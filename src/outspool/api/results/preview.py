@@ -6,14 +6,14 @@ from datetime import datetime
 
 from pydantic import Field
 
-from outspool.api.results.base import PreviewableHead, Time, format_mailbox
+from outspool.api.results.base import Noted, PreviewableHead, Time, format_mailbox
 from outspool.domain.schedule import describe_wait
 from outspool.domain.series import Series
 from outspool.domain.summary import summarize
 from outspool.services.acceptance.preparation import Preview
 
 
-class PreviewResult(PreviewableHead):
+class PreviewResult(PreviewableHead, Noted):
     """An email as it would be sent."""
 
     status: str = "preview"

@@ -31,6 +31,7 @@ from outspool.services.acceptance.preparation import (
     Submission,
     check_size,
 )
+from outspool.services.acceptance.repeats import GuardedCall, RepeatGuard
 from outspool.services.acceptance.revision import describe_changes, plan_cancellation, plan_retry, revise_email
 from outspool.services.acceptance.validation import EmailRequest
 from outspool.services.acceptance.waiting import OutcomeWaiter, PauseReader, wait_for_change
@@ -56,6 +57,7 @@ class Outbox:
         attachments: Attachments,
         templates: Templates,
         rules: AcceptanceRules,
+        repeats: RepeatGuard,
         principal: Principal,
         new_id: Callable[[datetime], UUID],
         clock: Clock,
@@ -74,6 +76,7 @@ class Outbox:
         )
         self._pauses = PauseReader(account, clock=clock)
         self._outcomes = OutcomeWaiter(store, changes)
+        self._repeats = repeats
 
     def acting_for(self, principal: Principal) -> Self:
         """Return this outbox for another caller."""
@@ -93,8 +96,26 @@ class Outbox:
         """Return why and until when the account is paused; see `PauseReader.read`."""
         return await self._pauses.read(email)
 
+    async def begin_call(self, digest: Callable[[], bytes]) -> GuardedCall:
+        """Begin a call that accepts emails; `digest` hashes its tool and arguments.
+
+        If the same call accepted emails lately and its client left before the answer, they are the call's `emails`.
+        """
+        call = self._repeats.begin(self._principal, digest)
+        call.emails = await call.store(self._recall(call))
+        return call
+
+    async def _recall(self, call: GuardedCall) -> Sequence[Email]:
+        email_ids = await self._repeats.recall(call)
+        return await self._store.get_all(email_ids, self._principal.scope) if email_ids else ()
+
     async def accept(
-        self, request: EmailRequest, *, when: When | None = None, idempotency_key: str | None = None
+        self,
+        request: EmailRequest,
+        *,
+        when: When | None = None,
+        idempotency_key: str | None = None,
+        call: GuardedCall | None = None,
     ) -> Email:
         """Validate and store an email, due at `when` or now. When this returns, the email survives any crash.
 
@@ -104,18 +125,25 @@ class Outbox:
         submission = Submission(request=request, when=when, idempotency_key=idempotency_key)
         email, attachments = await self._preparer.prepare(submission, self._principal)
         await attachments.store()
-        return await self._store.add(email, self._event(email, "accepted", at=email.created_at))
+        storing = self._store.add(email, self._event(email, "accepted", at=email.created_at))
+        if call is None:
+            return await storing
+        [stored] = await call.store(_as_list(storing))
+        return stored
 
-    async def accept_all(self, submissions: Sequence[Submission]) -> Sequence[Email]:
+    async def accept_all(
+        self, submissions: Sequence[Submission], *, call: GuardedCall | None = None
+    ) -> Sequence[Email]:
         """Validate and store all emails, or none; return them in order.
 
         A `Refusal` names the first email at fault.
         """
         emails, attachments = await self._preparer.prepare_batch(submissions, self._principal)
         await attachments.store()
-        return await self._store.add_all(
+        storing = self._store.add_all(
             [(email, self._event(email, "accepted", at=email.created_at)) for email in emails]
         )
+        return await (storing if call is None else call.store(storing))
 
     async def preview(self, request: EmailRequest, *, when: When | None = None) -> Preview:
         """Return what `accept` would store, and store nothing. Works without a configured account."""
@@ -267,6 +295,10 @@ class Outbox:
 
     def _event(self, email: Email, code: str, *, at: datetime, detail: str = "") -> Event:
         return Event(at=at, status=email.status, code=code, detail=detail, actor=self._principal.actor)
+
+
+async def _as_list(storing: Awaitable[Email]) -> list[Email]:
+    return [await storing]
 
 
 def _not_found(email_id: str) -> NotFound:
