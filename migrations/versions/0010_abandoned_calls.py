@@ -19,4 +19,5 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
     )
     op.add_column("workers", sa.Column("is_temporary", sa.Boolean))
+    op.add_column("workers", sa.Column("identity", sa.Text))
     op.add_column("emails", sa.Column("timezone", sa.Text))

@@ -33,6 +33,7 @@ DIGESTS = {
     "0007_blob_handles.py": "882d07c2533c6e78914554d72dc05cc02da6db6754800ff561fd1d81468e220c",
     "0008_owners.py": "87bf4f4ab553afba8f1fe69978662fd7ddb99f6204b3596b6ccafa5b4f197cb5",
     "0009_owner_indexes.py": "4a003d5e440ded05a4f73f69970d8e7216821ab7789e659dcd9e9d07e24ea496",
+    "0010_abandoned_calls.py": "cb299130d45c03cef9e8e0a7faacc17d0718e056cf7fa0a27dc125083474d8f4",
 }
 """Of each migration that has landed. A new one gets a new line; what is here never changes."""
 
@@ -72,7 +73,7 @@ async def test_whichever_text_0005_had_a_database_ends_at_one_schema(
 ) -> None:
     folder = tmp_path / "migrations"
     shutil.copytree(migrations_folder(), folder)
-    for newer in (folder / "versions").glob("000[6-9]_*.py"):
+    for newer in sorted((folder / "versions").glob("*.py"))[5:]:
         newer.unlink()
     former = folder / "versions" / "0005_lanes_apart.py"
     former.write_text(

@@ -10,10 +10,12 @@ from uuid import UUID
 import pytest
 
 from outspool.domain.email import Content, Email, Mailbox, Problem, Recipient, RecipientKind, Reply
+from outspool.domain.outlook import Outlook, Pause, Senders
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.series import Series
 from outspool.domain.status import CLAIMABLE, EmailStatus, RecipientStatus
-from outspool.domain.summary import Pause, format_utc, next_attempt_at, summarize
+from outspool.domain.summary import next_attempt_at, summarize
+from outspool.domain.times import format_time, format_utc
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 TAKEN = Reply(code=250, enhanced_code="2.0.0", text="Ok: queued as 4F2")
@@ -95,14 +97,17 @@ def test_deferred_says_when_it_is_tried_again_and_why() -> None:
         problem=Problem(code="deferred", message="451 4.3.0 try later"),
     )
     said = summarize(waiting, now=NOW)
-    assert said == "Waiting for another attempt, in 58 s: 451 4.3.0 try later. It goes out by itself."
+    assert said == (
+        "Not sent yet: 451 4.3.0 try later. It is tried again in 58 s, at 2026-11-22T12:00:58Z, "
+        "and by itself until 2026-11-27T12:00:00Z."
+    )
 
 
 def test_deferred_while_the_account_rests_says_so_and_counts_to_the_end_of_the_rest() -> None:
     pause = Pause(until=NOW + timedelta(minutes=3, seconds=10), reason="connection refused")
     waiting = email(EmailStatus.DEFERRED, due_in=5)
-    said = summarize(waiting, now=NOW, pause=pause)
-    assert "paused until 2026-11-22T12:03:10Z: connection refused." in said
+    said = summarize(waiting, now=NOW, outlook=Outlook(pause=pause))
+    assert "paused until 2026-11-22T12:03:10Z. connection refused." in said
     assert next_attempt_at(waiting, pause=pause) == pause.until
 
 
@@ -139,15 +144,17 @@ def test_a_servers_endless_reply_is_clipped_and_stays_on_one_line() -> None:
 def test_a_series_says_its_rule_and_its_next_two_times() -> None:
     said = summarize(series(EmailStatus.RECURRING, due_in=7 * 86400), now=NOW)
     assert said == (
-        "A series, 0 13 * * sun in Europe/Berlin: next at 2026-11-29T12:00:00Z, in 7 days, "
-        "then 2026-12-06T12:00:00Z. It goes on by itself."
+        "A series, 0 13 * * sun in Europe/Berlin: next at 2026-11-29 13:00+01:00 Europe/Berlin "
+        "(2026-11-29T12:00:00Z), in 7 days, then 2026-12-06 13:00+01:00 Europe/Berlin (2026-12-06T12:00:00Z). "
+        "It goes out by itself."
     )
 
 
 def test_a_series_with_an_end_counts_and_says_which_is_the_last() -> None:
     rule = replace(WEEKLY, count=3, made=2)
     said = summarize(series(EmailStatus.RECURRING, rule, due_in=60), now=NOW)
-    assert ", 2 of 3 emails: next at 2026-11-22T12:01:00Z, in 1 min, and that is the last. " in said
+    assert ", 2 of 3 emails: next at 2026-11-22 13:01+01:00 Europe/Berlin (2026-11-22T12:01:00Z)" in said
+    assert "in 1 min, and that is the last. " in said
 
 
 def test_a_series_that_rests_says_so_and_why() -> None:
@@ -175,3 +182,45 @@ def test_times_are_rfc_3339_with_z_and_milliseconds_only_when_there_are_any() ->
 
 def test_a_held_email_has_no_next_attempt_even_when_due() -> None:
     assert next_attempt_at(replace(email(EmailStatus.HELD), due_at=NOW)) is None
+
+
+LATER_TODAY = email(EmailStatus.SCHEDULED, due_in=3600)
+
+
+@pytest.mark.parametrize("waiting", [email(EmailStatus.QUEUED), LATER_TODAY, email(EmailStatus.DEFERRED)])
+def test_nobody_is_promised_where_no_worker_runs(waiting: Email) -> None:
+    said = summarize(waiting, now=NOW, outlook=Outlook(senders=Senders.NONE))
+    assert "No worker is running" in said
+    assert "outspool worker" in said
+    assert "by itself" not in said
+
+
+def test_a_worker_that_ends_with_its_app_is_not_promised_to_last() -> None:
+    said = summarize(LATER_TODAY, now=NOW, outlook=Outlook(senders=Senders.WITH_CLIENT))
+    assert "if an app that runs outspool is open" in said
+    assert "by itself" not in said
+
+
+def test_a_wrong_password_needs_a_person_and_its_fix_comes_before_the_reason() -> None:
+    pause = Pause(
+        until=NOW + timedelta(minutes=30),
+        reason="Gmail refused the login",
+        fix="Make a new password.",
+        needs_person=True,
+    )
+    said = summarize(email(EmailStatus.QUEUED), now=NOW, outlook=Outlook(pause=pause))
+    assert "nothing is sent until a person fixes it. Make a new password. Gmail refused the login." in said
+
+
+@pytest.mark.parametrize(
+    ("zone", "said"),
+    [
+        ("Europe/Berlin", "2026-11-22 13:00+01:00 Europe/Berlin (2026-11-22T12:00:00Z)"),
+        ("+05:30", "2026-11-22 17:30+05:30 (2026-11-22T12:00:00Z)"),
+        ("Europe/London", "2026-11-22 12:00+00:00 Europe/London (2026-11-22T12:00:00Z)"),
+        ("UTC", "2026-11-22T12:00:00Z"),
+        (None, "2026-11-22T12:00:00Z"),
+    ],
+)
+def test_a_time_is_shown_where_it_was_given_and_in_utc(zone: str | None, said: str) -> None:
+    assert format_time(NOW, zone) == said

@@ -59,10 +59,10 @@ async def test_there_are_exactly_these_tools() -> None:
     assert list(await tools()) == NAMES
 
 
-async def test_the_whole_tool_list_stays_under_3000_tokens() -> None:
+async def test_the_whole_tool_list_stays_under_3300_tokens() -> None:
     async with connect() as client:
         listed = (await client.list_tools()).model_dump(mode="json", by_alias=True, exclude_none=True)
-    assert len(json.dumps(listed, ensure_ascii=False, separators=(",", ":"))) / 4 < 3000
+    assert len(json.dumps(listed, ensure_ascii=False, separators=(",", ":"))) / 4 < 3300
     assert len(INSTRUCTIONS) / 4 < 150
 
 
@@ -139,7 +139,7 @@ async def test_an_unknown_argument_outranks_a_missing_one() -> None:
         (message(headers={"X-A": 1}), 'headers["X-A"] must be a string.'),
         (message(headers=["X-A: 1"]), "headers must be an object."),
         (message(priority="urgent"), "priority must be one of low, normal or high."),
-        (message(wait=61), "wait must be at most 60."),
+        (message(wait=61), "wait must be at most 50."),
         (message(wait=-1), "wait must be at least 0."),
         (message(wait="soon"), "wait must be a number."),
         (message(wait="NaN"), "wait must be a"),
@@ -171,7 +171,7 @@ async def test_an_argument_name_that_is_no_text_is_refused_in_print() -> None:
 
 async def test_an_unknown_status_is_refused_with_the_known_ones_in_plain_words() -> None:
     text = await refused("list_emails", {"status": "delivered"})
-    assert text.startswith("invalid_argument: status must be one of held, scheduled, queued, ")
+    assert text.startswith("invalid_argument: status must be one of scheduled, queued, ")
 
 
 async def test_a_crash_is_logged_and_its_details_stay_here(caplog: pytest.LogCaptureFixture) -> None:

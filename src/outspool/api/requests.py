@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from outspool.domain.json_limits import check_json
-from outspool.domain.status import EmailStatus
+from outspool.domain.status import UNREACHED, EmailStatus
 from outspool.errors import TooLarge
 from outspool.services.acceptance.attachment_requests import AttachmentRequest
 
@@ -278,7 +278,7 @@ class UpdateArguments(EmailArguments):
 class ListArguments(Arguments):
     """`list_emails`."""
 
-    status: Literal[tuple(s.value for s in EmailStatus)] | None = None  # type: ignore[valid-type]
+    status: Literal[tuple(s.value for s in EmailStatus if s not in UNREACHED)] | None = None  # type: ignore[valid-type]
     recipient: str | None = Field(None, description="An address in to, cc or bcc.")
     query: str | None = Field(None, description="Words in the subject.")
     tag: str | None = None

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from outspool.domain.outlook import Senders
+
 if TYPE_CHECKING:
     from outspool.app.runtime import Outspool
     from outspool.app.settings import Settings
@@ -108,7 +110,7 @@ class StdioFace:
             return
         outspool_class = await asyncio.to_thread(_import_outspool)
         outspool = outspool_class(self._settings)
-        async with outspool.run(worker=self._worker):
+        async with outspool.run(worker=self._worker, senders=Senders.WITH_CLIENT):
             self._pending.opened.set_result(outspool)
             self._on_ready()
             logger.info("Ready; emails are sent %s.", outspool.account_label if self._worker else "by other processes")
@@ -130,7 +132,7 @@ async def serve_http(settings: Settings, host: str, port: int, *, worker: bool, 
     limits = limits_of_process()
     app = build_app(
         build_server(outspool.outbox_for),
-        lifespan_context=lambda: outspool.run(worker=worker),
+        lifespan_context=lambda: outspool.run(worker=worker, senders=Senders.LASTING),
         allowed_hosts=settings.allowed_hosts or LOOPBACK_HOSTS,
         allowed_origins=settings.allowed_origins or LOOPBACK_ORIGINS,
         limits=limits,
@@ -149,7 +151,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event, *, on_ready: Calla
 
     outspool = Outspool(settings)
     outspool.require_account()
-    async with outspool.run(worker=True):
+    async with outspool.run(worker=True, senders=Senders.LASTING):
         on_ready()
         logger.info("Emails are sent %s.", outspool.account_label)
         await stop.wait()

@@ -9,6 +9,7 @@ import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, tzinfo
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from outspool.adapters.ticker import Ticker
 from outspool.adapters.uuid7 import new_id
 from outspool.app import configuration, storage
 from outspool.app.settings import Settings
+from outspool.domain.outlook import Senders
 from outspool.domain.principal import Principal, Role
 from outspool.domain.retry import compute_account_pause
 from outspool.errors import NotConfigured, StoreMisconfigured
@@ -41,6 +43,7 @@ from outspool.ports.transport import Transport
 from outspool.services.acceptance.attachments import Attachments
 from outspool.services.acceptance.outbox import Outbox
 from outspool.services.acceptance.repeats import RepeatGuard
+from outspool.services.acceptance.waiting import OutlookReader
 from outspool.services.delivery.blob_collector import SWEEP_SECONDS, BlobCollector
 from outspool.services.delivery.breaker import Breaker
 from outspool.services.delivery.clock_watch import ClockWatch
@@ -104,6 +107,16 @@ class Outspool:
         self.rules = configuration.read_acceptance_rules(settings, self.smtp)
         self.blobs = storage.build_blob_store(settings)
         self.ledger = SqlBlobLedger(self.database)
+        self.worker_name = f"{socket.gethostname()}:{os.getpid()}"
+        self.outlooks = OutlookReader(
+            self.account,
+            self.queue,
+            identity=self.identity.address,
+            worker=self.worker_name,
+            lease=self.timings.lease,
+            zone=_local_zone,
+            clock=self.clock,
+        )
         self.repeats = RepeatGuard(SqlAbandonedCalls(self.database), clock=self.clock)
         self.outbox = self._outbox(storage.build_rooted_files(settings), self.principal())
         self.occurrences = Occurrences(
@@ -162,6 +175,7 @@ class Outspool:
             templates=Templates([TemplateFolder(settings.templates_dir), TemplateFolder(SHIPPED)]),
             rules=self.rules,
             repeats=self.repeats,
+            outlooks=self.outlooks,
             principal=principal,
             new_id=new_id,
             clock=self.clock,
@@ -186,8 +200,12 @@ class Outspool:
             return await migrate(database)
 
     @asynccontextmanager
-    async def run(self, *, worker: bool, allow_misconfigured: bool = False) -> AsyncIterator[None]:
+    async def run(
+        self, *, worker: bool, senders: Senders = Senders.NONE, allow_misconfigured: bool = False
+    ) -> AsyncIterator[None]:
         """Keep the database open within the block and, with `worker` and an account, dispatch.
+
+        `senders` is what callers may rely on once they have their answer; a command that ends with it is none.
 
         An unavailable database does not prevent the start: calls fail or wait until it is back. Raises
         `StoreMisconfigured` for a database that outspool can never work with, unless `allow_misconfigured`.
@@ -206,12 +224,14 @@ class Outspool:
                 if not allow_misconfigured:
                     raise
             if worker and (self.smtp is not None or self.settings.sandbox):
-                await stack.enter_async_context(self._run_dispatcher(await self._transport(stack)))
+                self.outlooks.own = senders
+                is_temporary = senders is not Senders.LASTING
+                dispatcher = self._dispatcher(await self._transport(stack), is_temporary=is_temporary)
+                await stack.enter_async_context(self._run_dispatcher(dispatcher))
             yield
 
     @asynccontextmanager
-    async def _run_dispatcher(self, transport: Transport) -> AsyncIterator[None]:
-        dispatcher = self._dispatcher(transport)
+    async def _run_dispatcher(self, dispatcher: Dispatcher) -> AsyncIterator[None]:
         ticker = Ticker(dispatcher.wake, clock=self.clock)
         ticker.every(self.timings.beat_seconds, dispatcher.keeper.pulse)
         ticker.every(self.timings.poll_seconds, dispatcher.poll)
@@ -229,9 +249,8 @@ class Outspool:
                 await asyncio.gather(loop, return_exceptions=True)
                 await dispatcher.stop()  # again, for deliveries that the last claim started
                 await ticker.stop()
-                await transport.close()
 
-    def _dispatcher(self, transport: Transport) -> Dispatcher:
+    def _dispatcher(self, transport: Transport, *, is_temporary: bool) -> Dispatcher:
         settings = self.settings
         retries = configuration.read_retry_policy(settings)
         resend = settings.on_unknown == "resend"
@@ -249,13 +268,13 @@ class Outspool:
             clock=self.clock,
             timings=self.timings,
         )
-        name = f"{socket.gethostname()}:{os.getpid()}"
         return Dispatcher(
             self.queue,
             agent,
             self.breaker,
             self.occurrences,
-            name=name,
+            name=self.worker_name,
+            is_temporary=is_temporary,
             batch=settings.batch_size,
             resend_doubtful=resend,
             watch=watch,
@@ -268,4 +287,11 @@ class Outspool:
         if account is None:
             port = await stack.enter_async_context(sandbox_server(self.settings.sandbox_dir))
             account = SmtpAccount(host=SANDBOX_HOST, port=port, security=Security.NONE, username=None, password=None)
-        return SmtpTransport(account)
+        transport = SmtpTransport(account)
+        stack.push_async_callback(transport.close)
+        return transport
+
+
+def _local_zone(now: datetime) -> tzinfo:
+    """Return this machine's zone."""
+    return now.astimezone().tzinfo or UTC

@@ -125,7 +125,11 @@ async def _list(filters: dict[str, Any]) -> ListResult:
         outbox = outspool.operators_outbox()
         page = await outbox.find(**filters)
         return list_result(
-            page.emails, next_cursor=page.next_cursor, counts=page.counts, now=outbox.now(), pause=await outbox.pause()
+            page.emails,
+            next_cursor=page.next_cursor,
+            counts=page.counts,
+            now=outbox.now(),
+            outlook=await outbox.outlook(*page.emails),
         )
 
 
@@ -135,7 +139,7 @@ async def _show(email_id: str) -> StatusResult:
     async with open_outspool() as outspool:
         outbox = outspool.operators_outbox()
         email = await outbox.get(email_id)
-        return status_result(email, now=outbox.now(), pause=await outbox.pause(), for_operator=True)
+        return status_result(email, now=outbox.now(), outlook=await outbox.outlook(email), for_operator=True)
 
 
 async def _apply(verb: str, email_id: str) -> EmailResult:
@@ -153,4 +157,4 @@ async def _apply(verb: str, email_id: str) -> EmailResult:
                 email = await outbox.retry(email_id, override_policy=True)
             case _:
                 email = await outbox.update(email_id, {"paused": verb == "pause"})
-        return email_result(email, now=outbox.now(), pause=await outbox.pause(), for_operator=True)
+        return email_result(email, now=outbox.now(), outlook=await outbox.outlook(email), for_operator=True)

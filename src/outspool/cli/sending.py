@@ -107,7 +107,9 @@ async def _send(
             # After an interrupted wait the user must not believe that the email was not sent, and send it again.
             typer.echo(f"Accepted, and not canceled: see `outspool show {email.id}`.", err=True)
             raise
-        return email_result(email, now=outspool.outbox.now(), pause=await outspool.outbox.pause(), for_operator=True)
+        return email_result(
+            email, now=outspool.outbox.now(), outlook=await outspool.outbox.outlook(email), for_operator=True
+        )
 
 
 def attach(

@@ -70,7 +70,7 @@ def restore(
     """
     configure_logging(is_worker=False)
     restored = run(_restore(file))
-    from outspool.domain.summary import format_utc
+    from outspool.domain.times import format_utc
 
     typer.echo(f"The backup of {format_utc(restored.taken_at.replace(microsecond=0))} was restored.")
     if restored.doubtful:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from outspool.domain.email import Problem
 from outspool.domain.setting import Setting
-from outspool.domain.summary import format_utc
+from outspool.domain.times import format_utc
 from outspool.errors import QuotaReached, RateLimited
 
 HOUR = timedelta(hours=1)

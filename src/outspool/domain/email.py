@@ -164,6 +164,8 @@ class Email:
     `message_id` is fixed at acceptance. `date` becomes the Date header: the scheduled time, else the time of
     acceptance. `due_at` is when the next attempt may start; `expires_at` is when outspool gives up.
 
+    `timezone` is the zone in which the time was given: an IANA name or an offset like ``+02:00``.
+
     `attempts` counts attempts that reached the message; trouble of the account does not count.
 
     `version` grows with every write; a change is applied only to the version it was made from.
@@ -195,6 +197,7 @@ class Email:
     agent: str = ""
     client: str = ""
     scheduled_at: datetime | None = None
+    timezone: str | None = None
     sent_at: datetime | None = None
     attempts: int = 0
     problem: Problem | None = None

@@ -63,6 +63,17 @@ class When:
         """True if a time is given; a zone alone is none."""
         return self.scheduled_at is not None or self.delay is not None
 
+    @property
+    def zone(self) -> str | None:
+        """The zone of `scheduled_at`, as `Email.timezone` keeps it; None if the time is in UTC or a delay.
+
+        Raises `InvalidSchedule`.
+        """
+        if self.timezone is not None:
+            return read_zone(self.timezone).key
+        local = None if self.scheduled_at is None else _read_moment(self.scheduled_at, "scheduled_at")
+        return local.isoformat()[-6:] if local is not None and local.utcoffset() else None
+
     def moment(self, *, now: datetime) -> datetime:
         """Return the instant. Raises `InvalidSchedule`."""
         return due_time(scheduled_at=self.scheduled_at, timezone=self.timezone, delay=self.delay, now=now)

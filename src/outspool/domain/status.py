@@ -48,6 +48,10 @@ class EmailStatus(StrEnum):
     UNREADABLE = "unreadable"
 
 
+UNREACHED = frozenset({EmailStatus.HELD, EmailStatus.BOUNCED})
+"""Statuses that no email gets in this version, so that no face offers them."""
+
+
 class RecipientStatus(StrEnum):
     """The status of one recipient."""
 

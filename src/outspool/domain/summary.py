@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
 from outspool.domain.email import Email, Recipient
+from outspool.domain.outlook import Outlook, Pause, Senders
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import describe_wait
 from outspool.domain.series import Series
@@ -23,19 +24,12 @@ _QUOTE_LIMIT = 140
 """Most characters of a server's reply in a sentence; the structured result has it whole."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
-    """The SMTP account is paused `until` then (UTC), for this `reason`."""
-
-    until: datetime
-    reason: str = ""
-
-
-def summarize(email: Email, *, now: datetime, pause: Pause | None = None) -> str:
-    """Describe `email` at `now` in a sentence or two; with `pause` if the account is paused."""
+def summarize(email: Email, *, now: datetime, outlook: Outlook | None = None) -> str:
+    """Describe `email` at `now` in a sentence or two, and who will send it if it waits."""
+    outlook = outlook or Outlook()
     if isinstance(email, Series) and email.status in _SERIES_SENTENCES:
-        return _SERIES_SENTENCES[email.status](email, now)
-    return _SENTENCES[email.status](email, now, pause)
+        return _SERIES_SENTENCES[email.status](email, now, outlook)
+    return _SENTENCES[email.status](email, now, outlook)
 
 
 def next_attempt_at(email: Email, *, pause: Pause | None = None) -> datetime | None:
@@ -45,77 +39,103 @@ def next_attempt_at(email: Email, *, pause: Pause | None = None) -> datetime | N
     return max(email.due_at, pause.until) if pause else email.due_at
 
 
-def format_utc(moment: datetime) -> str:
-    """Format a UTC time by RFC 3339, in seconds, or milliseconds if it has a fraction."""
-    spec = "milliseconds" if moment.microsecond else "seconds"
-    return moment.isoformat(timespec=spec).replace("+00:00", "Z")
-
-
-def _describe_held(_email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_held(_email: Email, _now: datetime, _outlook: Outlook) -> str:
     return "Held: it waits for a person's approval and was not sent."
 
 
-def _describe_scheduled(email: Email, now: datetime, pause: Pause | None) -> str:
+def _describe_scheduled(email: Email, now: datetime, outlook: Outlook) -> str:
+    when = outlook.time(email.due_at, email.timezone)
     if email.due_at <= now:
-        return f"Scheduled for {format_utc(email.due_at)}: due now. {_describe_next_attempt(now, pause)}"
-    return f"Scheduled for {format_utc(email.due_at)}, {describe_wait(now, email.due_at)}. It goes out by itself."
+        return f"Scheduled for {when}: due now. {_describe_senders(now, outlook)}"
+    return f"Scheduled for {when}, {describe_wait(now, email.due_at)}. {_describe_senders(now, outlook, later=True)}"
 
 
-def _describe_queued(_email: Email, now: datetime, pause: Pause | None) -> str:
-    return f"Accepted and queued. {_describe_next_attempt(now, pause)}"
+def _describe_queued(_email: Email, now: datetime, outlook: Outlook) -> str:
+    return f"Accepted and queued. {_describe_senders(now, outlook)}"
 
 
-def _describe_next_attempt(now: datetime, pause: Pause | None) -> str:
+def _describe_senders(now: datetime, outlook: Outlook, *, later: bool = False) -> str:
+    """Say who sends a waiting email, and what must happen first; `later`: it is not due yet."""
+    if outlook.senders is Senders.NONE:
+        return "No worker is running, so nothing sends it until `outspool worker` or `outspool serve` is started."
+    sender = _SENDER_SENTENCES[outlook.senders, later]
+    pause = outlook.pause
     if pause is None or pause.until <= now:
-        return "It goes out by itself."
-    why = f": {_clip(pause.reason)}" if pause.reason else ""
-    return (
-        _close(f"The SMTP account is paused until {format_utc(pause.until)}{why}")
-        + " It goes out by itself after that."
-    )
+        return sender
+    if pause.needs_person:
+        return (
+            f"The SMTP account does not work, and nothing is sent until a person fixes it. {_explain_pause(pause)} "
+            f"It is tried again at {outlook.time(pause.until)} and from then on by itself."
+        )
+    until = f"The SMTP account is paused until {outlook.time(pause.until)}."
+    return f"{until} {_explain_pause(pause)} {sender}"
 
 
-def _describe_sending(_email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _explain_pause(pause: Pause) -> str:
+    """Return what to do, then why: the reason may end in a server's words."""
+    reason = _close(_clip(pause.reason)) if pause.reason else ""
+    return " ".join(filter(None, (pause.fix, reason)))
+
+
+_SENDER_SENTENCES = {
+    (Senders.LASTING, False): "It goes out by itself.",
+    (Senders.LASTING, True): "It goes out by itself.",
+    (Senders.WITH_CLIENT, False): (
+        "It goes out while an app that runs outspool is open; `outspool worker` sends without one."
+    ),
+    (Senders.WITH_CLIENT, True): (
+        "It goes out then if an app that runs outspool is open, else when one is next opened; `outspool worker` sends "
+        "without one."
+    ),
+}
+
+
+def _describe_sending(_email: Email, _now: datetime, _outlook: Outlook) -> str:
     return "Being handed to the mail server right now."
 
 
-def _describe_deferred(email: Email, now: datetime, pause: Pause | None) -> str:
+def _describe_deferred(email: Email, now: datetime, outlook: Outlook) -> str:
     progress = _describe_progress(email)
-    if pause is not None and pause.until > max(now, email.due_at):
-        return f"{progress}Not sent yet. {_describe_next_attempt(now, pause)}"
-    when = describe_wait(now, email.due_at) if email.due_at > now else "now"
-    return f"{progress}{_close(f'Waiting for another attempt, {when}: {_reason(email)}')} It goes out by itself."
+    pause = outlook.pause
+    if outlook.senders is Senders.NONE or (pause is not None and pause.until > max(now, email.due_at)):
+        return f"{progress}Not sent yet: {_close(_reason(email))} {_describe_senders(now, outlook)}"
+    when = f"{describe_wait(now, email.due_at)}, at {outlook.time(email.due_at)}" if email.due_at > now else "now"
+    waiting = _close(f"Not sent yet: {_reason(email)}")
+    until = f"It is tried again {when}, and by itself until {outlook.time(email.expires_at)}."
+    return f"{progress}{waiting} {until} {_SENDER_SENTENCES[outlook.senders, True]}".removesuffix(
+        " It goes out by itself."
+    )
 
 
-def _describe_sent(email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_sent(email: Email, _now: datetime, _outlook: Outlook) -> str:
     whom = email.recipients[0].address if len(email.recipients) == 1 else f"{len(email.recipients)} recipients"
     replies = {r.reply.quote() for r in email.recipients if r.reply}
     reply_text = f"; {_clip(replies.pop())}" if len(replies) == 1 else ""
     return f"Sent: the next mail server took it for {whom}{reply_text}."
 
 
-def _describe_partial(email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_partial(email: Email, _now: datetime, _outlook: Outlook) -> str:
     missed = [r for r in email.recipients if r.status is not RecipientStatus.SENT]
     if email.problem is not None and email.problem.code == "stopped":
         return f"{_describe_progress(email)}{_close(f'Canceled for {_list_addresses(missed)}')}"
     refused = [r for r in missed if r.status is RecipientStatus.FAILED and r.reply]
     if refused:
-        return f"{_describe_progress(email)}{_close(f'Refused for {_describe_recipients(refused)}')}"
+        return f"{_describe_progress(email)}{_advise(email)}{_close(f'Refused for {_describe_recipients(refused)}')}"
     return f"{_describe_progress(email)}{_close(f'Not sent to {_list_addresses(missed)}: {_reason(email)}')}"
 
 
-def _describe_failed(email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_failed(email: Email, _now: datetime, _outlook: Outlook) -> str:
     refused = [r for r in email.recipients if r.status is RecipientStatus.FAILED and r.reply]
     if refused and len(refused) == len(email.recipients):
-        return _close(f"Failed: refused for {_describe_recipients(refused)}")
-    return _close(f"Failed: {_reason(email)}")
+        return f"Failed. {_advise(email)}{_close(f'Refused for {_describe_recipients(refused)}')}"
+    return f"Failed. {_advise(email)}{_close(_reason(email))}"
 
 
-def _describe_canceled(_email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_canceled(_email: Email, _now: datetime, _outlook: Outlook) -> str:
     return "Canceled: it was not sent and never will be."
 
 
-def _describe_unknown(email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_unknown(email: Email, _now: datetime, _outlook: Outlook) -> str:
     doubtful = [r for r in email.recipients if r.status is not RecipientStatus.SENT]
     return (
         f"{_describe_progress(email)}Unknown for {_list_addresses(doubtful)}: the connection or outspool stopped after "
@@ -124,37 +144,39 @@ def _describe_unknown(email: Email, _now: datetime, _pause: Pause | None) -> str
     )
 
 
-def _describe_bounced(email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_bounced(email: Email, _now: datetime, _outlook: Outlook) -> str:
     return _close(f"Bounced: {_reason(email)}")
 
 
-def _describe_recurring(series: Series, now: datetime) -> str:
+def _describe_recurring(series: Series, now: datetime, outlook: Outlook) -> str:
     rule = series.recurrence
     after = replace(rule, made=rule.made + 1).next_after(series.due_at)
-    then = f", then {format_utc(after)}" if after else ", and that is the last"
+    then = f", then {outlook.time(after, rule.timezone)}" if after else ", and that is the last"
     wait = describe_wait(now, series.due_at) if series.due_at > now else "now"
+    ends = f", until {outlook.time(rule.until, rule.timezone)}" if rule.until else ""
     return (
-        f"A series, {rule.cron} in {rule.timezone}{_describe_made(rule, ', ')}: next at {format_utc(series.due_at)}, "
-        f"{wait}{then}. It goes on by itself."
+        f"A series, {rule.cron} in {rule.timezone}{ends}{_describe_made(rule, ', ')}: "
+        f"next at {outlook.time(series.due_at, rule.timezone)}, {wait}{then}. "
+        f"{_describe_senders(now, outlook, later=True)}"
     )
 
 
-def _describe_paused(series: Series, _now: datetime) -> str:
+def _describe_paused(series: Series, _now: datetime, _outlook: Outlook) -> str:
     rule = series.recurrence
     why = f" {_close(_clip(series.problem.message))}" if series.problem is not None else ""
     return f"A series, paused{_describe_made(rule, ' after ')}.{why} It makes no emails until update_email resumes it."
 
 
-def _describe_ended(series: Series, _now: datetime) -> str:
+def _describe_ended(series: Series, _now: datetime, _outlook: Outlook) -> str:
     rule = series.recurrence
     return f"A series that is over{_describe_made(rule, ', ')}. Each of its emails has an id of its own."
 
 
-def _describe_canceled_series(series: Series, _now: datetime) -> str:
+def _describe_canceled_series(series: Series, _now: datetime, _outlook: Outlook) -> str:
     return f"A series, canceled: it makes no more emails{_describe_made(series.recurrence, ' after ')}."
 
 
-def _describe_unreadable(email: Email, _now: datetime, _pause: Pause | None) -> str:
+def _describe_unreadable(email: Email, _now: datetime, _outlook: Outlook) -> str:
     return f"{_close(f'Unreadable: {_reason(email)}')} It is set aside: nothing is sent until the operator mends it."
 
 
@@ -166,7 +188,7 @@ def _describe_made(rule: Recurrence, before: str) -> str:
     return f"{before}{rule.made}{of} email{'' if (rule.count or rule.made) == 1 else 's'}"
 
 
-_Sentence = Callable[[Email, datetime, Pause | None], str]
+_Sentence = Callable[[Email, datetime, Outlook], str]
 
 _SENTENCES: Mapping[EmailStatus, _Sentence] = MappingProxyType(
     {
@@ -185,7 +207,7 @@ _SENTENCES: Mapping[EmailStatus, _Sentence] = MappingProxyType(
     }
 )
 
-_SERIES_SENTENCES: Mapping[EmailStatus, Callable[[Series, datetime], str]] = MappingProxyType(
+_SERIES_SENTENCES: Mapping[EmailStatus, Callable[[Series, datetime, Outlook], str]] = MappingProxyType(
     {
         EmailStatus.RECURRING: _describe_recurring,
         EmailStatus.PAUSED: _describe_paused,
@@ -198,6 +220,11 @@ _SERIES_SENTENCES: Mapping[EmailStatus, Callable[[Series, datetime], str]] = Map
 def _describe_progress(email: Email) -> str:
     taken = sum(r.status is RecipientStatus.SENT for r in email.recipients)
     return f"Taken for {taken} of {len(email.recipients)} recipients. " if taken else ""
+
+
+def _advise(email: Email) -> str:
+    """Return what to do, before the reason; empty if nothing is known that helps."""
+    return f"{email.problem.hint} " if email.problem is not None and email.problem.hint else ""
 
 
 def _reason(email: Email) -> str:
@@ -233,6 +260,7 @@ def _clip(words: str) -> str:
     if len(line) <= _QUOTE_LIMIT:
         return line
     start = line[: _QUOTE_LIMIT - 2]
+    start = start.rpartition(" ")[0] or start
     return f'{start}…"' if start.count('"') % 2 else f"{start}…"
 
 

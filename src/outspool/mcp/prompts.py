@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from inspect import signature
+from typing import Annotated, Any
 
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
 from pydantic import Field
+
+from outspool.errors import brief
+
+_NAME = "compose_email"
 
 
 def add_prompts(server: MCPServer[object]) -> None:
     """Add `compose_email` to `server`."""
     server.prompt(
-        name="compose_email",
+        name=_NAME,
         title="Compose an email",
         description="Write an email, show it, and send or schedule it once it is approved.",
     )(compose_email)
+
+
+async def check_prompt(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware: refuse a ``prompts/get`` that the SDK would answer with an internal error."""
+    if ctx.method == "prompts/get":
+        params = ctx.params or {}
+        problem = _find_problem(params.get("name"), params.get("arguments") or {})
+        if problem:
+            raise MCPError(code=INVALID_PARAMS, message=problem)
+    return await call_next(ctx)
+
+
+def _find_problem(name: object, arguments: object) -> str:
+    """Return what is wrong with a request for a prompt; empty if nothing is."""
+    if name != _NAME:
+        return f"There is no prompt {brief(str(name))}. The only one is {_NAME}."
+    known = list(signature(compose_email).parameters)
+    if not isinstance(arguments, dict) or not arguments.get("about"):
+        return f"{_NAME} needs the argument about: what the email should say."
+    if unknown := [argument for argument in arguments if argument not in known]:
+        return f"{_NAME} has no argument {brief(str(unknown[0]))}. It takes {', '.join(known)}."
+    if wrong := [argument for argument, value in arguments.items() if not isinstance(value, str)]:
+        return f"The argument {wrong[0]} of {_NAME} must be a text."
+    return ""
 
 
 def compose_email(

@@ -53,7 +53,7 @@ class ResourceReader:
         async def read() -> str:
             outbox = self._outbox_for(*client_of(context.session))
             email = await outbox.get(email_id)
-            return _json(status_result(email, now=outbox.now(), pause=await outbox.pause()))
+            return _json(status_result(email, now=outbox.now(), outlook=await outbox.outlook(email)))
 
         return await self._translate_errors(read)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,14 +27,23 @@ from outspool.api.requests import (
 )
 from outspool.api.results.batch import batch_result
 from outspool.api.results.email import EmailResult, email_result, scheduled_result, status_result
-from outspool.api.results.listing import format_counts, list_result
+from outspool.api.results.listing import list_result
 from outspool.api.results.preview import preview_result
-from outspool.api.results.templates import TemplateResult, templates_result
+from outspool.api.results.templates import templates_result
+from outspool.api.results.text import (
+    describe_batch,
+    describe_email,
+    describe_list,
+    describe_preview,
+    describe_status,
+    describe_templates,
+)
 from outspool.api.validation_errors import check_names, explain_validation_error
 from outspool.domain.email import Email
 from outspool.domain.schedule import When
-from outspool.errors import InvalidArgument, brief
+from outspool.errors import InvalidArgument
 from outspool.mcp.strict_tool import Answer, Call
+from outspool.message.notes import list_notes
 from outspool.services.acceptance.preparation import Submission, check_batch_size
 from outspool.services.acceptance.repeats import GuardedCall
 from outspool.services.acceptance.validation import EmailRequest
@@ -42,8 +53,9 @@ log = logging.getLogger(__name__)
 _TIME = frozenset({"scheduled_at", "timezone", "delay"})
 _RULE = frozenset({"recurrence", "until", "count"})
 _LATER = "schedule_email"
+_LARGE = 64 * 1024
+"""Longer HTML is looked at in a thread, so that other calls are served meanwhile."""
 _NOTHING_SENT = "Nothing was sent."
-_SHOWN = 20
 _CLEARED_BY_NONE = frozenset({"in_reply_to", "until", "count"})
 _NOT_CONTENT = _TIME | {"email_id", "wait", "idempotency_key", "preview"}
 
@@ -60,7 +72,7 @@ class Tools:
             await call.outbox.accept(_build_request(arguments), idempotency_key=arguments.idempotency_key, call=guarded)
         ]
         email = await self._wait_for_outcome(call, email, arguments.wait)
-        return _note_repeat(guarded, await self._answer(call, email))
+        return await self._answer(call, email, notes=await _list_notes(email, guarded))
 
     async def schedule(self, arguments: ScheduleArguments, call: Call) -> Answer:
         """Accept an email that is due later."""
@@ -75,7 +87,7 @@ class Tools:
                 call=guarded,
             )
         ]
-        return _note_repeat(guarded, await self._answer(call, email, scheduled_result))
+        return await self._answer(call, email, scheduled_result, notes=await _list_notes(email, guarded))
 
     async def send_batch(self, arguments: BatchArguments, call: Call) -> Answer:
         """Accept all emails or none, and wait a while for their outcomes."""
@@ -86,10 +98,9 @@ class Tools:
             call=guarded,
         )
         emails = await self._wait_for_outcomes(call, emails, arguments.wait)
-        result = batch_result(emails, now=call.outbox.now(), pause=await call.outbox.pause())
-        has_trouble = [f"emails[{n}] {e.id} {e.status}: {e.summary}" for n, e in enumerate(result.emails) if e.summary]
-        text = "\n".join([result.summary, *has_trouble[:_SHOWN], *_count_rest(has_trouble)])
-        return _note_repeat(guarded, Answer(text=text, result=result))
+        result = batch_result(emails, now=call.outbox.now(), outlook=await call.outbox.outlook(*emails))
+        result.notes = await _list_batch_notes(emails, guarded) or None
+        return Answer(text=describe_batch(result), result=result)
 
     async def _wait_for_outcomes(self, call: Call, emails: Sequence[Email], max_wait: float) -> Sequence[Email]:
         async def report_progress(done: int) -> None:
@@ -104,37 +115,35 @@ class Tools:
 
     async def _preview(self, call: Call, arguments: MessageArguments, when: When | None = None) -> Answer:
         preview = await call.outbox.preview(_build_request(arguments), when=when)
-        result = preview_result(preview, now=call.outbox.now())
-        to = ", ".join([*result.to, *(result.cc or ()), *(result.bcc or ())])
-        return Answer(text=f"{result.summary}\nTo: {to}\nSubject: {result.subject}\n\n{result.text}", result=result)
+        outlook = await call.outbox.outlook(preview.email)
+        result = preview_result(preview, now=call.outbox.now(), outlook=outlook)
+        result.notes = await _list_notes(preview.email) or None
+        return Answer(text=describe_preview(result, outlook), result=result)
 
     async def templates(self, _arguments: NoArguments, call: Call) -> Answer:
         """List the templates."""
         result = templates_result(await call.outbox.list_templates())
-        return Answer(
-            text="\n".join(map(_describe_template, result.templates)) or "There are no templates.", result=result
-        )
+        return Answer(text=describe_templates(result), result=result)
 
     async def status(self, arguments: EmailArguments, call: Call) -> Answer:
         """Show one email with its history."""
-        return await self._answer(call, await call.outbox.get(arguments.email_id), status_result)
+        email = await call.outbox.get(arguments.email_id)
+        outlook = await call.outbox.outlook(email)
+        result = status_result(email, now=call.outbox.now(), outlook=outlook)
+        return Answer(text=describe_status(result, outlook), result=result)
 
     async def find(self, arguments: ListArguments, call: Call) -> Answer:
         """Show one page of emails."""
         listing = await call.outbox.find(**{k: v for k, v in provided_fields(arguments).items() if v is not None})
-        pause = await call.outbox.pause()
+        outlook = await call.outbox.outlook(*listing.emails)
         result = list_result(
             listing.emails,
             next_cursor=listing.next_cursor,
             counts=listing.counts,
             now=call.outbox.now(),
-            pause=pause,
+            outlook=outlook,
         )
-        lines = [f"{e.id} {e.status}, {brief(e.subject)} to {', '.join(e.to[:3])}: {e.summary}" for e in result.emails]
-        counts = format_counts(result.counts) or "none"
-        more = f" More follow: cursor {result.next_cursor}." if result.next_cursor else ""
-        head = f"{len(lines)} shown, newest first. In the whole outbox: {counts}.{more}"
-        return Answer(text="\n".join([head, *lines]), result=result)
+        return Answer(text=describe_list(result, outlook), result=result)
 
     async def update(self, arguments: UpdateArguments, call: Call) -> Answer:
         """Change a waiting email."""
@@ -146,7 +155,8 @@ class Tools:
             if name not in _NOT_CONTENT
         }
         when = None if (time := _read_when(arguments, _TIME)) == When() else time
-        answer = await self._answer(call, await call.outbox.update(arguments.email_id, changes, when=when))
+        email = await call.outbox.update(arguments.email_id, changes, when=when)
+        answer = await self._answer(call, email, notes=await _list_notes(email))
         changed = ", ".join("from" if name == "sender" else name for name in provided if name not in cleared)
         parts = [f"Changed: {changed}." if changed else "", f"Cleared: {', '.join(cleared)}." if cleared else ""]
         return Answer(text=" ".join([*filter(None, parts), answer.text]), result=answer.result)
@@ -172,10 +182,12 @@ class Tools:
         call: Call,
         email: Email,
         show: Callable[..., EmailResult] = email_result,
+        *,
+        notes: Sequence[str] = (),
     ) -> Answer:
-        pause = await call.outbox.pause(email)
-        result = show(email, now=call.outbox.now(), pause=pause)
-        return Answer(text=f"{result.summary} Email id: {result.id}", result=result)
+        result = show(email, now=call.outbox.now(), outlook=await call.outbox.outlook(email))
+        result.notes = list(notes) or None
+        return Answer(text=describe_email(result), result=result)
 
 
 _REPEATED = (
@@ -184,16 +196,20 @@ _REPEATED = (
 )
 
 
-def _note_repeat(guarded: GuardedCall, answer: Answer) -> Answer:
-    return _add_notes(answer, [_REPEATED] if guarded.emails else [])
+async def _list_notes(email: Email, guarded: GuardedCall | None = None) -> list[str]:
+    """Return what the caller should know beside the result."""
+    repeated = [_REPEATED] if guarded is not None and guarded.emails else []
+    html = email.content.html
+    if html is not None and len(html) > _LARGE:
+        return repeated + await asyncio.to_thread(list_notes, email.content)
+    return repeated + list_notes(email.content)
 
 
-def _add_notes(answer: Answer, notes: Sequence[str]) -> Answer:
-    """Return the answer with these notes in its text and its result."""
-    if not notes:
-        return answer
-    text = "\n".join([answer.text, *(f"Note: {note}" for note in notes)])
-    return Answer(text=text, result=answer.result.model_copy(update={"notes": list(notes)}))
+async def _list_batch_notes(emails: Sequence[Email], guarded: GuardedCall) -> list[str]:
+    """Return each note once, with the number of emails that have it."""
+    counts = Counter([note for email in emails for note in await _list_notes(email)])
+    notes = [note if count == 1 else f"In {count} emails: {note}" for note, count in counts.items()]
+    return ([_REPEATED] if guarded.emails else []) + notes
 
 
 async def _begin(call: Call, tool: str, arguments: Arguments) -> GuardedCall:
@@ -247,18 +263,6 @@ def _at(place: int, message: str, hint: str) -> InvalidArgument:
 def _clears(name: str, value: object) -> bool:
     """Tell whether `update_email` empties a field. An empty subject is a subject, and only `count` is cleared by 0."""
     return (value in ("", [], {}) and name != "subject") or (name == "count" and value == 0)
-
-
-def _count_rest(lines: Sequence[str]) -> tuple[str, ...]:
-    return (f"and {len(lines) - _SHOWN} more",) if len(lines) > _SHOWN else ()
-
-
-def _describe_template(template: TemplateResult) -> str:
-    if template.error is not None:
-        return f"{template.name} cannot be used: {template.error}"
-    needs = f"needs {', '.join(template.required)}" if template.required else "needs nothing"
-    knows = f"; may be given {', '.join(template.defaults)}" if template.defaults else ""
-    return f"{template.name} {needs}{knows}. {template.description or ''}".rstrip()
 
 
 def _build_request(arguments: MessageArguments) -> EmailRequest:

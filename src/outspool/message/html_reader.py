@@ -88,6 +88,11 @@ def read_html(html: str) -> Iterator[Event]:
     return _Reader().read(html)
 
 
+def read_tags(html: str) -> Iterator[Start]:
+    """Yield the start of every element in `html`, also of hidden ones."""
+    return (token for token in _tokens(html) if isinstance(token, Start))
+
+
 class _Reader:
     """The open elements of one page."""
 

@@ -47,12 +47,15 @@ class Room:
 class WorkerHeartbeat:
     """The last heartbeat of a worker (UTC).
 
-    `skew` is how far its clock was ahead of the database's; None on SQLite.
+    `skew` is how far its clock was ahead of the database's; None on SQLite. `identity` is the address whose emails it
+    sends; empty if its version did not say. `is_temporary`: it ends with the app that started it.
     """
 
     name: str
     seen_at: datetime
     skew: timedelta | None = None
+    identity: str = ""
+    is_temporary: bool = False
 
 
 class Queue(Protocol):
@@ -82,9 +85,9 @@ class Queue(Protocol):
         ...
 
     async def heartbeat(
-        self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime
+        self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime, is_temporary: bool = False
     ) -> timedelta | None:
-        """Extend these leases to `until`, and record the heartbeat of `worker`.
+        """Extend these leases to `until`, and record the heartbeat of `worker`; see `WorkerHeartbeat`.
 
         Return how far the clock that gave `at` is ahead of the database's; None on SQLite.
         """

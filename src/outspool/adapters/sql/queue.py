@@ -135,7 +135,7 @@ class SqlQueue:
         return Room(recipients=free, full=None if until is None else describe_full_quota(quota, until=until))
 
     async def heartbeat(
-        self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime
+        self, leases: Collection[UUID], *, until: datetime, worker: str, at: datetime, is_temporary: bool = False
     ) -> timedelta | None:
         """See `Queue.heartbeat`."""
         started = time.monotonic()
@@ -144,7 +144,10 @@ class SqlQueue:
             if leases:
                 connection.execute(EXTEND, {"tokens": list(leases), "until": until})
             skew = self._skew(connection, at + timedelta(seconds=time.monotonic() - started))
-            _store_heartbeat(connection, worker, at, skew)
+            beat_of_worker = WorkerHeartbeat(
+                name=worker, seen_at=at, skew=skew, identity=self._identity, is_temporary=is_temporary
+            )
+            _store_heartbeat(connection, beat_of_worker)
             connection.execute(workers.delete().where(workers.c.seen_at < at - _HEARTBEAT_RETENTION))
             return skew
 
@@ -271,6 +274,8 @@ def _read_heartbeats(connection: sa.Connection, statement: sa.Select[Any]) -> li
             name=row["name"],
             seen_at=row["seen_at"],
             skew=None if row["skew_seconds"] is None else timedelta(seconds=row["skew_seconds"]),
+            identity=row["identity"] or "",
+            is_temporary=bool(row["is_temporary"]),
         )
         for row in connection.execute(statement).mappings()
     ]
@@ -292,10 +297,15 @@ def _read_clock(connection: sa.Connection) -> datetime | None:
     return clock
 
 
-def _store_heartbeat(connection: sa.Connection, worker: str, at: datetime, skew: timedelta | None) -> None:
+def _store_heartbeat(connection: sa.Connection, beat: WorkerHeartbeat) -> None:
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    columns = {"seen_at": at, "skew_seconds": None if skew is None else skew.total_seconds()}
-    statement = insert(workers).values(name=worker, **columns)
+    columns = {
+        "seen_at": beat.seen_at,
+        "skew_seconds": None if beat.skew is None else beat.skew.total_seconds(),
+        "identity": beat.identity,
+        "is_temporary": beat.is_temporary,
+    }
+    statement = insert(workers).values(name=beat.name, **columns)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=columns))
 
 

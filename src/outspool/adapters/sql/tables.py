@@ -83,6 +83,8 @@ emails = sa.Table(
     sa.Column("date", UtcDateTime, nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("scheduled_at", UtcDateTime),
+    # The zone in which the time was given: an IANA name or an offset.
+    sa.Column("timezone", sa.Text),
     sa.Column("due_at", UtcDateTime, nullable=False),
     sa.Column("expires_at", UtcDateTime, nullable=False),
     sa.Column("sent_at", UtcDateTime),
@@ -273,6 +275,8 @@ workers = sa.Table(
     sa.Column("skew_seconds", sa.Float),
     # True if it ends with its client; NULL from versions that did not say.
     sa.Column("is_temporary", sa.Boolean),
+    # The address of the identity whose emails it sends; NULL from versions that did not say.
+    sa.Column("identity", sa.Text),
 )
 
 abandoned_calls = sa.Table(

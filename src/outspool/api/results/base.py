@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 from outspool.domain.email import Mailbox
-from outspool.domain.summary import format_utc
+from outspool.domain.times import format_utc
 
 Time = Annotated[datetime, PlainSerializer(format_utc, return_type=str)]
 

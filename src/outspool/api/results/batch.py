@@ -9,14 +9,15 @@ from typing import Annotated
 
 from outspool.api.results.base import OBJECTS, Noted, Result, format_mailbox
 from outspool.domain.email import Email
+from outspool.domain.outlook import Outlook
 from outspool.domain.status import EmailStatus
-from outspool.domain.summary import Pause, summarize
+from outspool.domain.summary import summarize
 
-_TROUBLED = frozenset({EmailStatus.DEFERRED, EmailStatus.PARTIAL, EmailStatus.FAILED, EmailStatus.UNKNOWN})
+_SENT = frozenset({EmailStatus.SENT, EmailStatus.SENDING})
 
 
 class OutcomeResult(Result):
-    """One email of a batch; `summary` says why it is not (wholly) sent."""
+    """One email of a batch; `summary` says why it is not (wholly) sent, and what comes next."""
 
     id: str
     status: str
@@ -31,7 +32,7 @@ class BatchResult(Noted):
     emails: Annotated[list[OutcomeResult], OBJECTS]
 
 
-def batch_result(emails: Sequence[Email], *, now: datetime, pause: Pause | None) -> BatchResult:
+def batch_result(emails: Sequence[Email], *, now: datetime, outlook: Outlook) -> BatchResult:
     """Return the outcomes of a batch; sent emails need no summary."""
     counts = Counter(email.status for email in emails)
     return BatchResult(
@@ -41,7 +42,7 @@ def batch_result(emails: Sequence[Email], *, now: datetime, pause: Pause | None)
                 id=str(email.id),
                 status=email.status,
                 to=[format_mailbox(m) for m in email.content.to],
-                summary=summarize(email, now=now, pause=pause) if email.status in _TROUBLED else None,
+                summary=summarize(email, now=now, outlook=outlook) if email.status not in _SENT else None,
             )
             for email in emails
         ],

@@ -11,10 +11,11 @@ from pydantic import Field, WithJsonSchema
 from outspool.api.results.base import OBJECTS, Noted, PreviewableHead, Result, Time, format_mailbox
 from outspool.domain.attachment import Attachment
 from outspool.domain.email import Email, Event, Problem, Recipient
+from outspool.domain.outlook import Outlook
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import describe_wait
 from outspool.domain.series import Series
-from outspool.domain.summary import Pause, next_attempt_at, summarize
+from outspool.domain.summary import next_attempt_at, summarize
 
 _FIRST_EVENTS, _LAST_EVENTS = 5, 20
 
@@ -66,6 +67,7 @@ class EmailResult(EmailHead, Noted):
     """An email as every tool returns it. `owner` and `agent` (the submitting program) are for operators only."""
 
     scheduled_at: Time | None = None
+    timezone: str | None = None
     next_attempt_at: Time | None = None
     from_: str = Field(alias="from")
     to: list[str]
@@ -113,24 +115,25 @@ class StatusResult(EmailResult):
     events: list[EventResult]
 
 
-def email_result(email: Email, *, now: datetime, pause: Pause | None, for_operator: bool = False) -> EmailResult:
+def email_result(email: Email, *, now: datetime, outlook: Outlook, for_operator: bool = False) -> EmailResult:
     """Return `email` as it stands at `now`; for operators with its owner."""
     content = email.content
     return EmailResult(
         id=str(email.id),
         status=email.status,
-        summary=summarize(email, now=now, pause=pause),
+        summary=summarize(email, now=now, outlook=outlook),
         from_=format_mailbox(content.sender),
         to=[format_mailbox(m) for m in content.to],
         cc=[format_mailbox(m) for m in content.cc] or None,
         bcc=[format_mailbox(m) for m in content.bcc] or None,
         subject=content.subject,
-        attachments=[_attachment(a) for a in content.attachments] or None,
+        attachments=[attachment_result(a) for a in content.attachments] or None,
         scheduled_at=email.scheduled_at,
+        timezone=email.timezone,
         created_at=email.created_at,
         sent_at=email.sent_at,
         attempts=email.attempts,
-        next_attempt_at=next_attempt_at(email, pause=pause),
+        next_attempt_at=next_attempt_at(email, pause=outlook.pause),
         message_id=email.message_id,
         recipients=[_recipient(r) for r in email.recipients],
         recurrence=_recurrence(email.recurrence) if isinstance(email, Series) else None,
@@ -141,16 +144,16 @@ def email_result(email: Email, *, now: datetime, pause: Pause | None, for_operat
     )
 
 
-def scheduled_result(email: Email, *, now: datetime, pause: Pause | None) -> ScheduledResult:
+def scheduled_result(email: Email, *, now: datetime, outlook: Outlook) -> ScheduledResult:
     """Return `email` with the server's `now` and the remaining time in words."""
-    kept = email_result(email, now=now, pause=pause)
+    kept = email_result(email, now=now, outlook=outlook)
     wait = describe_wait(now, email.due_at) if email.due_at > now else "now"
     return ScheduledResult(**dict(kept), now=now, in_=wait)
 
 
-def status_result(email: Email, *, now: datetime, pause: Pause | None, for_operator: bool = False) -> StatusResult:
+def status_result(email: Email, *, now: datetime, outlook: Outlook, for_operator: bool = False) -> StatusResult:
     """Return `email` with its events; for operators with the cause of each."""
-    kept = email_result(email, now=now, pause=pause, for_operator=for_operator)
+    kept = email_result(email, now=now, outlook=outlook, for_operator=for_operator)
     return StatusResult(**dict(kept), events=[_event(e, for_operator=for_operator) for e in _abridge(email.events)])
 
 
@@ -163,7 +166,8 @@ def _abridge(events: tuple[Event, ...]) -> tuple[Event, ...]:
     return (*events[:_FIRST_EVENTS], omission, *events[-_LAST_EVENTS:])
 
 
-def _attachment(attachment: Attachment) -> AttachmentResult:
+def attachment_result(attachment: Attachment) -> AttachmentResult:
+    """Return one attachment as a result."""
     return AttachmentResult(filename=attachment.filename, content_type=attachment.content_type, size=attachment.size)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from outspool.api.results.base import Result, Time, format_mailbox
+from outspool.api.results.base import Noted, Result, Time, format_mailbox
 from outspool.domain.email import Email
+from outspool.domain.outlook import Outlook
 from outspool.domain.status import EmailStatus
-from outspool.domain.summary import Pause, summarize
+from outspool.domain.summary import summarize
 from outspool.ports.emails import MOST_COUNTED
 
 
@@ -22,10 +23,11 @@ class BriefResult(Result):
     subject: str
     created_at: Time
     scheduled_at: Time | None = None
+    timezone: str | None = None
     sent_at: Time | None = None
 
 
-class ListResult(Result):
+class ListResult(Noted):
     """One page, newest first, and the number of emails by status (each at most 1,000)."""
 
     emails: list[BriefResult]
@@ -39,11 +41,11 @@ def list_result(
     next_cursor: str | None,
     counts: Mapping[EmailStatus, int],
     now: datetime,
-    pause: Pause | None,
+    outlook: Outlook,
 ) -> ListResult:
     """Return one page of emails."""
     return ListResult(
-        emails=[_brief(email, now, pause) for email in emails],
+        emails=[_brief(email, now, outlook) for email in emails],
         next_cursor=next_cursor,
         counts={str(status): count for status, count in counts.items()},
     )
@@ -57,14 +59,15 @@ def format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n:,}{'+' if n >= MOST_COUNTED else ''} {status}" for status, n in counts.items())
 
 
-def _brief(email: Email, now: datetime, pause: Pause | None) -> BriefResult:
+def _brief(email: Email, now: datetime, outlook: Outlook) -> BriefResult:
     return BriefResult(
         id=str(email.id),
         status=email.status,
-        summary=summarize(email, now=now, pause=pause),
+        summary=summarize(email, now=now, outlook=outlook),
         to=[format_mailbox(m) for m in email.content.to],
         subject=email.content.subject,
         created_at=email.created_at,
         scheduled_at=email.scheduled_at,
+        timezone=email.timezone,
         sent_at=email.sent_at,
     )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import Field
 
-from outspool.api.results.base import Noted, PreviewableHead, Time, format_mailbox
+from outspool.api.results.base import OBJECTS, Noted, PreviewableHead, Time, format_mailbox
+from outspool.api.results.email import AttachmentResult, attachment_result
+from outspool.domain.outlook import Outlook
 from outspool.domain.schedule import describe_wait
 from outspool.domain.series import Series
 from outspool.domain.summary import summarize
@@ -25,17 +28,19 @@ class PreviewResult(PreviewableHead, Noted):
     text: str
     html: str | None = None
     size: int
+    attachments: Annotated[list[AttachmentResult] | None, OBJECTS] = None
     scheduled_at: Time | None = None
+    timezone: str | None = None
     now: Time
     in_: str | None = Field(alias="in")
 
 
-def preview_result(preview: Preview, *, now: datetime) -> PreviewResult:
+def preview_result(preview: Preview, *, now: datetime, outlook: Outlook) -> PreviewResult:
     """Return `preview` as a result."""
     email, content = preview.email, preview.email.content
     count = len(email.recipients)
     when = describe_wait(now, email.due_at) if email.scheduled_at else "at once"
-    series = f" {summarize(email, now=now)}" if isinstance(email, Series) else ""
+    series = f" {summarize(email, now=now, outlook=outlook)}" if isinstance(email, Series) else ""
     return PreviewResult(
         summary=f"Preview: nothing was stored or sent. It would leave {when}, for {count} "
         f"{'recipient' if count == 1 else 'recipients'}, {preview.size:,} bytes.{series}",
@@ -48,6 +53,8 @@ def preview_result(preview: Preview, *, now: datetime) -> PreviewResult:
         html=content.html,
         size=preview.size,
         scheduled_at=email.scheduled_at,
+        timezone=email.timezone,
+        attachments=[attachment_result(a) for a in content.attachments] or None,
         now=now,
         in_=describe_wait(now, email.due_at) if email.scheduled_at else None,
     )

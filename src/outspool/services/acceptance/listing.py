@@ -9,7 +9,7 @@ from typing import TypedDict, Unpack
 from uuid import UUID
 
 from outspool.domain.email import Email
-from outspool.domain.status import EmailStatus
+from outspool.domain.status import UNREACHED, EmailStatus
 from outspool.errors import InvalidArgument, brief
 from outspool.ports.emails import Search
 
@@ -47,7 +47,7 @@ def read_search(**filters: Unpack[Filters]) -> Search:
     cursor, series = filters.get("cursor"), filters.get("series")
     return Search(
         status=_read_status(filters.get("status")),
-        recipient=_read_text(filters.get("recipient"), "recipient"),
+        recipient=_read_recipient(filters.get("recipient")),
         query=_read_text(filters.get("query"), "query"),
         tag=_read_text(filters.get("tag"), "tag"),
         series=None if series is None else read_email_id(series),
@@ -86,7 +86,8 @@ def _read_status(text: str | None) -> EmailStatus | None:
     try:
         return EmailStatus(text)
     except ValueError:
-        raise InvalidArgument(f"status {brief(text)} is unknown.", f"Use one of {', '.join(EmailStatus)}.") from None
+        known = ", ".join(status for status in EmailStatus if status not in UNREACHED)
+        raise InvalidArgument(f"status {brief(text)} is unknown.", f"Use one of {known}.") from None
 
 
 _LONGEST_TEXT = 998
@@ -98,6 +99,16 @@ def _read_text(text: str | None, field: str) -> str | None:
     if len(text) > _LONGEST_TEXT or not text.isprintable():
         raise InvalidArgument(f"{field} is too long or holds control characters.", "Give a short plain text.")
     return text.strip() or None
+
+
+def _read_recipient(text: str | None) -> str | None:
+    address = _read_text(text, "recipient")
+    if address is not None and "@" not in address:
+        raise InvalidArgument(
+            f"recipient {brief(address)} is not an address, and names are not searched.",
+            "Give the whole address, like ada@example.com; query searches subjects.",
+        )
+    return address
 
 
 def _read_time(text: str | None, field: str) -> datetime | None:

@@ -12,11 +12,11 @@ from typing import Any, Self, Unpack
 from uuid import UUID
 
 from outspool.domain.email import Email, Event
+from outspool.domain.outlook import Outlook
 from outspool.domain.policy_check import check_policy
 from outspool.domain.principal import Principal
 from outspool.domain.schedule import When
 from outspool.domain.status import UNSETTLED, EmailStatus
-from outspool.domain.summary import Pause
 from outspool.domain.transition import OVERRIDDEN, OVERRIDE_DETAIL
 from outspool.errors import InvalidArgument, NotFound, StoreUnavailable, WrongState, brief
 from outspool.ports.account import Account, AccountState
@@ -34,7 +34,7 @@ from outspool.services.acceptance.preparation import (
 from outspool.services.acceptance.repeats import GuardedCall, RepeatGuard
 from outspool.services.acceptance.revision import describe_changes, plan_cancellation, plan_retry, revise_email
 from outspool.services.acceptance.validation import EmailRequest
-from outspool.services.acceptance.waiting import OutcomeWaiter, PauseReader, wait_for_change
+from outspool.services.acceptance.waiting import OutcomeWaiter, OutlookReader, wait_for_change
 from outspool.services.templates.catalog import TemplateCard, Templates
 
 _FINAL_READ_SECONDS = 1.0
@@ -58,6 +58,7 @@ class Outbox:
         templates: Templates,
         rules: AcceptanceRules,
         repeats: RepeatGuard,
+        outlooks: OutlookReader,
         principal: Principal,
         new_id: Callable[[datetime], UUID],
         clock: Clock,
@@ -74,7 +75,7 @@ class Outbox:
         self._preparer = Preparer(
             store, attachments=attachments, templates=templates, rules=rules, new_id=new_id, clock=clock
         )
-        self._pauses = PauseReader(account, clock=clock)
+        self._outlooks = outlooks
         self._outcomes = OutcomeWaiter(store, changes)
         self._repeats = repeats
 
@@ -92,9 +93,9 @@ class Outbox:
         """Return the SMTP account's state."""
         return await self._account.state()
 
-    async def pause(self, email: Email | None = None) -> Pause | None:
-        """Return why and until when the account is paused; see `PauseReader.read`."""
-        return await self._pauses.read(email)
+    async def outlook(self, *emails: Email) -> Outlook:
+        """Return who sends waiting emails, and whether the account is paused; see `OutlookReader.read`."""
+        return await self._outlooks.read(emails)
 
     async def begin_call(self, digest: Callable[[], bytes]) -> GuardedCall:
         """Begin a call that accepts emails; `digest` hashes its tool and arguments.

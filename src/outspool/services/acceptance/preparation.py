@@ -181,6 +181,7 @@ class Preparer:
             due_at=due_at,
             expires_at=due_at + self._rules.expire_after,
             scheduled_at=scheduled_at,
+            timezone=rule.timezone if rule is not None else None if when is None else when.zone,
             identity=self._rules.identity,
             owner=principal.user,
             agent=principal.agent,

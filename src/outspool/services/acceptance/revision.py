@@ -56,7 +56,10 @@ def revise_email(
 def _reschedule(email: Email, when: When, *, expire_after: timedelta, now: datetime) -> Email:
     at = when.moment(now=now)
     status = EmailStatus.SCHEDULED if email.status is EmailStatus.QUEUED else email.status
-    return replace(email, status=status, scheduled_at=at, due_at=at, date=at, expires_at=at + expire_after)
+    zone = when.zone or email.timezone
+    return replace(
+        email, status=status, scheduled_at=at, timezone=zone, due_at=at, date=at, expires_at=at + expire_after
+    )
 
 
 def describe_changes(changes: Mapping[str, Any], when: When | None) -> str:

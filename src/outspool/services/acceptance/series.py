@@ -115,6 +115,7 @@ def make_occurrence(series: Series, at: datetime, *, now: datetime, email_id: UU
         due_at=at,
         expires_at=now + expire_after,
         scheduled_at=at,
+        timezone=series.recurrence.timezone,
         identity=series.identity,
         owner=series.owner,
         agent=series.agent,

@@ -7,16 +7,19 @@ import contextlib
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, tzinfo
 from uuid import UUID
 
 from outspool.domain.email import Email
+from outspool.domain.outlook import Outlook, Pause, Senders
 from outspool.domain.principal import Scope
 from outspool.domain.status import CLAIMABLE, EmailStatus
-from outspool.domain.summary import Pause
-from outspool.errors import OutspoolError, StoreUnavailable
+from outspool.errors import OutspoolError, StoreUnavailable, TroubleKind
 from outspool.ports.account import Account, AccountState
 from outspool.ports.clock import Clock
 from outspool.ports.emails import Changes, EmailStore
+from outspool.ports.queue import Queue
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,12 @@ _CHANGE_POLL_SECONDS = 1.0
 
 _A_MOMENT_SECONDS = 0.25
 """For so long the account's state is not read again for every answer."""
+_SENDERS_SECONDS = 2.0
+"""For so long the list of workers is not read again."""
+
+_WAITING = CLAIMABLE | {EmailStatus.RECURRING}
+_FOR_PERSONS = frozenset({TroubleKind.LOGIN, TroubleKind.TLS})
+"""Trouble that passes only when somebody changes the settings."""
 
 
 class OutcomeWaiter:
@@ -112,35 +121,88 @@ async def wait_for_change(store: EmailStore, changes: Changes, email_id: UUID, s
                 await asyncio.wait_for(changed.wait(), _CHANGE_POLL_SECONDS)
 
 
-class PauseReader:
-    """Says why an email does not leave, if that is the account's fault."""
+class OutlookReader:
+    """Says who sends waiting emails, and why they do not leave if that is the account's fault."""
 
-    def __init__(self, account: Account, *, clock: Clock) -> None:
-        """Share the account with the dispatcher."""
+    def __init__(
+        self,
+        account: Account,
+        queue: Queue,
+        *,
+        identity: str,
+        worker: str,
+        lease: timedelta,
+        zone: Callable[[datetime], tzinfo],
+        clock: Clock,
+    ) -> None:
+        """Share account and queue with the dispatcher.
+
+        `worker` is the name under which this process sends, if it does; others live if they were heard of within
+        `lease`. `zone` is the reader's at a time.
+        """
+        self.own = Senders.NONE
+        """What this process itself is to its callers."""
         self._account = account
+        self._queue = queue
+        self._identity = identity
+        self._worker = worker
+        self._lease = lease
+        self._zone = zone
         self._clock = clock
         self._seen: tuple[float, AccountState] | None = None
+        self._senders: tuple[float, Senders] | None = None
 
-    async def read(self, email: Email | None = None) -> Pause | None:
-        """Return why and until when the account rests, None if it does not, or if `email` does not wait for it.
+    async def read(self, emails: Sequence[Email]) -> Outlook:
+        """Return the outlook of these emails; nothing is looked up for emails that do not wait.
 
         It only colours the answer about an email that is accepted already, so no trouble here may hide that answer,
         and what was read a moment ago is good enough, but for what the account has just kept from leaving.
         """
-        if email is not None and email.status not in CLAIMABLE:
-            return None
+        zone = self._zone(self._clock.now())
+        if not any(email.status in _WAITING for email in emails):
+            return Outlook(zone=zone)
+        is_news = any(email.status is EmailStatus.DEFERRED for email in emails)
+        return Outlook(pause=await self._read_pause(is_news=is_news), senders=await self._read_senders(), zone=zone)
+
+    async def _read_pause(self, *, is_news: bool) -> Pause | None:
         try:
-            is_news = email is not None and email.status is EmailStatus.DEFERRED
-            account = await (self._account.state() if is_news else self._lately())
+            account = await (self._account.state() if is_news else self._read_lately())
         except Exception:
             logger.warning("could not read the state of the SMTP account", exc_info=True)
             return None
         if account.paused_until is None or not account.is_paused(self._clock.now()):
             return None
-        return Pause(until=account.paused_until, reason=account.message)
+        return Pause(
+            until=account.paused_until,
+            reason=account.message,
+            fix=account.hint,
+            needs_person=account.kind in _FOR_PERSONS,
+        )
 
-    async def _lately(self) -> AccountState:
+    async def _read_lately(self) -> AccountState:
         now = time.monotonic()
         if self._seen is None or now > self._seen[0] + _A_MOMENT_SECONDS:
             self._seen = now, await self._account.state()
         return self._seen[1]
+
+    async def _read_senders(self) -> Senders:
+        if self.own is Senders.LASTING:
+            return self.own
+        now = time.monotonic()
+        if self._senders is None or now > self._senders[0] + _SENDERS_SECONDS:
+            try:
+                self._senders = now, await self._find_senders()
+            except Exception:
+                logger.warning("could not read which workers run", exc_info=True)
+                return self.own
+        return self._senders[1]
+
+    async def _find_senders(self) -> Senders:
+        others = [
+            worker
+            for worker in await self._queue.workers(since=self._clock.now() - self._lease)
+            if worker.name != self._worker and worker.identity in ("", self._identity)
+        ]
+        if any(not worker.is_temporary for worker in others):
+            return Senders.LASTING
+        return Senders.WITH_CLIENT if others else self.own

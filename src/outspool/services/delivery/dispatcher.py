@@ -45,13 +45,17 @@ class Dispatcher:
         occurrences: Occurrences,
         *,
         name: str,
+        is_temporary: bool,
         batch: int,
         resend_doubtful: bool,
         watch: ClockWatch,
         clock: Clock,
         timings: Timings,
     ) -> None:
-        """`name` is what `doctor` calls this worker; it holds at most `batch` claimed emails."""
+        """`name` is what `doctor` calls this worker; it holds at most `batch` claimed emails.
+
+        `is_temporary`: it ends with the app that started it.
+        """
         self._queue = queue
         self._agent = agent
         self._breaker = breaker
@@ -70,6 +74,7 @@ class Dispatcher:
         self.keeper = LeaseKeeper(
             queue,
             name=name,
+            is_temporary=is_temporary,
             resend_doubtful=resend_doubtful,
             freed=self.wake,
             watch=watch,

@@ -42,15 +42,20 @@ class LeaseKeeper:
         queue: Queue,
         *,
         name: str,
+        is_temporary: bool,
         resend_doubtful: bool,
         freed: Callable[[], None],
         watch: ClockWatch,
         clock: Clock,
         timings: Timings,
     ) -> None:
-        """`name` is shown by `doctor`; `freed` is called after emails were rescued."""
+        """`name` is shown by `doctor`; `is_temporary` is as in `WorkerHeartbeat`.
+
+        `freed` is called after emails were rescued.
+        """
         self._queue = queue
         self._name = name
+        self._is_temporary = is_temporary
         self._resend_doubtful = resend_doubtful
         self._on_freed = freed
         self._watch = watch
@@ -88,7 +93,11 @@ class LeaseKeeper:
             others = await self._queue.workers(since=_LONG_AGO)  # first: our heartbeat deletes old rows
             self._watch.compare(worker for worker in others if worker.name != self._name)
             skew = await self._queue.heartbeat(
-                tuple(self._held_tokens), until=now + self._timings.lease, worker=self._name, at=now
+                tuple(self._held_tokens),
+                until=now + self._timings.lease,
+                worker=self._name,
+                at=now,
+                is_temporary=self._is_temporary,
             )
         except Exception as error:  # noqa: BLE001 - the next heartbeat tries again
             logger.debug("no heartbeat: %s", error)

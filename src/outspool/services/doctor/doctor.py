@@ -11,7 +11,7 @@ from datetime import datetime
 
 from outspool.domain.schedule import describe_wait
 from outspool.domain.setting import Setting
-from outspool.domain.summary import format_utc
+from outspool.domain.times import format_utc
 from outspool.errors import AccountTrouble, BlobsUnavailable, StoreMisconfigured, StoreUnavailable, TroubleKind
 from outspool.ports.account import Account, AccountState
 from outspool.ports.clock import Clock
