@@ -59,11 +59,8 @@ async def test_the_status_names_recipients_times_attachments_and_history(served:
 async def test_a_time_with_a_zone_is_shown_in_it_and_in_utc_wherever_it_is_said(served: Stage) -> None:
     there = (datetime.now(UTC) + timedelta(days=3)).replace(hour=9, minute=0, second=0, microsecond=0)
     async with served.session() as session:
-        first = await say(
-            session,
-            "schedule_email",
-            **served.message(scheduled_at=f"{there:%Y-%m-%dT%H:%M:%S}", timezone="Asia/Tokyo"),
-        )
+        arguments = served.message(scheduled_at=f"{there:%Y-%m-%dT%H:%M:%S}", timezone="Asia/Tokyo")
+        first = await say(session, "schedule_email", **arguments)
         [email] = (await session.call("list_emails", query=served.topic))["emails"]
         listed = await say(session, "list_emails", query=served.topic)
         status = await say(session, "get_status", email_id=email["id"])
