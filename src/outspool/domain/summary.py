@@ -15,6 +15,7 @@ from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import describe_wait
 from outspool.domain.series import Series
 from outspool.domain.status import EmailStatus, RecipientStatus
+from outspool.domain.transition import RESOLVED
 
 _NAMED_LIMIT = 3
 """Number of recipients named in a sentence; the others are counted."""
@@ -88,6 +89,8 @@ def _describe_deferred(email: Email, now: datetime, pause: Pause | None) -> str:
 
 
 def _describe_sent(email: Email, _now: datetime, _pause: Pause | None) -> str:
+    if _is_resolved(email):
+        return f"Sent: {_reason(email)}"
     whom = email.recipients[0].address if len(email.recipients) == 1 else f"{len(email.recipients)} recipients"
     replies = {r.reply.quote() for r in email.recipients if r.reply}
     reply_text = f"; {_clip(replies.pop())}" if len(replies) == 1 else ""
@@ -96,6 +99,8 @@ def _describe_sent(email: Email, _now: datetime, _pause: Pause | None) -> str:
 
 def _describe_partial(email: Email, _now: datetime, _pause: Pause | None) -> str:
     missed = [r for r in email.recipients if r.status is not RecipientStatus.SENT]
+    if _is_resolved(email):
+        return f"{_describe_progress(email)}{_reason(email)} It does not go to {_list_addresses(missed)}."
     if email.problem is not None and email.problem.code == "stopped":
         return f"{_describe_progress(email)}{_close(f'Canceled for {_list_addresses(missed)}')}"
     refused = [r for r in missed if r.status is RecipientStatus.FAILED and r.reply]
@@ -111,8 +116,14 @@ def _describe_failed(email: Email, _now: datetime, _pause: Pause | None) -> str:
     return _close(f"Failed: {_reason(email)}")
 
 
-def _describe_canceled(_email: Email, _now: datetime, _pause: Pause | None) -> str:
-    return "Canceled: it was not sent and never will be."
+def _describe_canceled(email: Email, _now: datetime, _pause: Pause | None) -> str:
+    said = f"{_reason(email)} It never will be." if _is_resolved(email) else "it was not sent and never will be."
+    return f"Canceled: {said}"
+
+
+def _is_resolved(email: Email) -> bool:
+    """Tell whether the outcome is what an operator said, and no server."""
+    return email.problem is not None and email.problem.code == RESOLVED
 
 
 def _describe_unknown(email: Email, _now: datetime, _pause: Pause | None) -> str:

@@ -1,0 +1,60 @@
+"""Times as a terminal shows and takes them: on this machine's clocks, and with their zone."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+_UTC = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z\b")
+_LOCAL = re.compile(r"\s*\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?\s*", re.ASCII)
+_LONGEST_NAME = 5
+"""Windows calls a zone "W. Europe Standard Time", which is too long for a column."""
+
+
+def format_minute(moment: datetime) -> str:
+    """Format a time for a list: ``2026-12-01 09:00 CET``."""
+    return _format(moment, "minutes")
+
+
+def format_local(moment: datetime) -> str:
+    """Format a time in seconds: ``2026-12-01 09:00:00 CET``."""
+    return _format(moment, "seconds")
+
+
+def format_millisecond(moment: datetime) -> str:
+    """Format a time in milliseconds: ``2026-12-01 09:00:00.250 CET``."""
+    return _format(moment, "milliseconds")
+
+
+def localize(text: str) -> str:
+    """Return `text` with each RFC 3339 time in UTC on this machine's clocks."""
+    return _UTC.sub(lambda match: format_local(datetime.fromisoformat(match[0])), text)
+
+
+def is_local(text: str) -> bool:
+    """Tell whether `text` is a date and time without offset, which needs a zone to mean anything."""
+    return bool(_LOCAL.fullmatch(text))
+
+
+def read_machine_zone() -> str | None:
+    """Return the IANA name of this machine's zone; None if it has none, as with ``TZ=CET-1``."""
+    import tzlocal
+
+    with suppress(Exception):  # an odd TZ or /etc/localtime raises many kinds
+        name = tzlocal.get_localzone_name()
+        return str(ZoneInfo(name).key)
+    return None
+
+
+def add_offset(text: str) -> str:
+    """Return a local time with the offset that this machine's clocks have then."""
+    return datetime.fromisoformat(text.strip()).astimezone().isoformat()
+
+
+def _format(moment: datetime, timespec: str) -> str:
+    local = moment.astimezone()
+    name = local.tzname() or ""
+    zone = name if len(name) <= _LONGEST_NAME else f"{local:%z}"
+    return f"{local.replace(tzinfo=None).isoformat(sep=' ', timespec=timespec)} {zone}"
