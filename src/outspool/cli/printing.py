@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -34,14 +35,26 @@ _WIDTH = 120
 _NARROW = 72
 """Below so many columns an email of a list takes two lines."""
 
+_LIST_COLUMNS = ("id", "status", "when", "to", "subject")
+_FIXED = 3
+"""Columns of a list that are always whole: id, status and time."""
+
+_GAP = 2
+"""Spaces between two columns."""
+
 _ID_ENDING = 8
 """Characters of an id in a list; any command takes them for the whole."""
 
 
 def console() -> Console:
     """Return a console on stdout."""
-    width = None if sys.stdout.isatty() else _WIDTH
+    width = _WIDTH if _is_piped() else None
     return Console(markup=False, emoji=False, highlight=False, width=width)
+
+
+def _is_piped() -> bool:
+    """Tell whether a program reads the output: then no line is wrapped."""
+    return not sys.stdout.isatty()
 
 
 def print_json(result: Result) -> None:
@@ -60,9 +73,9 @@ def print_email(email: EmailResult, *, as_json: bool, note: str = "") -> None:
         print_json(email)
         return
     out = console()
-    out.print(speak(f"{note} {email.summary}".strip()), soft_wrap=True)
+    out.print(speak(f"{note} {email.summary}".strip()), soft_wrap=_is_piped())
     if email.error is not None and email.error.hint and email.error.hint not in email.summary:
-        out.print(speak(email.error.hint), soft_wrap=True)
+        out.print(speak(email.error.hint), soft_wrap=_is_piped())
     out.print(f"id {email.id}", style="dim")
     out.print(_recipient_table(email))
 
@@ -70,7 +83,7 @@ def print_email(email: EmailResult, *, as_json: bool, note: str = "") -> None:
 def print_preview(preview: PreviewResult) -> None:
     """Print an email that was not sent, as its recipients would read it."""
     out = console()
-    out.print(speak(preview.summary), soft_wrap=True)
+    out.print(speak(preview.summary), soft_wrap=_is_piped())
     fields = {
         "From": [preview.from_],
         "To": preview.to,
@@ -80,10 +93,10 @@ def print_preview(preview: PreviewResult) -> None:
     }
     for name, values in fields.items():
         if values:
-            out.print(f"{name}: {', '.join(values)}", soft_wrap=True)
-    out.print(f"\n{preview.text}", soft_wrap=True)
+            out.print(f"{name}: {', '.join(values)}", soft_wrap=_is_piped())
+    out.print(f"\n{preview.text}", soft_wrap=_is_piped())
     if preview.html is not None:
-        out.print("There is HTML beside this text; --open shows it in the browser.", style="dim", soft_wrap=True)
+        out.print("There is HTML beside this text; --open shows it in the browser.", style="dim", soft_wrap=_is_piped())
 
 
 def print_templates(result: TemplatesResult) -> None:
@@ -99,7 +112,7 @@ def print_templates(result: TemplatesResult) -> None:
 def print_details(email: StatusResult) -> None:
     """Print everything about one email."""
     out = console()
-    out.print(speak(email.summary), soft_wrap=True)
+    out.print(speak(email.summary), soft_wrap=_is_piped())
     fields = Table.grid(padding=(0, 2))
     for name, value in _fields(email):
         fields.add_row(name, value)
@@ -121,16 +134,16 @@ def print_list(page: ListResult) -> None:
     """Print one page of emails; for a terminal as wide as it is and with the counts, for a pipe one line each."""
     from outspool.api.results.listing import format_counts
 
-    if not sys.stdout.isatty():
+    if _is_piped():
         _print_lines(page)
         return
     out = console()
     if page.emails:
-        out.print(_wide_list(page.emails) if out.width >= _NARROW else _narrow_list(page.emails))
+        out.print(_wide_list(page.emails, out.width) if out.width >= _NARROW else _narrow_list(page.emails))
     counts = format_counts(page.counts) or "no emails yet"
-    out.print(f"In the whole outbox: {counts}.", soft_wrap=True)
+    out.print(f"In the whole outbox: {counts}.", soft_wrap=_is_piped())
     if page.next_cursor:
-        out.print(f"More follow: --cursor {page.next_cursor}", soft_wrap=True)
+        out.print(f"More follow: --cursor {page.next_cursor}", soft_wrap=_is_piped())
 
 
 def _print_lines(page: ListResult) -> None:
@@ -142,14 +155,17 @@ def _print_lines(page: ListResult) -> None:
         typer.echo(f"More follow: --cursor {page.next_cursor}", err=True)
 
 
-def _wide_list(emails: Sequence[BriefResult]) -> Table:
-    table = _table("id", "status", "when", "to", "subject")
-    for column in table.columns[:3]:
-        column.no_wrap = True
-    for column in table.columns[3:]:
-        column.no_wrap, column.overflow, column.ratio = True, "ellipsis", 1
-    for email in emails:
-        table.add_row(email.id[-_ID_ENDING:], email.status, format_minute(_moment(email)), _to(email), email.subject)
+def _wide_list(emails: Sequence[BriefResult], width: int) -> Table:
+    """Return a table as wide as the terminal: recipients and subject share what the other columns leave."""
+    table = _table(*_LIST_COLUMNS)
+    rows = [(e.id[-_ID_ENDING:], e.status, format_minute(_moment(e)), _to(e), e.subject) for e in emails]
+    whole = [max(map(cell_len, (header, *cells))) for header, *cells in zip(_LIST_COLUMNS, *rows, strict=True)]
+    left = width - sum(whole[:_FIXED]) - _GAP * (len(whole) - 1)
+    to = min(whole[_FIXED], max(left // 2, left - whole[-1]))
+    for column, column_width in zip(table.columns, (*whole[:_FIXED], to, left - to), strict=True):
+        column.width, column.no_wrap, column.overflow = column_width, True, "ellipsis"
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
@@ -221,17 +237,20 @@ def _problem(email: StatusResult) -> Sequence[tuple[str, str]]:
 
 
 def _recipient_table(email: EmailResult) -> Table:
-    table = _table("recipient", "as", "status", "what its server said")
-    for recipient in email.recipients:
-        reply_parts = (recipient.code, recipient.enhanced_code, recipient.reply)
-        table.add_row(
-            recipient.address, recipient.kind, recipient.status, " ".join(str(part) for part in reply_parts if part)
-        )
+    """Return a table of the recipients; with a column for replies if there are any."""
+    replies = [
+        " ".join(str(part) for part in (recipient.code, recipient.enhanced_code, recipient.reply) if part)
+        for recipient in email.recipients
+    ]
+    columns = ("recipient", "as", "status", *(("what its server said",) if any(replies) else ()))
+    table = _table(*columns)
+    for recipient, reply in zip(email.recipients, replies, strict=True):
+        table.add_row(*(recipient.address, recipient.kind, recipient.status, reply)[: len(columns)])
     return table
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, overflow="fold")
     return table

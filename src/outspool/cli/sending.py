@@ -121,9 +121,7 @@ def _is_terminal() -> bool:
 def _ask_recipients() -> list[str]:
     """Ask for the recipients; without a terminal that is wrong usage."""
     if not _is_terminal():
-        import click
-
-        raise click.UsageError("Missing option '--to'. Say who gets the email: --to ada@example.com")
+        raise typer.BadParameter("nobody is given. Say who gets the email: --to ada@example.com", param_hint="--to")
     answer = typer.prompt("To", err=True)
     return [address.strip() for address in answer.split(",") if address.strip()]
 
