@@ -33,7 +33,7 @@ _WIDTH = 120
 """Columns if the output is not a terminal."""
 
 _NARROW = 72
-"""Below so many columns an email of a list takes two lines."""
+"""Below so many columns an email of a list takes several lines."""
 
 _LIST_COLUMNS = ("id", "status", "when", "to", "subject")
 _FIXED = 3
@@ -174,7 +174,8 @@ def _narrow_list(emails: Sequence[BriefResult]) -> Table:
     table.add_column(no_wrap=True, overflow="ellipsis")
     for email in emails:
         table.add_row(f"{email.id[-_ID_ENDING:]} {email.status} {format_minute(_moment(email))}")
-        table.add_row(f"  {_to(email)}: {email.subject}")
+        table.add_row(f"  to {_to(email)}")
+        table.add_row(f"  {email.subject}")
     return table
 
 

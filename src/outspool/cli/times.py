@@ -43,9 +43,16 @@ def read_machine_zone() -> str | None:
     import tzlocal
 
     with suppress(Exception):  # an odd TZ or /etc/localtime raises many kinds
-        name = tzlocal.get_localzone_name()
-        return str(ZoneInfo(name).key)
+        zone = ZoneInfo(tzlocal.get_localzone_name())
+        if all(_has_machine_offset(zone, month) for month in (1, 7)):
+            return str(zone.key)
     return None
+
+
+def _has_machine_offset(zone: ZoneInfo, month: int) -> bool:
+    """Tell whether the machine's clocks show the time of `zone` in a month of this year."""
+    local = datetime.now().astimezone().replace(month=month, day=1).replace(tzinfo=None)
+    return local.astimezone().utcoffset() == local.replace(tzinfo=zone).utcoffset()
 
 
 def add_offset(text: str) -> str:
@@ -53,8 +60,12 @@ def add_offset(text: str) -> str:
     return datetime.fromisoformat(text.strip()).astimezone().isoformat()
 
 
+def format_zone(local: datetime) -> str:
+    """Return the short name of a local time's zone, or its offset where the name is long, as on Windows."""
+    name = local.tzname() or ""
+    return name if 0 < len(name) <= _LONGEST_NAME else f"{local:%z}"
+
+
 def _format(moment: datetime, timespec: str) -> str:
     local = moment.astimezone()
-    name = local.tzname() or ""
-    zone = name if len(name) <= _LONGEST_NAME else f"{local:%z}"
-    return f"{local.replace(tzinfo=None).isoformat(sep=' ', timespec=timespec)} {zone}"
+    return f"{local.replace(tzinfo=None).isoformat(sep=' ', timespec=timespec)} {format_zone(local)}"
