@@ -139,3 +139,17 @@ def test_an_hour_that_the_clocks_skip_is_refused_and_not_guessed(stdio: Stage) -
     refused = outspool(stdio, *words, TZ="Europe/Berlin")
     assert refused.returncode == 1
     assert "does not exist in Europe/Berlin" in refused.stderr
+
+
+def test_a_wrong_recipient_is_asked_for_again_before_anything_else_is_typed(stdio: Stage) -> None:
+    typed = (
+        ("To", "ada\n"),
+        ("To", "ada@example.com, bob@example.com\n"),
+        ("Subject", f"{stdio.topic}\n"),
+        ("Text", "Good day.\n\x04"),
+    )
+    code, shown = on_terminal(stdio, "send", typed=typed)
+    assert code == 0, shown
+    assert "Error: " in shown
+    [mail] = stdio.received()
+    assert set(mail.recipients) == {"ada@example.com", "bob@example.com"}

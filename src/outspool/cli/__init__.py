@@ -29,11 +29,11 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-serving.register(cli)
-upkeep.register(cli)
 sending.register(cli)
 mail.register(cli)
 editing.register(cli)
+serving.register(cli)
+upkeep.register(cli)
 
 
 def main() -> None:

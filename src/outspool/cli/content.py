@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from outspool.cli.times import add_offset, is_local, read_machine_zone
+from outspool.cli.times import add_offset, is_local, pad_hour, read_machine_zone
 from outspool.errors import InvalidArgument, brief
 
 if TYPE_CHECKING:
@@ -75,7 +75,10 @@ def read_attachments(files: Sequence[Path], content_ids: Sequence[str]) -> list[
 
 def in_machine_zone(when: When) -> When:
     """Return `when` with this machine's zone where a zone is needed and none is given."""
-    needs_zone = when.recurrence is not None or (when.scheduled_at is not None and is_local(when.scheduled_at))
+    if when.scheduled_at is not None:
+        when = replace(when, scheduled_at=pad_hour(when.scheduled_at))
+    is_without_offset = when.scheduled_at is not None and is_local(when.scheduled_at)
+    needs_zone = is_without_offset or when.recurrence is not None
     if when.timezone is not None or not needs_zone:
         return when
     if (zone := read_machine_zone()) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,12 +33,14 @@ def register(cli: typer.Typer) -> None:
 def edit(
     email_id: options.Id,
     *,
-    to: Annotated[list[str] | None, typer.Option(help="Repeat it; all recipients are replaced.")] = None,
-    cc: Annotated[list[str] | None, typer.Option()] = None,
+    to: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS", help="Repeat it; all recipients are replaced.")
+    ] = None,
+    cc: options.Cc = None,
     bcc: options.Bcc = None,
     sender: options.Sender = None,
     reply_to: options.ReplyTo = None,
-    subject: Annotated[str | None, typer.Option()] = None,
+    subject: options.Subject = None,
     body: options.Body = None,
     body_file: options.BodyFile = None,
     html: options.Html = None,
@@ -79,7 +82,7 @@ def edit(
     email = run(_edit(email_id, changes, None if when == When() else when))
     from outspool.cli import printing
 
-    printing.print_email(email, as_json=as_json, note=_describe(changes))
+    printing.print_email(email, as_json=as_json, note=_describe(changes, when))
 
 
 def resolve(
@@ -125,8 +128,10 @@ async def _resolve(email_id: str, outcome: Outcome) -> EmailResult:
         return email_result(email, now=outbox.now(), pause=None, for_operator=True)
 
 
-def _describe(changes: dict[str, Any]) -> str:
+def _describe(changes: dict[str, Any], when: When) -> str:
     """Say which parts of the email were changed and which cleared."""
+    times = {name: value for name, value in asdict(when).items() if value is not None}
+    changes = {**changes, **times}
     names = {name: "from" if name == "sender" else name for name in changes}
     cleared = [names[name] for name, value in changes.items() if value in (None, "", [], {}) and name != "subject"]
     changed = [name for name in names.values() if name not in cleared]

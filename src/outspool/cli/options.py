@@ -28,12 +28,12 @@ Id = Annotated[
     str, typer.Argument(metavar="ID", help="The email's id, or its last 4 or more characters if no other ends so.")
 ]
 
-Bcc = Annotated[list[str] | None, typer.Option(help="Hidden from the other recipients.")]
-Sender = Annotated[str | None, typer.Option("--from", help="Instead of EMAIL_FROM.")]
-ReplyTo = Annotated[list[str] | None, typer.Option(help="Where answers go.")]
-Body = Annotated[str | None, typer.Option(help="The text itself.")]
+Bcc = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Hidden from the other recipients.")]
+Sender = Annotated[str | None, typer.Option("--from", metavar="ADDRESS", help="Instead of EMAIL_FROM.")]
+ReplyTo = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Where answers go.")]
+Body = Annotated[str | None, typer.Option(metavar="TEXT", help="The text itself.")]
 BodyFile = Annotated[str | None, typer.Option(metavar="FILE", help="The text, from a file; - is stdin.")]
-Html = Annotated[str | None, typer.Option(help="The HTML itself.")]
+Html = Annotated[str | None, typer.Option(metavar="HTML", help="The HTML itself.")]
 HtmlFile = Annotated[str | None, typer.Option(metavar="FILE", help="The HTML, from a file; - is stdin.")]
 Attach = Annotated[
     list[Path] | None, typer.Option(metavar="FILE", help="A file that you may read, not a hidden one. Repeat it.")
@@ -43,14 +43,16 @@ ContentIds = Annotated[
     typer.Option(
         "--content-id",
         metavar="NAME",
-        help='Shows the picture of --attach where the HTML has <img src="cid:NAME">. The first NAME belongs to the '
-        'first file, and so on; "" skips one.',
+        help="Shows the picture of --attach where the HTML has `cid:NAME`. The first NAME belongs to the first file, "
+        'and so on; "" skips one.',
     ),
 ]
 Headers = Annotated[list[str] | None, typer.Option("--header", metavar="NAME:VALUE", help="Repeat it: X-Project:42")]
-Tags = Annotated[list[str] | None, typer.Option("--tag", help="A label for `outspool list --tag`.")]
-Priority = Annotated[str | None, typer.Option(help="low, normal or high: which due email leaves first.")]
-InReplyTo = Annotated[str | None, typer.Option(help="The Message-ID answered: <id@example.com>.")]
+Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="LABEL", help="A label for `outspool list --tag`.")]
+Priority = Annotated[
+    str | None, typer.Option(metavar="LEVEL", help="low, normal or high: which due email leaves first.")
+]
+InReplyTo = Annotated[str | None, typer.Option(metavar="ID", help="The Message-ID answered: `<id@example.com>`.")]
 References = Annotated[
     list[str] | None, typer.Option("--reference", metavar="ID", help="A Message-ID of the thread, oldest first.")
 ]
@@ -59,9 +61,14 @@ At = Annotated[
 ]
 Timezone = Annotated[
     str | None,
-    typer.Option(help="Another zone for --at and --recurrence: Europe/Berlin.", autocompletion=complete_zone),
+    typer.Option(
+        metavar="ZONE", help="Another zone for --at and --recurrence: Europe/Berlin.", autocompletion=complete_zone
+    ),
 ]
-Delay = Annotated[str | None, typer.Option(help="Send later: PT90M, PT2H, P1D.")]
+Delay = Annotated[str | None, typer.Option(metavar="DURATION", help="Send later: PT90M, PT2H, P1D.")]
 Cron = Annotated[str | None, typer.Option("--recurrence", metavar="CRON", help='Send a series: "0 9 * * mon".')]
-Until = Annotated[str | None, typer.Option(help="The last day, or time, of the series.")]
-Count = Annotated[int | None, typer.Option(help="How many emails the series makes.")]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="The last day, or time, of the series.")]
+Count = Annotated[int | None, typer.Option(metavar="NUMBER", help="How many emails the series makes.")]
+
+Subject = Annotated[str | None, typer.Option(metavar="TEXT", help="What the email is about.")]
+Cc = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Gets a copy.")]

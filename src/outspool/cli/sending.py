@@ -12,6 +12,7 @@ import typer
 from outspool.cli import options
 from outspool.cli.content import in_machine_zone, parse_object, read_attachments, read_headers, read_text
 from outspool.cli.runs import Sandbox, configure_logging, open_outspool, run
+from outspool.errors import Refusal
 
 if TYPE_CHECKING:
     from outspool.api.results.email import EmailResult
@@ -34,17 +35,19 @@ def register(cli: typer.Typer) -> None:
 
 def send(
     *,
-    to: Annotated[list[str] | None, typer.Option(help="Repeat it for each recipient.")] = None,
-    cc: Annotated[list[str] | None, typer.Option()] = None,
+    to: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Repeat it for each recipient.")] = None,
+    cc: options.Cc = None,
     bcc: options.Bcc = None,
     sender: options.Sender = None,
     reply_to: options.ReplyTo = None,
-    subject: Annotated[str | None, typer.Option()] = None,
+    subject: options.Subject = None,
     body: options.Body = None,
     body_file: options.BodyFile = None,
     html: options.Html = None,
     html_file: options.HtmlFile = None,
-    template: Annotated[str | None, typer.Option(help="A name from `outspool templates`, instead of a text.")] = None,
+    template: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A name from `outspool templates`, instead of a text.")
+    ] = None,
     variables: Annotated[str | None, typer.Option(metavar="JSON", help="What the template needs.")] = None,
     attach: options.Attach = None,
     content_ids: options.ContentIds = None,
@@ -59,8 +62,12 @@ def send(
     recurrence: options.Cron = None,
     until: options.Until = None,
     count: options.Count = None,
-    key: Annotated[str | None, typer.Option(help="Idempotency key: the same call again sends nothing more.")] = None,
-    wait: Annotated[float, typer.Option(min=0, max=_LONGEST_WAIT, help="Seconds to wait for the outcome.")] = 10,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Idempotency key: the same call again sends nothing more.")
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(min=0, max=_LONGEST_WAIT, metavar="SECONDS", help="How long to wait for the outcome.")
+    ] = 10,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show what would be sent; store and send nothing.")
     ] = False,
@@ -122,8 +129,20 @@ def _ask_recipients() -> list[str]:
     """Ask for the recipients; without a terminal that is wrong usage."""
     if not _is_terminal():
         raise typer.BadParameter("nobody is given. Say who gets the email: --to ada@example.com", param_hint="--to")
-    answer = typer.prompt("To", err=True)
-    return [address.strip() for address in answer.split(",") if address.strip()]
+    recipients: list[str] = typer.prompt("To", err=True, value_proc=_read_recipients)
+    return recipients
+
+
+def _read_recipients(answer: str) -> list[str]:
+    """Return the addresses of an answer; a wrong one is asked for again, before anything else is typed."""
+    from outspool.domain.address import parse_mailboxes
+
+    addresses = [address.strip() for address in answer.split(",") if address.strip()]
+    try:
+        parse_mailboxes(addresses, "to")
+    except Refusal as refusal:
+        raise typer.BadParameter(f"{refusal.message} {refusal.hint}".strip()) from None
+    return addresses
 
 
 def _ask_subject() -> str:

@@ -7,8 +7,12 @@ from contextlib import suppress
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from outspool.errors import InvalidSchedule, brief
+
 _UTC = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z\b")
-_LOCAL = re.compile(r"\s*\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?\s*", re.ASCII)
+_MOMENT = re.compile(
+    r"\s*\d{4}-\d\d-\d\d[Tt ]\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)? ?(?P<offset>[Zz]|[+-]\d\d(?::?\d\d)?)?\s*", re.ASCII
+)
 _LONGEST_NAME = 5
 """Windows calls a zone "W. Europe Standard Time", which is too long for a column."""
 
@@ -34,8 +38,17 @@ def localize(text: str) -> str:
 
 
 def is_local(text: str) -> bool:
-    """Tell whether `text` is a date and time without offset, which needs a zone to mean anything."""
-    return bool(_LOCAL.fullmatch(text))
+    """Tell whether the date and time `text` has no offset, so that it needs a zone to mean anything.
+
+    Raises `InvalidSchedule` if it is no date and time.
+    """
+    moment = _MOMENT.fullmatch(text)
+    if moment is None:
+        raise InvalidSchedule(
+            f"--at {brief(text)} is no date and time.",
+            'Write it like "2026-12-01 09:00", on this machine\'s clocks; or use --delay, like PT2H.',
+        )
+    return moment["offset"] is None
 
 
 def read_machine_zone() -> str | None:
@@ -55,9 +68,17 @@ def _has_machine_offset(zone: ZoneInfo, month: int) -> bool:
     return local.astimezone().utcoffset() == local.replace(tzinfo=zone).utcoffset()
 
 
+def pad_hour(text: str) -> str:
+    """Return a date and time with two digits for the hour: ``2026-12-01 9:00`` means nine."""
+    return re.sub(r"(?<=[Tt ])(?=\d:)", "0", text, count=1)
+
+
 def add_offset(text: str) -> str:
-    """Return a local time with the offset that this machine's clocks have then."""
-    return datetime.fromisoformat(text.strip()).astimezone().isoformat()
+    """Return a local time with the offset that this machine's clocks have then; one that is on no calendar as it is."""
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone().isoformat()
+    except (ValueError, OverflowError):
+        return text
 
 
 def format_zone(local: datetime) -> str:

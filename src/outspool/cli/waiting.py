@@ -7,7 +7,7 @@ import contextlib
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from outspool.domain.status import EmailStatus
+from outspool.domain.status import UNSETTLED
 from outspool.domain.summary import Pause, next_attempt_at
 from outspool.errors import StoreUnavailable
 
@@ -20,10 +20,13 @@ _LOOK_SECONDS = 1.0
 
 
 def is_worth_waiting(email: Email, *, pause: Pause | None, now: datetime, seconds: float) -> bool:
-    """Tell whether the email may be sent within `seconds`: it is being sent, or an attempt may begin by then."""
+    """Tell whether the email may be sent within `seconds`: it is due or being sent, or its next attempt begins by then.
+
+    A due email is waited for also while the account is paused: a worker that starts may find the account mended.
+    """
     if seconds <= 0:
         return False
-    if email.status is EmailStatus.SENDING:
+    if email.status in UNSETTLED:
         return True
     attempt = next_attempt_at(email, pause=pause)
     return attempt is not None and attempt <= now + timedelta(seconds=seconds)
