@@ -9,7 +9,11 @@ from zoneinfo import ZoneInfo
 
 from outspool.errors import InvalidSchedule, brief
 
-_UTC = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z\b")
+_UTC = re.compile(
+    r"(?:(?P<there>(?P<clock>\d{4}-\d\d-\d\d \d\d:\d\d)(?::\d\d)?[+-]\d\d:\d\d(?: \w[\w/+-]+)?) \()?"
+    r"\b(?P<utc>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)\b(?(there)\))"
+)
+"""A time in UTC, perhaps in brackets behind the same time at another place."""
 _MOMENT = re.compile(
     r"\s*\d{4}-\d\d-\d\d[Tt ]\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)? ?(?P<offset>[Zz]|[+-]\d\d(?::?\d\d)?)?\s*", re.ASCII
 )
@@ -33,8 +37,14 @@ def format_millisecond(moment: datetime) -> str:
 
 
 def localize(text: str) -> str:
-    """Return `text` with each RFC 3339 time in UTC on this machine's clocks."""
-    return _UTC.sub(lambda match: format_local(datetime.fromisoformat(match[0])), text)
+    """Return `text` with each UTC time on this machine's clocks; a time at another place stays beside it."""
+    return _UTC.sub(_localize, text)
+
+
+def _localize(match: re.Match[str]) -> str:
+    local = format_local(datetime.fromisoformat(match["utc"]))
+    is_elsewhere = match["there"] is not None and not local.startswith(match["clock"])
+    return f"{match['there']} ({local})" if is_elsewhere else local
 
 
 def is_local(text: str) -> bool:

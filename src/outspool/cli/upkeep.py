@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from outspool.api.errors import name_variables
 from outspool.cli.logs import printable
 from outspool.cli.options import AsJson
 from outspool.cli.runs import configure_logging, load_settings, run
-from outspool.cli.words import speak
 from outspool.errors import OutspoolError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ async def _examine(*, offline: bool) -> bool:
 
 def _print(finding: Finding) -> None:
     fix = f" \N{RIGHTWARDS ARROW} {finding.fix}" if finding.fix else ""
-    typer.echo(printable(speak(f"{finding.level:<5} {finding.name:<12} {finding.finding}{fix}")))
+    typer.echo(printable(name_variables(f"{finding.level:<5} {finding.name:<12} {finding.finding}{fix}")))
 
 
 async def _migrate() -> bool:
