@@ -152,6 +152,7 @@ _STATE_DESCRIPTIONS = {
     EmailStatus.BOUNCED: "has bounced",
     EmailStatus.QUEUED: "is about to be sent by itself",
     EmailStatus.SCHEDULED: "waits for its time",
+    EmailStatus.DEFERRED: "waits for another attempt",
     EmailStatus.HELD: "waits for a person's approval",
     EmailStatus.RECURRING: "is a series, which makes emails of its own",
     EmailStatus.PAUSED: "is a series, which is paused",
