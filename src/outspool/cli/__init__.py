@@ -45,9 +45,9 @@ def main() -> None:
     try:
         cli()
     except OutspoolError as error:
-        from outspool.cli.words import describe_error
+        from outspool.cli.words import describe_error, wrap_for_terminal
 
-        typer.echo(f"error: {describe_error(error)}", err=True)
+        typer.echo(wrap_for_terminal(f"error: {describe_error(error)}"), err=True)
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - print one line, never a traceback
         # Type and place only: the exception's text may contain an address or a password.

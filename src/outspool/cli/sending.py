@@ -167,6 +167,8 @@ async def _send(
     async with outspool.run(worker=is_waiting):
         try:
             if is_waiting:
+                if sys.stderr.isatty():
+                    typer.echo("Accepted. Waiting for the mail server; Ctrl-C leaves the email to a worker.", err=True)
                 email = await wait_while_it_may_be_sent(outbox, email, seconds=wait)
         except asyncio.CancelledError:
             # After an interrupted wait the user must not believe that the email was not sent, and send it again.

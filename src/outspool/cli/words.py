@@ -6,6 +6,9 @@ The outbox and its errors speak the vocabulary of the tools. A person at a termi
 from __future__ import annotations
 
 import re
+import shutil
+import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -94,6 +97,14 @@ def speak(text: str) -> str:
 def describe_error(error: OutspoolError) -> str:
     """Return ``code: message hint`` on one line, in the words of the command line."""
     return printable(speak(describe(error)))
+
+
+def wrap_for_terminal(text: str) -> str:
+    """Return `text` broken between words where stderr is a terminal; a program gets one line."""
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _reword(part: str, parts: list[str], place: int) -> str:
