@@ -188,6 +188,16 @@ def test_every_command_that_a_page_shows_exists(page: Path) -> None:
         assert {word for word in words if word.startswith("--")} <= options, line
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_configuration_that_a_page_shows_is_json_and_sets_what_exists(page: Path) -> None:
+    known = {field.alias for field in Settings.model_fields.values()}
+    for block in re.findall(r"^```json\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        configuration = json.loads(block)
+        [server] = (configuration.get("mcpServers") or configuration["servers"]).values()
+        assert set(server["env"]) <= known
+        assert (server["command"], server["args"]) == ("uvx", ["--from", "/path/to/outspool", "outspool"])
+
+
 def test_the_picture_shows_the_demo_and_loads_nothing() -> None:
     picture = (ROOT / "docs/images/demo.svg").read_text()
     assert "docs/images/demo.svg" in (ROOT / "README.md").read_text()
