@@ -69,6 +69,15 @@ def test_bare_send_asks_for_the_recipient_first_and_then_for_the_rest(stdio: Sta
     assert mail.parsed.get_content().strip() == "Good day."
 
 
+def test_send_asks_for_the_text_alone_when_the_rest_is_given(stdio: Stage) -> None:
+    words = ("send", "--to", "ada@example.com", "--subject", stdio.topic)
+    code, shown = on_terminal(stdio, *words, typed=(("Text", "Good day.\n\x04"),))
+    assert code == 0, shown
+    assert "To:" not in shown
+    [mail] = stdio.received()
+    assert mail.parsed.get_content().strip() == "Good day."
+
+
 @pytest.mark.parametrize("words", [(), ("--subject", "x", "--body", "y")])
 def test_without_a_terminal_send_names_to_as_what_is_missing(stdio: Stage, words: tuple[str, ...]) -> None:
     refused = outspool(stdio, "send", *words)

@@ -86,10 +86,12 @@ def send(
 
     configure_logging(is_worker=False)
     text, markup = read_text("body", body, body_file), read_text("html", html, html_file)
-    if not (to or cc or bcc):
+    lacks_recipients, lacks_text = not (to or cc or bcc), text is None and markup is None and template is None
+    if lacks_recipients:
         to = _ask_recipients()
-        subject = _ask_subject() if subject is None and template is None else subject
-        text = _ask_text() if text is None and markup is None and template is None else text
+    if lacks_text and _is_terminal():
+        subject = _ask_subject() if subject is None else subject
+        text = _ask_text()
     request = EmailRequest(
         to=to or (),
         cc=cc or (),
