@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo test test-long test-all lint bench bench-smoke chaos lock audit clean help FORCE
+.PHONY: demo test test-long test-all lint bench bench-smoke chaos picture lock audit clean help FORCE
 
 # The Python that is here, never one from the net.
 export UV_PYTHON_DOWNLOADS := never
@@ -53,6 +53,9 @@ bench-smoke: $(INSTALLED)  ## Run every part of the benchmark in miniature, in a
 
 chaos: $(INSTALLED)  ## Break everything in 1,000 ways and count what arrives; 20 minutes, ARGS="--seed 7" replays one
 	@PYTHONPATH=tests $(PYTHON) -m chaos --write $(ARGS)
+
+picture: $(INSTALLED)  ## Draw the picture in README anew, from a real run of the demo
+	@$(PYTHON) .ci/picture.py
 
 # Every file that is installed is held against a hash, for each platform and Python that outspool runs on.
 COMPILE = $(UV) pip compile --universal --python-version 3.11 --quiet --generate-hashes \

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import cache
 
 import pytest
+from support.command_line import Inside
 from support.postgres import fresh_database
 from support.stage import OpenStage, Stage, open_stage
 
@@ -102,3 +103,9 @@ def stdio(sqlite_stages: OpenStage) -> Stage:
 def served(sqlite_stages: OpenStage) -> Stage:
     """Return the stage for what depends on neither transport nor database: all these tests share one program."""
     return sqlite_stages("http").reached_by("streamable-http", "auto")
+
+
+@pytest.fixture
+def inside(stdio: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
+    """Return what runs commands in this process."""
+    return Inside(stdio, monkeypatch, capsys)

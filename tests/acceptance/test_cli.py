@@ -10,18 +10,16 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command_line import PATIENCE, Inside, outspool, result
 from support.stage import OUTSPOOL, Stage, free_port
 
 from outspool import __version__
-from outspool.cli import main
 
-_PATIENCE = 30.0
 _INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -29,59 +27,6 @@ _INITIALIZE = {
     "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
 }
 _INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-
-
-def outspool(stage: Stage, *words: str, given: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
-    return subprocess.run(
-        [*OUTSPOOL, *words],
-        env={**stage.environment, **variables},
-        cwd=stage.folder,
-        input=given,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=_PATIENCE,
-        check=False,
-    )
-
-
-@dataclass(frozen=True)
-class Inside:
-    """Runs a command to its end in this process, which is many times quicker than starting one."""
-
-    stage: Stage
-    monkeypatch: pytest.MonkeyPatch
-    capsys: pytest.CaptureFixture[str]
-
-    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run it as ``outspool`` does."""
-        self.monkeypatch.chdir(self.stage.folder)
-        self.monkeypatch.setattr("sys.argv", ["outspool", *words])
-        for name, value in self.stage.environment.items():
-            self.monkeypatch.setenv(name, value)
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = self.capsys.readouterr()
-        return subprocess.CompletedProcess(words, int(end.value.code or 0), out, err)
-
-    def until(self, email_id: str, *statuses: str) -> dict[str, Any]:
-        """Return the email as soon as it has one of `statuses`."""
-        deadline = time.monotonic() + _PATIENCE
-        while (email := result(self("show", email_id, "--json")))["status"] not in statuses:
-            assert time.monotonic() < deadline, email["summary"]
-        return email
-
-
-@pytest.fixture
-def inside(stdio: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
-    """Return what runs commands in this process."""
-    return Inside(stdio, monkeypatch, capsys)
-
-
-def result(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """Return what a command printed as JSON."""
-    shown: dict[str, Any] = json.loads(done.stdout)
-    return shown
 
 
 @contextmanager
@@ -255,7 +200,7 @@ def test_on_a_terminal_it_prints_help_instead_of_waiting(stdio: Stage) -> None:
     leader, terminal = pty.openpty()
     try:
         done = subprocess.run(
-            OUTSPOOL, env=dict(stdio.environment), stdin=terminal, capture_output=True, timeout=_PATIENCE, check=False
+            OUTSPOOL, env=dict(stdio.environment), stdin=terminal, capture_output=True, timeout=PATIENCE, check=False
         )
     finally:
         os.close(leader)
@@ -285,7 +230,7 @@ def test_a_stopped_worker_finishes_what_is_on_the_wire(stdio: Stage, inside: Ins
     with running(stdio, "worker") as worker:
         inside.until(slow["id"], "sending")
         worker.send_signal(number)
-        assert worker.wait(_PATIENCE) == 0
+        assert worker.wait(PATIENCE) == 0
     assert inside.until(slow["id"], "sent")["attempts"] == 1
     assert len(stdio.received()) == 1
 
@@ -308,7 +253,7 @@ def test_over_stdio_sigterm_finishes_what_is_on_the_wire_although_stdin_is_open(
         email_id = answers[1]["result"]["structuredContent"]["id"]
         inside.until(email_id, "sending")
         server.send_signal(signal.SIGTERM)
-        assert server.wait(_PATIENCE) == 0
+        assert server.wait(PATIENCE) == 0
         assert server.stdout.read() == ""
     assert inside.until(email_id, "sent")["attempts"] == 1
 
@@ -317,7 +262,7 @@ def test_over_stdio_what_is_due_is_sent_though_the_client_never_calls_a_tool(std
     inside("send", "--to", "a@example.com", "--subject", stdio.topic, "--body", "x", "--wait", "0")
     with running(stdio) as server:
         tell(server, _INITIALIZE)
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while not stdio.received():
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -342,13 +287,13 @@ def test_an_interrupted_wait_says_that_the_email_is_accepted(stdio: Stage, insid
     with subprocess.Popen(
         command, env=dict(stdio.environment), cwd=stdio.folder, stderr=subprocess.PIPE, encoding="utf-8"
     ) as sending:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while not (found := result(inside("list", "--query", stdio.topic, "--json"))["emails"]):
             assert time.monotonic() < deadline
         inside.until(found[0]["id"], "sending")
         stdio.sink.fail()
         sending.send_signal(signal.SIGINT)
-        _, complaint = sending.communicate(timeout=_PATIENCE)
+        _, complaint = sending.communicate(timeout=PATIENCE)
     assert sending.returncode == 130
     assert complaint == f"Accepted, and not canceled: see `outspool show {found[0]['id']}`.\n"
     assert inside.until(found[0]["id"], "sent")["attempts"] == 1

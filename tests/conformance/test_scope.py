@@ -57,6 +57,13 @@ async def test_get_all_and_settled(ada: Outlet, stranger: Outlet) -> None:
     assert await stranger.store.find_settled([email.id], stranger.scope) == frozenset()
 
 
+async def test_find_by_ending(ada: Outlet, stranger: Outlet) -> None:
+    email = await ada.accept(an_email())
+    ending = email.id.hex[-8:]
+    assert [found.id for found in await ada.store.find_by_ending(ending, ada.scope, limit=5)] == [email.id]
+    assert await stranger.store.find_by_ending(ending, stranger.scope, limit=5) == []
+
+
 @pytest.mark.parametrize(
     "search",
     [

@@ -142,6 +142,11 @@ async def get_status(box: Outlet) -> None:
     assert await box.store.get(email.id, EVERYTHING)
 
 
+async def find_by_ending(box: Outlet) -> None:
+    [email] = await _due_now(box, 1)
+    assert await box.store.find_by_ending(email.id.hex[-8:], EVERYTHING, limit=5)
+
+
 async def settled(box: Outlet) -> None:
     mine = await _due_now(box)
     assert not await box.store.find_settled([email.id for email in mine], EVERYTHING)
@@ -190,6 +195,7 @@ HOT: dict[str, Callable[[Outlet], Awaitable[None]]] = {
     "heartbeat": heartbeat,
     "rescue": rescue,
     "get_status": get_status,
+    "get by the end of an id": find_by_ending,
     "wait": settled,
     "by_key": by_key,
     "add under a known key": add_under_a_known_key,

@@ -19,8 +19,10 @@ from packaging.utils import canonicalize_name
 import outspool
 from outspool.app.settings import Settings
 from outspool.cli import cli
+from outspool.domain.status import EmailStatus
 
 ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9a-z.+!]+)(?: ; [\w.<>=!' ()]+)?")
 
@@ -121,18 +123,87 @@ def test_the_example_configuration_sets_what_exists() -> None:
     assert named <= known
 
 
-def test_the_readme_tells_of_every_setting_and_of_no_other() -> None:
-    section = (ROOT / "README.md").read_text().split("\n## Settings\n")[1].split("\n## ")[0]
+def test_the_settings_page_tells_of_every_setting_and_of_no_other() -> None:
+    section = (ROOT / "docs/settings.md").read_text().split("\n## All settings\n")[1].split("\n## ")[0]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     told = [name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)]
     assert sorted(told) == sorted(str(field.alias) for field in Settings.model_fields.values())
 
 
-def test_the_readme_tells_of_every_command() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_command_line_page_tells_of_every_command() -> None:
+    page = (ROOT / "docs/command-line.md").read_text()
     commands = typer.main.get_group(cli).commands
-    assert {"serve", "attach"} < commands.keys()
-    assert [name for name in commands if not re.search(rf"`(outspool )?{name}( \w+)?`", readme)] == []
+    assert {"serve", "attach", "edit", "resolve"} < commands.keys()
+    assert [name for name in commands if not re.search(rf"\boutspool {name}\b", page)] == []
+
+
+def test_the_tools_page_tells_of_every_status() -> None:
+    page = (ROOT / "docs/tools.md").read_text().split("\n## What each status means\n")[1].split("\n## ")[0]
+    told = {name for line in page.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line)}
+    assert {str(status) for status in EmailStatus} - told <= {"held", "bounced"}  # which nothing reaches yet
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, heading = target.partition("#")
+        linked = page if not path else (page.parent / path).resolve()
+        assert linked.exists(), target
+        titles = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE) if heading else []
+        assert not heading or heading in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+def test_every_page_is_in_both_indexes() -> None:
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    for index, prefix in ((ROOT / "README.md", "docs/"), (ROOT / "docs/README.md", "")):
+        text = index.read_text()
+        assert [page for page in pages if f"({prefix}{page})" not in text] == []
+
+
+def shown_commands(page: Path) -> list[str]:
+    """Return the commands of outspool in a page's examples and sentences, without comments."""
+    text = page.read_text()
+    fences = re.compile(r"^```(?P<kind>\w*)\n(?P<lines>.*?)^```", re.MULTILINE | re.DOTALL)
+    examples = [
+        line for fence in fences.finditer(text) if fence["kind"] == "console" for line in fence["lines"].split("\n")
+    ]
+    sentences = re.findall(r"`(outspool [^`]*)`", fences.sub("", text))
+    lines = [line.removeprefix("$ ").split("#")[0] for line in (*examples, *sentences)]
+    return [line for line in lines if re.match(r"outspool [a-z]", line)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_a_page_shows_exists(page: Path) -> None:
+    commands = typer.main.get_group(cli).commands
+    for line in shown_commands(page):
+        _, name, *words = line.split()
+        assert name in commands, line
+        options = {option for parameter in commands[name].params for option in parameter.opts} | {"--help"}
+        assert {word for word in words if word.startswith("--")} <= options, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_configuration_that_a_page_shows_is_json_and_sets_what_exists(page: Path) -> None:
+    known = {field.alias for field in Settings.model_fields.values()}
+    for block in re.findall(r"^```json\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        configuration = json.loads(block)
+        [server] = (configuration.get("mcpServers") or configuration["servers"]).values()
+        assert set(server["env"]) <= known
+        assert (server["command"], server["args"]) == ("uvx", ["--from", "/path/to/outspool", "outspool"])
+
+
+def test_the_picture_shows_the_demo_and_loads_nothing() -> None:
+    picture = (ROOT / "docs/images/demo.svg").read_text()
+    assert "docs/images/demo.svg" in (ROOT / "README.md").read_text()
+    for part in ("send_email", "schedule_email", "451&#160;4.3.2", "550&#160;5.1.1"):
+        assert part in picture
+    assert not re.search(r"@import|url\(['\"]?http|href=|/tmp/|/home/", picture)
 
 
 def test_the_image_is_made_of_files_that_reach_it() -> None:

@@ -14,8 +14,7 @@ from typing import Annotated
 
 import typer
 
-from outspool.cli import mail, sending, serving, upkeep
-from outspool.cli.logs import printable
+from outspool.cli import editing, mail, sending, serving, upkeep
 from outspool.cli.runs import NoWorker, Sandbox, configure_logging, load_settings, run, warn_of_unknown_names
 from outspool.errors import OutspoolError
 
@@ -29,16 +28,16 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    add_completion=False,
 )
-serving.register(cli)
-upkeep.register(cli)
 sending.register(cli)
 mail.register(cli)
+editing.register(cli)
+serving.register(cli)
+upkeep.register(cli)
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed (one line on stderr says why), 2 wrong usage."""
+    """Run the command line and exit: 0 done, 1 failed (stderr says why), 2 wrong usage, 3 not (wholly) sent."""
     os.umask(0o077)  # also for files that libraries create
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # a stream may be missing, or not a text file
@@ -46,9 +45,9 @@ def main() -> None:
     try:
         cli()
     except OutspoolError as error:
-        from outspool.api.errors import describe
+        from outspool.cli.words import describe_error, wrap_for_terminal
 
-        typer.echo(f"error: {printable(describe(error))}", err=True)
+        typer.echo(wrap_for_terminal(f"error: {describe_error(error)}"), err=True)
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - print one line, never a traceback
         # Type and place only: the exception's text may contain an address or a password.

@@ -21,9 +21,11 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import TextContent
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from outspool.cli.printing import console, format_precise
+from outspool.cli.times import format_zone, localize
 from outspool.errors import OutspoolError
 
 _AHEAD = "PT3S"
@@ -123,14 +125,14 @@ def _find_first(error: Exception) -> Exception:
 async def _play(out: Console, client: Client) -> list[dict[str, Any]]:
     """Send every email, then print their timelines; return the emails. Raises `DemoFailedError`."""
     tools = (await client.list_tools()).tools
-    out.print(f"Its tools: {', '.join(tool.name for tool in tools)}.\n", soft_wrap=True)
+    _say(out, f"Its tools: {', '.join(tool.name for tool in tools)}.\n")
     accepted = []
     for act in _ACTS:
         email = await _call(client, act.tool, **act.arguments)
         out.print(f"{act.tool}: {act.title}", style="bold", soft_wrap=True)
-        out.print(f"  {email['summary']}", soft_wrap=True)
+        _say(out, localize(email["summary"]), indent=2)
         accepted.append(email["id"])
-    out.print("\nThen it asks get_status what became of them.")
+    out.print(f"\nThen it asks get_status what became of them (times are {format_zone(datetime.now().astimezone())}).")
     emails = []
     for act, email_id in zip(_ACTS, accepted, strict=True):
         email = await _wait_for_end(client, email_id, act)
@@ -138,6 +140,14 @@ async def _play(out: Console, client: Client) -> list[dict[str, Any]]:
         _check(act, email)
         emails.append(email)
     return emails
+
+
+def _say(out: Console, text: str, *, indent: int = 0) -> None:
+    """Print a sentence, wrapped between words in a terminal and on one line in a pipe."""
+    if out.is_terminal:
+        out.print(Padding(text, (0, 0, 0, indent)))
+    else:
+        out.print(f"{' ' * indent}{text}", soft_wrap=True)
 
 
 async def _call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -171,7 +181,7 @@ def _show_timeline(out: Console, act: Act, email: dict[str, Any]) -> None:
         out.print(f"  due {format_precise(due)[11:]}, left {_lateness(email) * 1000:.0f} ms after that")
     for recipient in email["recipients"] if len(email["recipients"]) > 1 else ():
         reply_text = " ".join(str(recipient[key]) for key in ("code", "enhanced_code", "reply") if key in recipient)
-        out.print(f"  {recipient['address']}: {recipient['status']}, {reply_text}", soft_wrap=True)
+        _say(out, f"{recipient['address']}: {recipient['status']}, {reply_text}", indent=2)
 
 
 def _lateness(email: dict[str, Any]) -> float:

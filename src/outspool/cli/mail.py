@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from outspool.cli.runs import AsJson, configure_logging, open_outspool, run
+from outspool.cli.options import AsJson, Id, complete_status
+from outspool.cli.runs import configure_logging, open_outspool, run
 
 if TYPE_CHECKING:
     from outspool.api.results.email import EmailResult, StatusResult
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from outspool.api.results.templates import TemplatesResult
 
 _MAX_LIMIT = 100
-
-Id = Annotated[str, typer.Argument(metavar="ID", help="The email's whole id, as `outspool list` shows it.")]
 
 
 def register(cli: typer.Typer) -> None:
@@ -27,11 +26,14 @@ def register(cli: typer.Typer) -> None:
 
 def list_emails(
     *,
-    status: Annotated[str | None, typer.Option(help="sent, failed, scheduled, deferred, unknown …")] = None,
+    status: Annotated[
+        str | None,
+        typer.Option(help="sent, failed, scheduled, deferred, unknown …", autocompletion=complete_status),
+    ] = None,
     recipient: Annotated[str | None, typer.Option(help="An address in to, cc or bcc.")] = None,
     query: Annotated[str | None, typer.Option(help="Words in the subject.")] = None,
     tag: Annotated[str | None, typer.Option()] = None,
-    series: Annotated[str | None, typer.Option(metavar="ID", help="What the series of this id made.")] = None,
+    series: Annotated[str | None, typer.Option(metavar="ID", help="What this series made.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=_MAX_LIMIT)] = 20,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
     as_json: AsJson = False,
@@ -123,6 +125,8 @@ async def _list(filters: dict[str, Any]) -> ListResult:
 
     async with open_outspool() as outspool:
         outbox = outspool.operators_outbox()
+        if filters["series"] is not None:
+            filters = {**filters, "series": await outbox.expand_id(filters["series"])}
         page = await outbox.find(**filters)
         return list_result(
             page.emails,
@@ -138,7 +142,7 @@ async def _show(email_id: str) -> StatusResult:
 
     async with open_outspool() as outspool:
         outbox = outspool.operators_outbox()
-        email = await outbox.get(email_id)
+        email = await outbox.get(await outbox.expand_id(email_id))
         return status_result(email, now=outbox.now(), outlook=await outbox.outlook(email), for_operator=True)
 
 
@@ -148,6 +152,7 @@ async def _apply(verb: str, email_id: str) -> EmailResult:
 
     async with open_outspool() as outspool:
         outbox = outspool.operators_outbox()
+        email_id = await outbox.expand_id(email_id)
         match verb:
             case "cancel":
                 email = await outbox.cancel(email_id)

@@ -31,7 +31,6 @@ Sandbox = Annotated[
         help="Deliver to a mail server on this machine that keeps every email as a file and sends nothing.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print what the MCP tool returns.")]
 NoWorker = Annotated[bool, typer.Option("--no-worker", help="Accept emails, and leave sending to other processes.")]
 
 

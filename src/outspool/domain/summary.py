@@ -16,6 +16,7 @@ from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import describe_wait
 from outspool.domain.series import Series
 from outspool.domain.status import EmailStatus, RecipientStatus
+from outspool.domain.transition import RESOLVED
 
 _NAMED_LIMIT = 3
 """Number of recipients named in a sentence; the others are counted."""
@@ -108,6 +109,8 @@ def _describe_deferred(email: Email, now: datetime, outlook: Outlook) -> str:
 
 
 def _describe_sent(email: Email, _now: datetime, _outlook: Outlook) -> str:
+    if _is_resolved(email):
+        return f"Sent: {_reason(email)}"
     whom = email.recipients[0].address if len(email.recipients) == 1 else f"{len(email.recipients)} recipients"
     replies = {r.reply.quote() for r in email.recipients if r.reply}
     reply_text = f"; {_clip(replies.pop())}" if len(replies) == 1 else ""
@@ -116,6 +119,8 @@ def _describe_sent(email: Email, _now: datetime, _outlook: Outlook) -> str:
 
 def _describe_partial(email: Email, _now: datetime, _outlook: Outlook) -> str:
     missed = [r for r in email.recipients if r.status is not RecipientStatus.SENT]
+    if _is_resolved(email):
+        return f"{_describe_progress(email)}{_reason(email)} It does not go to {_list_addresses(missed)}."
     if email.problem is not None and email.problem.code == "stopped":
         return f"{_describe_progress(email)}{_close(f'Canceled for {_list_addresses(missed)}')}"
     refused = [r for r in missed if r.status is RecipientStatus.FAILED and r.reply]
@@ -131,8 +136,14 @@ def _describe_failed(email: Email, _now: datetime, _outlook: Outlook) -> str:
     return f"Failed. {_advise(email)}{_close(_reason(email))}"
 
 
-def _describe_canceled(_email: Email, _now: datetime, _outlook: Outlook) -> str:
-    return "Canceled: it was not sent and never will be."
+def _describe_canceled(email: Email, _now: datetime, _outlook: Outlook) -> str:
+    said = f"{_reason(email)} It never will be." if _is_resolved(email) else "it was not sent and never will be."
+    return f"Canceled: {said}"
+
+
+def _is_resolved(email: Email) -> bool:
+    """Tell whether the outcome is what an operator said, and no server."""
+    return email.problem is not None and email.problem.code == RESOLVED
 
 
 def _describe_unknown(email: Email, _now: datetime, _outlook: Outlook) -> str:

@@ -15,6 +15,9 @@ OVERRIDDEN = "policy_overridden"
 """Event code of an operator's retry that overrides the policy."""
 OVERRIDE_DETAIL = "The operator sends it whatever the policy says (outspool retry --override-policy)."
 
+RESOLVED = "resolved"
+"""Code of the event and the problem of an email whose outcome the operator, and no server, has told."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
@@ -176,6 +179,22 @@ class Transition:
             attempts=0,
             due_at=at,
             expires_at=expires_at,
+            actor=actor,
+        )
+
+    @classmethod
+    def resolved(
+        cls, target: EmailStatus, *, at: datetime, recipients: tuple[Recipient, ...], problem: Problem, actor: Actor
+    ) -> Transition:
+        """The operator has found out what became of a doubtful email; `problem` says what."""
+        return cls(
+            target=target,
+            sources=frozenset({S.UNKNOWN}),
+            code=RESOLVED,
+            detail=problem.message,
+            at=at,
+            recipients=recipients,
+            problem=problem,
             actor=actor,
         )
 

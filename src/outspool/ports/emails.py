@@ -18,6 +18,9 @@ from outspool.domain.transition import Transition
 MOST_COUNTED = 1000
 """Counting stops here, because counting millions is slow and nobody needs the exact number."""
 
+SHORTEST_ENDING = 4
+"""Digits of an id that are enough to look for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
@@ -82,6 +85,14 @@ class EmailStore(Protocol):
 
     async def get_all(self, ids: Sequence[UUID], scope: Scope) -> Sequence[Email]:
         """Return the existing ones of these emails, in this order, without events."""
+        ...
+
+    async def find_by_ending(self, ending: str, scope: Scope, *, limit: int) -> Sequence[Email]:
+        """Return at most `limit` emails whose id ends in `ending`, newest first, without events, `body` and `html`.
+
+        `ending` is `SHORTEST_ENDING` to 32 hexadecimal digits in lower case. An id ends in random digits, so its end
+        tells emails of one day apart, and its beginning does not.
+        """
         ...
 
     async def find_settled(self, ids: Collection[UUID], scope: Scope) -> frozenset[UUID]:

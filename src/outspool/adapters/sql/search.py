@@ -13,11 +13,11 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from outspool.adapters.sql.scope import is_visible
-from outspool.adapters.sql.tables import emails, recipients, tags
+from outspool.adapters.sql.tables import ID_DIGITS, ID_ENDING, emails, recipients, tags
 from outspool.adapters.uuid7 import least_id
 from outspool.domain.principal import Scope
 from outspool.domain.status import EmailStatus
-from outspool.ports.emails import MOST_COUNTED, Search
+from outspool.ports.emails import MOST_COUNTED, SHORTEST_ENDING, Search
 
 SEARCHED = 10_000
 """Number of emails whose subjects one page searches for words."""
@@ -44,6 +44,12 @@ def page(search: Search, scope: Scope) -> sa.Select[Any]:
 def end_of_window(search: Search, scope: Scope) -> sa.Select[UUID]:
     """Build the query for the last email searched for words; no row if there are no more."""
     return _newest(search, scope).offset(SEARCHED - 1).limit(1)
+
+
+def with_ending(ending: str, scope: Scope, *, limit: int) -> sa.Select[Any]:
+    """Build the query for emails by the end of their id; the index narrows it to one in 65,536."""
+    is_meant = (ID_ENDING.in_([ending[-SHORTEST_ENDING:]]), ID_DIGITS.endswith(ending, autoescape=True))
+    return sa.select(*_COLUMNS).where(*is_meant, is_visible(scope)).order_by(emails.c.created_at.desc()).limit(limit)
 
 
 def counts(scope: Scope) -> sa.Select[str, int]:

@@ -119,6 +119,11 @@ class SqlEmailStore:
         found = await self.database.read(lambda connection: emails_of(connection, of_these))
         return sorted(found, key=lambda email: ids.index(email.id))
 
+    async def find_by_ending(self, ending: str, scope: Scope, *, limit: int) -> Sequence[Email]:
+        """See `EmailStore.find_by_ending`."""
+        statement = sql_search.with_ending(ending, scope, limit=limit)
+        return await self.database.read(lambda connection: emails_of(connection, statement))
+
     async def find_settled(self, ids: Collection[UUID], scope: Scope) -> frozenset[UUID]:
         """See `EmailStore.find_settled`."""
         statement = sa.select(emails.c.id).where(emails.c.id.in_(ids), ~_stands_in(UNSETTLED), is_visible(scope))

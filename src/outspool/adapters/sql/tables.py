@@ -11,7 +11,7 @@ from outspool.domain.identity import SANDBOX_IDENTITY
 from outspool.domain.principal import LOCAL_USER, SANDBOX_USER
 from outspool.domain.status import CLAIMABLE, EmailStatus
 
-SCHEMA_VERSION = "0010"
+SCHEMA_VERSION = "0011"
 """The Alembic revision that this code needs."""
 
 
@@ -120,6 +120,14 @@ OWNER = sa.func.coalesce(
     ),
 )
 """The owner, also of rows that a version without owners wrote. The index is on this very expression."""
+
+ID_DIGITS = sa.func.replace(sa.cast(emails.c.id, sa.Text), sa.literal_column("'-'"), sa.literal_column("''"))
+"""The id as 32 hexadecimal digits."""
+
+ID_ENDING = sa.func.substr(ID_DIGITS, sa.literal_column("29"))
+"""The last four digits of the id. The index is on this very expression."""
+
+sa.Index("emails_id_ending", ID_ENDING, _table=emails)  # SQLAlchemy finds no column inside a cast
 
 sa.Index("emails_owner", OWNER, emails.c.id)
 sa.Index("emails_owner_status", OWNER, emails.c.status, emails.c.id)

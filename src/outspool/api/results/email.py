@@ -16,6 +16,7 @@ from outspool.domain.recurrence import Recurrence
 from outspool.domain.schedule import describe_wait
 from outspool.domain.series import Series
 from outspool.domain.summary import next_attempt_at, summarize
+from outspool.domain.transition import RESOLVED
 
 _FIRST_EVENTS, _LAST_EVENTS = 5, 20
 
@@ -190,7 +191,7 @@ def _recurrence(rule: Recurrence) -> RecurrenceResult:
 
 
 def _error(problem: Problem | None) -> ErrorResult | None:
-    if problem is None:
+    if problem is None or problem.code == RESOLVED:
         return None
     return ErrorResult(code=problem.code, message=problem.message, hint=problem.hint or None)
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from outspool.domain.email import Email, Event
 from outspool.domain.outlook import Outlook
 from outspool.domain.policy_check import check_policy
-from outspool.domain.principal import Principal
+from outspool.domain.principal import Principal, Role
 from outspool.domain.schedule import When
 from outspool.domain.status import UNSETTLED, EmailStatus
 from outspool.domain.transition import OVERRIDDEN, OVERRIDE_DETAIL
@@ -23,6 +23,7 @@ from outspool.ports.account import Account, AccountState
 from outspool.ports.clock import Clock
 from outspool.ports.emails import Changes, EmailStore
 from outspool.services.acceptance.attachments import Attachments
+from outspool.services.acceptance.id_endings import ID_DIGITS, MOST_CANDIDATES, read_id_ending, too_short_error
 from outspool.services.acceptance.listing import Filters, Listing, read_email_id, read_search, write_cursor
 from outspool.services.acceptance.preparation import (
     AcceptanceRules,
@@ -32,7 +33,14 @@ from outspool.services.acceptance.preparation import (
     check_size,
 )
 from outspool.services.acceptance.repeats import GuardedCall, RepeatGuard
-from outspool.services.acceptance.revision import describe_changes, plan_cancellation, plan_retry, revise_email
+from outspool.services.acceptance.revision import (
+    Resolution,
+    describe_changes,
+    plan_cancellation,
+    plan_resolution,
+    plan_retry,
+    revise_email,
+)
 from outspool.services.acceptance.validation import EmailRequest
 from outspool.services.acceptance.waiting import OutcomeWaiter, OutlookReader, wait_for_change
 from outspool.services.templates.catalog import TemplateCard, Templates
@@ -187,6 +195,18 @@ class Outbox:
             raise _not_found(email_id)
         return email
 
+    async def expand_id(self, text: str) -> str:
+        """Return the whole id that `text` is or ends. Raises `InvalidArgument`, naming the candidates if several do."""
+        ending = read_id_ending(text)
+        if len(ending) == ID_DIGITS:
+            return str(UUID(ending))
+        found = await self._store.find_by_ending(ending, self._principal.scope, limit=MOST_CANDIDATES + 1)
+        if not found:
+            raise _not_found(text)
+        if len(found) > 1:
+            raise too_short_error(ending, found)
+        return str(found[0].id)
+
     async def find(self, **filters: Unpack[Filters]) -> Listing:
         """Return one page of emails, newest first; see `Filters`."""
         search = read_search(**filters)
@@ -255,6 +275,19 @@ class Outbox:
             email, actor=self._principal.actor, rules=self._rules, now=now, override_policy=override_policy
         )
         return await self._store.record(email.id, change, self._principal.scope, version=email.version)
+
+    async def resolve(self, email_id: str, outcome: Resolution) -> Email:
+        """Record what the operator has found out about a doubtful email.
+
+        Raises `WrongState` for any other email, and for a caller who is no operator.
+        """
+        if self._principal.role is not Role.OPERATOR:
+            raise WrongState("Only the operator says what became of a doubtful email.", "Ask the operator.")
+        while True:
+            email = await self.get(email_id)
+            change = plan_resolution(email, outcome, actor=self._principal.actor, now=self._clock.now())
+            if await self._store.record(email.id, change, self._principal.scope, version=email.version):
+                return await self.get(email_id)
 
     async def wait_for_outcome(self, email: Email, *, max_wait: float) -> Email:
         """Wait up to `max_wait` seconds for the email's outcome; return the email as it is then."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 from outspool.domain.email import Email, Problem, Recipient
 from outspool.domain.policy_check import check_policy
@@ -13,12 +14,21 @@ from outspool.domain.principal import Actor
 from outspool.domain.schedule import When
 from outspool.domain.series import Series
 from outspool.domain.status import WAITING, EmailStatus, RecipientStatus
-from outspool.domain.transition import Transition
+from outspool.domain.transition import RESOLVED, Transition
 from outspool.errors import InvalidArgument, WrongState
 from outspool.services.acceptance.preparation import AcceptanceRules, pending_recipients
 from outspool.services.acceptance.series import SERIES_FIELDS, change_series
 from outspool.services.acceptance.validation import revise_content
 
+Resolution = Literal[EmailStatus.SENT, EmailStatus.CANCELED]
+"""What an operator can find out about a doubtful email: it was sent, or it was not and never shall be."""
+
+_RESOLUTIONS: Mapping[Resolution, str] = MappingProxyType(
+    {
+        EmailStatus.SENT: "The operator says that it was sent; no server has confirmed that.",
+        EmailStatus.CANCELED: "The operator says that it was not sent.",
+    }
+)
 _RETRIABLE = frozenset({EmailStatus.FAILED, EmailStatus.PARTIAL, EmailStatus.UNKNOWN, EmailStatus.UNREADABLE})
 
 
@@ -83,6 +93,30 @@ def plan_cancellation(email: Email, *, actor: Actor, now: datetime) -> Transitio
     return Transition.stopped(at=now, recipients=recipients, problem=problem, actor=actor)
 
 
+def plan_resolution(email: Email, outcome: Resolution, *, actor: Actor, now: datetime) -> Transition:
+    """Return the transition that gives a doubtful email the `outcome` that the operator has found out.
+
+    Recipients to whom it was not sent are left as they are by ``sent``: the email is ``partial`` then, and a retry goes
+    to them. Raises `WrongState` unless the email is in doubt.
+    """
+    if email.status is not EmailStatus.UNKNOWN:
+        raise _wrong_state(email, "resolved")
+    doubtful = [r for r in email.recipients if r.status is RecipientStatus.UNKNOWN] or email.owed
+    settled = RecipientStatus.SENT if outcome is EmailStatus.SENT else RecipientStatus.FAILED
+    recipients = tuple(
+        replace(r, status=settled if r in doubtful else RecipientStatus.FAILED) if _is_open(r) else r
+        for r in email.recipients
+    )
+    reached = [r.status is RecipientStatus.SENT for r in recipients]
+    target = EmailStatus.SENT if all(reached) else EmailStatus.PARTIAL if any(reached) else EmailStatus.CANCELED
+    problem = Problem(code=RESOLVED, message=_RESOLUTIONS[outcome])
+    return Transition.resolved(target, at=now, recipients=recipients, problem=problem, actor=actor)
+
+
+def _is_open(recipient: Recipient) -> bool:
+    return recipient.is_owed or recipient.status is RecipientStatus.UNKNOWN
+
+
 def plan_retry(
     email: Email, *, actor: Actor, rules: AcceptanceRules, now: datetime, override_policy: bool = False
 ) -> Transition:
@@ -121,6 +155,7 @@ _STATE_DESCRIPTIONS = {
     EmailStatus.BOUNCED: "has bounced",
     EmailStatus.QUEUED: "is about to be sent by itself",
     EmailStatus.SCHEDULED: "waits for its time",
+    EmailStatus.DEFERRED: "waits for another attempt",
     EmailStatus.HELD: "waits for a person's approval",
     EmailStatus.RECURRING: "is a series, which makes emails of its own",
     EmailStatus.PAUSED: "is a series, which is paused",
