@@ -7,8 +7,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
 from outspool.api.requests import (
     BatchArguments,
     EmailArguments,
@@ -25,8 +23,9 @@ from outspool.api.results.email import EmailResult, email_result, scheduled_resu
 from outspool.api.results.listing import format_counts, list_result
 from outspool.api.results.preview import preview_result
 from outspool.api.results.templates import TemplateResult, templates_result
-from outspool.api.validation_errors import check_names, explain_validation_error
+from outspool.api.validation_errors import read_arguments
 from outspool.domain.email import Email
+from outspool.domain.refusals import RefusalCollector
 from outspool.domain.schedule import When
 from outspool.errors import InvalidArgument, brief
 from outspool.mcp.strict_tool import Answer, Call
@@ -37,7 +36,9 @@ log = logging.getLogger(__name__)
 
 _TIME = frozenset({"scheduled_at", "timezone", "delay"})
 _RULE = frozenset({"recurrence", "until", "count"})
-_LATER = "schedule_email"
+_NOT_IN_A_BATCH = dict.fromkeys(
+    _TIME | _RULE, "send_batch sends now: to send later, call schedule_email once for each email."
+) | {"wait": "Give wait once, beside emails."}
 _NOTHING_SENT = "Nothing was sent."
 _SHOWN = 20
 _CLEARED_BY_NONE = frozenset({"in_reply_to", "until", "count"})
@@ -171,7 +172,14 @@ def _validate_items(arguments: BatchArguments) -> list[MessageArguments]:
         raise InvalidArgument(
             "shared: an idempotency_key stands for one email alone.", f"Give each email one of its own. {_NOTHING_SENT}"
         )
-    return [_validate_item(place, _merge(shared, email)) for place, email in enumerate(arguments.emails)]
+    faults, items = RefusalCollector(), []
+    for place, email in enumerate(arguments.emails):
+        with faults.collect(f"emails[{place}]: "):
+            items.append(_validate_item(_merge(shared, email)))
+        if faults.is_full:
+            break
+    faults.raise_any()
+    return items
 
 
 def _merge(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,23 +188,11 @@ def _merge(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return joined | {"variables": {**variables[0], **variables[1]}} if len(variables) > 1 else joined
 
 
-def _validate_item(place: int, fields: dict[str, Any]) -> MessageArguments:
-    elsewhere = dict.fromkeys(_TIME | _RULE, _LATER)
-    try:
-        check_names(fields, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
-        item = MessageArguments.model_validate(fields)
-    except ValidationError as error:
-        invalid = explain_validation_error(error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
-        raise _at(place, invalid.message, invalid.hint) from None
-    except InvalidArgument as error:
-        raise _at(place, error.message, error.hint) from None
+def _validate_item(fields: dict[str, Any]) -> MessageArguments:
+    item = read_arguments(MessageArguments, fields, untouched=_NOTHING_SENT, elsewhere=_NOT_IN_A_BATCH)
     if item.preview:
-        raise _at(place, "preview is of one email alone.", f"Use send_email with preview. {_NOTHING_SENT}")
+        raise InvalidArgument("preview is of one email alone.", f"Use send_email with preview. {_NOTHING_SENT}")
     return item
-
-
-def _at(place: int, message: str, hint: str) -> InvalidArgument:
-    return InvalidArgument(f"emails[{place}]: {message}", hint)
 
 
 def _clears(name: str, value: object) -> bool:

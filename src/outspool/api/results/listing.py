@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Annotated
 
-from outspool.api.results.base import Result, Time, format_mailbox
+from outspool.api.results.base import OBJECTS, Result, Time, format_mailbox
 from outspool.domain.email import Email
 from outspool.domain.status import EmailStatus
 from outspool.domain.summary import Pause, summarize
@@ -28,7 +29,7 @@ class BriefResult(Result):
 class ListResult(Result):
     """One page, newest first, and the number of emails by status (each at most 1,000)."""
 
-    emails: list[BriefResult]
+    emails: Annotated[list[BriefResult], OBJECTS]
     next_cursor: str | None = None
     counts: dict[str, int]
 
