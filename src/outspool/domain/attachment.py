@@ -132,7 +132,9 @@ def check_content_type(value: str, field: str = "content_type") -> str:
         )
     parameters = [_read_parameter(part, kind, value, field) for part in match[2].split(";")[1:] if part.strip(" ")]
     if len({name for name, _ in parameters}) < len(parameters):
-        raise AttachmentRefused(f"{field} {brief(value)} has a parameter twice.", "Leave one of them out.")
+        raise AttachmentRefused(
+            f"{field} {brief(value)} is not a media type: it has a parameter twice.", "Leave one of them out."
+        )
     return "; ".join([kind, *(f"{name}={text}" for name, text in sorted(parameters))])
 
 
@@ -141,9 +143,9 @@ def _read_parameter(part: str, kind: str, value: str, field: str) -> tuple[str, 
     named = _PARAMETER_NAME.match(part)
     name = named[1].lower() if named else ""
     if named and name not in ("charset", *(("method",) if kind == "text/calendar" else ())):
-        hint = "give `filename`" if name == "name" else "outspool writes charset, and method of a calendar, alone"
         raise AttachmentRefused(
-            f"{field} has the parameter {brief(name)}, which is not supported.", f"Leave it out: {hint}."
+            f"{field}: the parameter {brief(name)} of a media type is not supported.",
+            "Leave it out; a name goes into `filename`." if name == "name" else "Leave it out.",
         )
     match = _PARAMETER.fullmatch(part)
     if match is None:

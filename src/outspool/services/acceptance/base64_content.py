@@ -14,7 +14,6 @@ from outspool.errors import AttachmentRefused, brief
 
 _DATA_URI = re.compile(r"data:(?P<type>[^,;\s]*)(?P<parameters>(?:;[^,;]*)*),", re.IGNORECASE)
 _LONGEST_PREFIX = 500
-_URL_ALPHABET = str.maketrans("-_", "+/")
 _WHITE = re.compile(r"\s+")
 _LINE_BREAKS = re.compile(r"\r?\n")
 _ODD_BITS = {2: "AQgw", 3: "AEIMQUYcgkosw048"}
@@ -53,20 +52,24 @@ def decode_base64(content: str, field: str) -> bytes:
 
 def _normalize(content: str) -> str:
     """Return standard base64 with padding; raises `ValueError` for what is more likely something else."""
-    joined = _LINE_BREAKS.sub("", content).strip()
+    joined = (_LINE_BREAKS.sub("", content) if "\n" in content else content).strip()
     is_spaced = _WHITE.search(joined) is not None
-    joined = _WHITE.sub("", joined)
-    if ("-" in joined or "_" in joined) and ("+" in joined or "/" in joined):
+    joined = _WHITE.sub("", joined) if is_spaced else joined
+    is_url = "-" in joined or "_" in joined
+    if is_url and ("+" in joined or "/" in joined):
         raise ValueError("both alphabets")
-    joined = joined.translate(_URL_ALPHABET)
-    left_over = len(joined) % _QUANTUM
-    if is_spaced and (left_over or not _looks_encoded(joined)):
+    if is_url:
+        joined = joined.replace("-", "+").replace("_", "/")
+    is_padded = len(joined) % _QUANTUM == 0
+    if is_spaced and not (is_padded and _looks_encoded(joined)):
         raise ValueError("words")
-    if not left_over:
+    if is_padded and not is_url:
         return joined
-    if joined[-1] not in _ODD_BITS.get(left_over, ""):
+    bare = joined if not is_padded else joined.rstrip("=")
+    left_over = len(bare) % _QUANTUM
+    if left_over and bare[-1] not in _ODD_BITS.get(left_over, ""):
         raise ValueError("cut off")
-    return joined + "=" * (_QUANTUM - left_over)
+    return bare + "=" * (-left_over % _QUANTUM)
 
 
 def _looks_encoded(text: str) -> bool:

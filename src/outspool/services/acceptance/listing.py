@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypedDict, Unpack
 from uuid import UUID
 
+from outspool.domain.address import parse_mailbox
 from outspool.domain.email import Email
 from outspool.domain.status import EmailStatus
-from outspool.errors import InvalidArgument, brief
+from outspool.errors import InvalidAddress, InvalidArgument, brief
 from outspool.ports.emails import Search
 
 MOST_PER_PAGE = 100
@@ -47,7 +49,7 @@ def read_search(**filters: Unpack[Filters]) -> Search:
     cursor, series = filters.get("cursor"), filters.get("series")
     return Search(
         status=_read_status(filters.get("status")),
-        recipient=_read_text(filters.get("recipient"), "recipient"),
+        recipient=_read_recipient(filters.get("recipient")),
         query=_read_text(filters.get("query"), "query"),
         tag=_read_text(filters.get("tag"), "tag"),
         series=None if series is None else read_email_id(series),
@@ -98,6 +100,15 @@ def _read_text(text: str | None, field: str) -> str | None:
     if len(text) > _LONGEST_TEXT or not text.isprintable():
         raise InvalidArgument(f"{field} is too long or holds control characters.", "Give a short plain text.")
     return text.strip() or None
+
+
+def _read_recipient(text: str | None) -> str | None:
+    """Return an address as it is stored, e.g. quoted; other text as it is."""
+    recipient = _read_text(text, "recipient")
+    if recipient is not None and "@" in recipient:
+        with suppress(InvalidAddress):
+            return parse_mailbox(recipient, "recipient", internal=None).address
+    return recipient
 
 
 def _read_time(text: str | None, field: str) -> datetime | None:
