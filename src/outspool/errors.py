@@ -67,6 +67,9 @@ class OutspoolError(Exception):
 class Refusal(OutspoolError):
     """The request is at fault; nothing was stored or changed."""
 
+    kinds: frozenset[type[Refusal]] = frozenset()
+    """The classes of the faults that it says together (`outspool.domain.refusals`); empty for a single one."""
+
 
 class InvalidArgument(Refusal):
     """An argument is missing, unknown, of the wrong type, or impossible in an email."""

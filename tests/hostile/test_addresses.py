@@ -9,6 +9,7 @@ import pytest
 from support.composing import mailboxes_in
 from support.front import Front, front, message
 from support.hostile_inputs import CYRILLIC_A, MAILBOXES, MORE_THAN_ONE_ADDRESS, NO_MAILBOX, by_words
+from support.smtp_sink import SmtpSink
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -24,10 +25,15 @@ async def test_what_is_no_list_of_addresses_is_refused(face: Front) -> None:
     await face.refuses(
         ({"to": []}, "no recipient"),
         ({"to": ""}, "to is required"),
-        ({"to": "a@x.com, b@x.com"}, "not one address"),
+        ({"to": "Doe, John <a@x.com>, b@x.com"}, "more than one address"),
+        ({"to": "a@x.com\nBcc: e@x.com"}, "has a space"),
+        ({"to": "['a@x.com', 7]"}, "not one address"),
         ({"to": ["a@x.com", 7]}, "must be a string"),
         ({"to": ["a@x.com", None]}, "must be a string"),
-        ({"to": {"email": "a@x.com"}}, "must be a list of strings"),
+        ({"to": {"email": "a@x.com", "type": "bcc"}}, "must be a string"),
+        ({"to": [{"email": "a@x.com", "address": "b@x.com"}]}, "must be a string"),
+        ({"to": [{"email": "a@x.com, b@x.com"}]}, "not one address"),
+        ({"to": [{"email": "a@x.com", "name": "A\r\nBcc: e@x.com"}]}, "line break"),
         ({"to": ["a@x.com", ["b@x.com"]]}, "must be a string"),
         ({"to": [f"a{n}@x.com" for n in range(1001)]}, "is the most"),
         ({"to": ["a@x.com"] * 100_000}, "is the most"),
@@ -36,6 +42,70 @@ async def test_what_is_no_list_of_addresses_is_refused(face: Front) -> None:
         ({"from": "me@example.com, eve@example.com"}, "not one address"),
         ({"from": ["me@example.com"]}, "must be a string"),
     )
+
+
+WRAPPED: dict[str, Any] = {
+    "ada@example.com": [
+        *("mailto:ada@example.com", "<mailto:ada@example.com>", "[ada@example.com](mailto:ada@example.com)"),
+        *("'ada@example.com'", '"ada@example.com"', "`ada@example.com`", "\u201cada@example.com\u201d"),
+        *("\u200bada@example.com\ufeff", "\u202aada@example.com\u202c", "<\u200bada@example.com>"),
+        *({"email": "ada@example.com"}, {"address": "ada@example.com", "name": None}),
+    ],
+    "Ada L <ada@example.com>": [
+        *("[Ada L](mailto:ada@example.com)", "'Ada L <ada@example.com>'", "Ada L <mailto:ada@example.com>"),
+        *(
+            {"email": "ada@example.com", "name": "Ada L"},
+            {"emailAddress": {"address": "ada@example.com", "name": "Ada L"}},
+        ),
+    ],
+}
+
+
+async def test_what_programs_put_around_an_address_is_taken_off(face: Front) -> None:
+    written = [(shown, item) for shown, items in WRAPPED.items() for item in items]
+    mails = await face.delivered(*({"to": [item]} for _, item in written))
+    assert [(mail.parsed["To"], mail.recipients) for mail in mails] == [(s, ("ada@example.com",)) for s, _ in written]
+
+
+async def test_several_addresses_in_one_text_are_a_list_where_no_comma_is_of_a_name(face: Front) -> None:
+    both = ("ann@example.com", "bob@example.com")
+    texts = [
+        *("ann@example.com, bob@example.com", "ann@example.com;bob@example.com", "ann@example.com\nbob@example.com\n"),
+        *("['ann@example.com', 'bob@example.com']", "('ann@example.com', 'bob@example.com',)"),
+        *('["ann@example.com", "bob@example.com"]', 'Ann <ann@example.com>, "B, ob" <bob@example.com>'),
+    ]
+    for mail in await face.delivered(*({"to": text} for text in texts)):
+        assert mail.recipients == both
+
+
+async def test_what_hides_around_a_denied_address_does_not_hide_it(face: Front, tmp_path: Path) -> None:
+    denied = {"EMAIL_DENIED_RECIPIENTS": "ada@example.com,abc.@docomo.ne.jp"}
+    async with front(tmp_path, face.sink, "", **denied) as strict:
+        for item in (
+            *(item for items in WRAPPED.values() for item in items),
+            "Abc.@docomo.ne.jp",
+            '"abc."@DOCOMO.ne.jp',
+        ):
+            assert "does not allow mail to" in str(await strict.attempt(to=[item]))
+
+
+async def test_an_internal_domain_is_for_the_operator_to_name(face: Front, tmp_path: Path) -> None:
+    for address in ("bob@corp.local", "bob@localhost", "bob@printer", "bob@nas.home.arpa"):
+        said = str(await face.attempt(to=[address]))
+        assert f"@{address.partition('@')[2]} in " in said
+    named = {"EMAIL_ALLOWED_RECIPIENTS": "@corp.local,bob@localhost,@printer,@nas.home.arpa"}
+    (tmp_path / "smtp").mkdir()
+    with SmtpSink(tmp_path / "smtp") as sink:
+        await _reach_internal_domains(tmp_path, sink, named)
+
+
+async def _reach_internal_domains(folder: Path, sink: SmtpSink, named: dict[str, str]) -> None:
+    async with front(folder / "data", sink, "", **named) as inside:
+        for address in ("bob@CORP.local", "Bob <bob@localhost>", "bob@printer", "bob@nas.home.arpa"):
+            [mail] = await inside.delivered({"to": [address], "reply_to": [address]})
+            assert mail.recipients == (address.removeprefix("Bob <").removesuffix(">").replace("CORP", "corp"),)
+        assert "invalid_address" in str(await inside.attempt(to=["bob@other.local"]))
+        assert "recipient_refused" in str(await inside.attempt(to=["eve@localhost"]))
 
 
 async def test_each_mailbox_arrives_as_it_was_meant_in_the_envelope_and_in_the_header(face: Front) -> None:

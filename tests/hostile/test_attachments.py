@@ -95,13 +95,14 @@ async def test_what_is_no_file_is_refused(face: Front) -> None:
     malformed = {
         "not base64": [
             *(
-                "YQ",
+                "YR",
+                "hello world",
                 "Y===",
                 "YQ=",
                 "Y Q=",
                 "YQ==YQ==",
                 "=",
-                "data:text/plain;base64,YQ==",
+                "data:text/plain;base64,Y",
                 "-_==",
                 "YQ==\0",
                 "YQ==\ud800",

@@ -41,19 +41,19 @@ NO_MAILBOX: Mapping[str, Sequence[str]] = {
     ],
     "has an @ in the name": ["a@x.com <b@x.com>", "Name a@x.com>"],
     "more than one @": ["a@b@c.com", "@relay.com:a@x.com", "<@relay.com:a@x.com>", "<a@b@c.com>", "a\\@b@x.com"],
+    "a link with more": ["mailto:bob@x.com?subject=hi"],
     "comment": ["a@x.com (Bob)", "(Bob)a@x.com", "a(b)@x.com", "a@(b)x.com"],
     "literal": ["a@[192.0.2.1]", "a@[IPv6:2001:db8::1]", "a@[]"],
-    "quotes": ['"a b"@x.com', '"a"@x.com', '"a\\"b"@x.com', '""@x.com'],
+    "quotes": ['"a b"@x.com', '"a\\"b"@x.com', '""@x.com', '"."@x.com'],
     "routing character": ["bob%evil.com@x.com", "evil.com!bob@x.com", "b%0d%0a@x.com"],
     "not ASCII before the @": ["müller@x.com", "b\u200bob@x.com", f"{CYRILLIC_A}nn@x.com"],
     "not complete": ["bob@gmail", "bob@localhost", "bob@test"],
     "something after the @-sign": ["bob@"],
-    "something before the @-sign": ["@x.com"],
-    "period": [".bob@x.com", "bob.@x.com", "b..b@x.com", "bob@x..com", "bob@x.com.", "bob@.x.com"],
+    "something before the @-sign": ["@x.com", "..@x.com"],
+    "period": ["bob@x..com", "bob@x.com.", "bob@.x.com"],
     "hyphen": ["bob@-x.com"],
     "invalid characters": [
         *("a\\b@x.com", "bob@x.com%0d%0aRCPT", "bob@x_y.com", "bob@\N{PARENTHESIZED DIGIT ONE}.com"),
-        *("mailto:bob@x.com", "'bob@x.com'"),
     ],
     "unsafe characters": ["bob@x\u202e.com"],
     "IDNA": ["bob@xn--a.com"],
@@ -185,8 +185,8 @@ HEADERS: Sequence[tuple[Mapping[str, str], str]] = [
 """Headers whose values no email can hold, and words of the refusal."""
 
 NO_MESSAGE_ID = (
-    *("", "<>", "a", "<a>", "a@", "@b", "<a@b", "a@b>", "<a @b>", "<a@b> <c@d>", "<<a@b>>", "<ä@b>"),
-    *("<a@b>\r\nBcc: e@x", "a@b\t", "=?utf-8?q?=0A?=@b", "a@b>\u00a0<c@d", f"{'a' * 994}@b", f"<{'a' * 995}@b>"),
+    *("", "<>", "<a@b", "a@b>", "<a @b>", "<a@b> <c@d>", "<<a@b>>", "<ä@b>", "Re: hello"),
+    *("<a@b>\r\nBcc: e@x", "=?utf-8?q?=0A?=@b", "a@b>\u00a0<c@d", f"{'a' * 994}@b", f"<{'a' * 995}@b>"),
 )
 
 

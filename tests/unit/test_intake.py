@@ -100,8 +100,8 @@ def test_every_field_of_a_draft_is_a_field_of_the_content_or_of_a_template() -> 
         ({"html": "<p>\ud800"}, InvalidArgument, "html holds half a character"),
         ({"body": "x" * (25 * 1024 * 1024 + 1)}, TooLarge, "The text is 25.01 MB; 25 MB is the most"),
         ({"body": "ü" * (13 * 1024 * 1024)}, TooLarge, "The text is 26 MB; 25 MB is the most"),
-        ({"in_reply_to": "a"}, InvalidArgument, "in_reply_to"),
-        ({"references": ["<a@b> <c@d>"]}, InvalidArgument, "references"),
+        ({"in_reply_to": "a b"}, InvalidArgument, "in_reply_to"),
+        ({"references": ["<a@b> c"]}, InvalidArgument, "references"),
         ({"headers": {"Bcc": "e@x.com"}}, InvalidArgument, "cannot be set here"),
         ({"tags": ["a b"]}, InvalidArgument, "is not a tag"),
         ({"priority": "urgent"}, InvalidArgument, 'priority "urgent" is unknown. Use one of low, normal, high'),
@@ -336,6 +336,6 @@ def test_any_draft_is_read_or_refused_in_one_printable_line(draft: EmailRequest)
         content = validate_request(draft, POLICY)
     except Refusal as refusal:
         assert str(refusal).isprintable()
-        assert len(str(refusal)) < 400
+        assert len(str(refusal)) < 1500
     else:
         assert fingerprint(content) == fingerprint(revise_content(content, {}, POLICY))

@@ -44,7 +44,7 @@ def test_a_pattern_is_an_address_or_a_domain_in_one_form(written: str, normal: s
         "@*.example.com",
         "@.example.com",
         "bob@",
-        "@localhost",
+        "@local host",
         "@a@b.com",
         "Bob <bob@example.com>",
         "<bob@example.com>, eve@example.com",

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outspool.domain.schedule import describe_wait, due_time, parse_delay, parse_moment, resolve_moment
+from outspool.domain.time_zones import read_zone
+from outspool.domain.windows_zones import WINDOWS_ZONES
 from outspool.errors import InvalidSchedule
 
 NOW = datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
@@ -209,34 +211,64 @@ def test_a_moment_too_far_ahead_is_refused_with_the_limit(scheduled_at: str, tim
         parse_moment(scheduled_at, timezone, now=NOW)
 
 
+NO_ZONES = (
+    *("", "Europe", "../../../etc/passwd", "/etc/localtime", "localtime", "right/Europe/Berlin", "posix/Europe/Paris"),
+    *("Europe/Berlin\x00", "\ud800", "a" * 10_000_000, "UTC+25", "Mars/Olympus"),
+)
+
+
 @pytest.mark.parametrize(
-    ("timezone", "similar"),
+    ("timezone", "advice"),
     [
         ("Berlin", "Europe/Berlin"),
-        ("europe/berlin", "Europe/Berlin"),
         ("new york", "America/New_York"),
-        ("America/new_york", "America/New_York"),
-        ("PST", "Europe/Berlin"),
-        ("+02:00", "Europe/Berlin"),
-        ("UTC+2", "Europe/Berlin"),
-        ("", "Europe/Berlin"),
-        ("Europe", "Europe/Berlin"),
-        ("../../../etc/passwd", "Europe/Berlin"),
-        ("/etc/localtime", "Europe/Berlin"),
-        ("localtime", "Europe/Berlin"),
-        ("right/Europe/Berlin", "Europe/Berlin"),
-        ("posix/Europe/Paris", "Europe/Berlin"),
-        ("Europe/Berlin\x00", "Europe/Berlin"),
-        ("Europe/Berlin\n", "Europe/Berlin"),
-        ("\ud800", "Europe/Berlin"),
-        ("a" * 10_000_000, "Europe/Berlin"),
+        *(("PST", "America/Los_Angeles"), ("EST", "America/New_York"), ("Eastern Daylight Time", "America/New_York")),
+        *(("CST", "Asia/Shanghai"), ("IST", "Asia/Kolkata"), ("MST", "America/Phoenix"), ("BST", "Europe/London")),
+        *(("GMT+2", "write 2026-12-01T10:00:00+02:00."), ("UTC-5", "write 2026-12-01T10:00:00-05:00.")),
+        *(("+02:00", "write 2026-12-01T10:00:00+02:00."), ("UTC +5:30", "write 2026-12-01T10:00:00+05:30.")),
+        *((unknown, "Name the place, as Area/City, or leave timezone out") for unknown in NO_ZONES),
     ],
 )
-def test_an_unknown_time_zone_is_refused_with_one_that_exists(timezone: str, similar: str) -> None:
+def test_an_unknown_time_zone_is_refused_with_what_to_write(timezone: str, advice: str) -> None:
     with pytest.raises(InvalidSchedule, match="not the IANA name of a time zone") as refusal:
         parse_moment("2026-12-01T10:00", timezone, now=NOW)
-    assert refusal.value.hint == f'Use one like "{similar}".'
+    assert advice in refusal.value.hint
+    assert "Etc/" not in refusal.value.hint
     assert str(refusal.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("timezone", "utc"),
+    [
+        ("europe/berlin", "07:00"),
+        ("America/new york", "13:00"),
+        ("Europe/Berlin\n", "07:00"),
+        ("Eastern Standard Time", "13:00"),
+        ("W. Europe Standard Time", "07:00"),
+        ("pacific standard time", "16:00"),
+        ("UTC-11", "20:00"),
+        ("CET", "07:00"),
+        ("CEST", "07:00"),
+        ("JST", "00:00"),
+        ("utc", "09:00"),
+        ("Z", "09:00"),
+        ("UTC+0", "09:00"),
+    ],
+)
+def test_a_zone_is_taken_by_the_names_that_leave_no_doubt(timezone: str, utc: str) -> None:
+    moment = parse_moment("2027-07-01T09:00", timezone, now=datetime(2027, 6, 30, 23, tzinfo=UTC))
+    assert f"{moment:%H:%M}" == utc
+
+
+def test_every_windows_zone_is_one_that_this_machine_knows() -> None:
+    assert {read_zone(name).key for name in WINDOWS_ZONES} == set(WINDOWS_ZONES.values())
+
+
+@pytest.mark.parametrize(("name", "same"), [("GMT+2", "Etc/GMT-2"), ("UTC-5", "Etc/GMT+5")])
+def test_a_series_is_given_the_zone_that_has_the_offset_and_not_its_opposite(name: str, same: str) -> None:
+    with pytest.raises(InvalidSchedule) as refusal:
+        read_zone(name)
+    assert f'"{same}", which is UTC' in refusal.value.hint
 
 
 @pytest.mark.parametrize("scheduled_at", ["2027-07-01T09:00Z", "2027-07-01T09:00+01:00"])

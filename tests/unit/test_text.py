@@ -23,7 +23,8 @@ from support.hostile_inputs import (
     by_words,
 )
 
-from outspool.domain.text import check_body, check_header_line, check_headers, check_message_ids, message_id, tags
+from outspool.domain.message_ids import check_message_ids, message_id
+from outspool.domain.text import check_body, check_header_line, check_headers, tags
 from outspool.errors import InvalidAddress, InvalidArgument
 
 
@@ -194,10 +195,38 @@ def test_a_message_id_fits_on_a_line_of_its_own() -> None:
     assert len(message_id(f"{'a' * 993}@b", "in_reply_to")) == 997
 
 
-def test_references_have_an_end() -> None:
-    assert check_message_ids(["a@b", "<c@d>"], "references") == ("<a@b>", "<c@d>")
-    with pytest.raises(InvalidArgument, match="references has 101 entries; 100 is the most"):
-        check_message_ids(["a@b"] * 101, "references")
+def test_of_too_many_references_the_first_and_the_last_ones_are_kept() -> None:
+    ids = [f"<m{n}@b>" for n in range(120)]
+    assert check_message_ids(ids, "references") == ("<m0@b>", *ids[21:])
+    assert check_message_ids([" ".join(ids)], "references") == ("<m0@b>", *ids[21:])
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ["<a@b> <c@d>"],
+        ["<a@b>\r\n <c@d>"],
+        ["<a@b>\n<c@d>\n"],
+        ["<a@b><c@d>"],
+        ["<a@b>,<c@d>"],
+        ["a@b c@d"],
+        ["a@b", "<c@d>", "<a@b>"],
+        ["\t<a@b>\t", "<c@d>\r\n"],
+    ],
+)
+def test_references_are_split_as_a_header_writes_them(written: list[str]) -> None:
+    assert check_message_ids(written, "references") == ("<a@b>", "<c@d>")
+
+
+@pytest.mark.parametrize("written", ["<ABCDEF0123456789>", "ABCDEF0123456789", "<ABCDEF0123456789>\r\n"])
+def test_a_message_id_without_an_at_is_taken_as_it_is(written: str) -> None:
+    assert message_id(written, "in_reply_to") == "<ABCDEF0123456789>"
+    assert check_message_ids([written], "references") == ("<ABCDEF0123456789>",)
+
+
+def test_the_id_of_an_email_of_ours_is_no_message_id_and_the_refusal_says_which_one_is() -> None:
+    with pytest.raises(InvalidArgument, match=r"is an email's id, not its message-id. Give its message_id"):
+        message_id("01a222f0-162d-72cc-9173-cd8aa91c748a", "in_reply_to")
 
 
 def test_custom_headers_keep_their_names_and_values() -> None:

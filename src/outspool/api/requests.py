@@ -8,9 +8,10 @@ text can mean nothing; a list, an object or a number may stand as JSON inside a 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import Annotated, Any, ClassVar, Literal, Self
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -22,8 +23,8 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
+from outspool.api.address_lists import read_mailbox_object, read_python_list, split_addresses
 from outspool.domain.json_limits import check_json
 from outspool.domain.status import UNREACHED, EmailStatus
 from outspool.errors import TooLarge
@@ -70,9 +71,22 @@ def _read_whole(value: object) -> object:
 
 
 def _read_list(value: object) -> object:
-    """Accept a string for a list of one."""
+    """Accept a string for a list of one, and a list as Python writes it."""
     parsed = _read_json(list)(value)
-    return [parsed] if isinstance(parsed, str) else parsed
+    if not isinstance(parsed, str):
+        return parsed
+    return read_python_list(parsed) or [parsed]
+
+
+def _read_addresses(value: object) -> object:
+    """Accept addresses as objects, and several in one string."""
+    parsed = _read_json(list, dict)(value)
+    if isinstance(parsed, str):
+        return read_python_list(parsed) or split_addresses(parsed)
+    items = [parsed] if isinstance(parsed, dict) else parsed
+    if not isinstance(items, list) or len(items) > _MOST_ENTRIES:
+        return items
+    return [read_mailbox_object(item) for item in items]
 
 
 _MOST_ENTRIES = 10_000
@@ -93,20 +107,14 @@ _Entries = BeforeValidator(_check_entries)
 """Put this before the validator that parses strings: pydantic runs the last one first."""
 
 Strings = Annotated[list[str], _FIRST_ERROR, _Entries, BeforeValidator(_read_list)]
-Addresses = Annotated[
-    list[str],
-    _FIRST_ERROR,
-    _Entries,
-    BeforeValidator(_read_list),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
+Addresses = Annotated[list[str], _FIRST_ERROR, _Entries, BeforeValidator(_read_addresses)]
+OneOrMoreAddresses = Annotated[
+    Addresses, WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]})
 ]
 Headers = Annotated[dict[str, str], _Entries, BeforeValidator(_read_json(dict))]
 Variables = Annotated[dict[str, Any], BeforeValidator(_read_json(dict))]
 Priority = Literal["low", "normal", "high"]
-_FILES_EXPLAINED = (
-    'Files: [{"filename": "a.csv", "text": "x,y"}]. Each has one of text, path (of a file the server may send), blob '
-    "(a handle the operator gave) or content (base64). content_id: logo is shown where html has cid:logo."
-)
+_FILES_EXPLAINED = 'Files: [{"filename": "a.csv", "text": "x,y"}]. Each has one of text, content, path, blob.'
 
 
 Flag = Annotated[bool, BeforeValidator(_read_flag)]
@@ -119,6 +127,15 @@ class Arguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
+    alternatives: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """How a refusal names a missing argument that others can replace."""
+
+    placeholders: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Values of required arguments with which the others can be checked when they are missing."""
+
+    nearly_required: ClassVar[frozenset[str]] = frozenset()
+    """Arguments that the schema requires, and that may nevertheless be missing beside others."""
+
     meaningful_when_empty: ClassVar[frozenset[str]] = frozenset({"subject", "body", "html"})
     """Texts that may be empty on purpose; elsewhere "" is what clients fill in for an argument without a value."""
 
@@ -126,25 +143,43 @@ class Arguments(BaseModel):
     @classmethod
     def _drop_absent(cls, data: Any) -> Any:
         """Leave out what was not given."""
-        if not isinstance(data, dict):
-            return data
-        return {
-            name: value
+        return {name: data[name] for name in cls.given(data)} if isinstance(data, dict) else data
+
+    @classmethod
+    def given(cls, data: Mapping[str, Any]) -> list[str]:
+        """Return the names of the arguments that have a value."""
+        return [
+            name
             for name, value in data.items()
             if value is not None and (value != "" or name in cls.meaningful_when_empty)
-        }
+        ]
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the arguments by the names that callers use."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+    @classmethod
+    def published_as_required(cls) -> frozenset[str]:
+        """Return the arguments that the schema requires, by the names that callers use."""
+        return cls.nearly_required | {f.alias or name for name, f in cls.model_fields.items() if f.is_required()}
+
+    @classmethod
+    def missing(cls, data: Mapping[str, Any]) -> list[str]:  # noqa: ARG003 - subclasses look at it
+        """Return the arguments that are needed although the model can do without, because others may replace them."""
+        return []
 
 
 class AttachmentArguments(Arguments):
     """One file."""
 
-    filename: str | None = None
-    text: str | None = None
-    content: str | None = None
-    path: str | None = None
-    blob: str | None = None
-    content_type: str | None = None
-    content_id: str | None = None
+    filename: str | None = Field(None, description="With extension.")
+    text: str | None = Field(None, description="Its text.")
+    content: str | None = Field(None, description="Base64.")
+    path: str | None = Field(None, description="A file that the server may send.")
+    blob: str | None = Field(None, description="The operator's handle.")
+    content_type: str | None = Field(None, description="Media type.")
+    content_id: str | None = Field(None, description="logo is shown for cid:logo in html.")
 
     meaningful_when_empty: ClassVar = frozenset({"text", "content"})
 
@@ -167,16 +202,47 @@ Files = Annotated[
 ]
 
 
+BRIEF: Mapping[str, str] = MappingProxyType(
+    {
+        "to": "Recipients.",
+        "subject": "Subject.",
+        "body": "Plain text.",
+        "html": "HTML.",
+        "cc": "Copies.",
+        "bcc": "Hidden copies.",
+        "reply_to": "Where answers go.",
+        "from": "Sender.",
+        "in_reply_to": "Message-ID answered.",
+        "references": "Message-IDs of the thread.",
+        "attachments": "Files.",
+        "headers": "Own headers.",
+        "tags": "Labels.",
+        "priority": "low, normal, high.",
+        "template": "Template's name.",
+        "variables": "Its variables.",
+        "idempotency_key": "Your name for it.",
+        "preview": "Send nothing.",
+        "scheduled_at": "Time.",
+        "timezone": "IANA zone.",
+        "delay": "From now: PT2H.",
+        "recurrence": "Cron.",
+        "until": "Series' end.",
+        "count": "Series' length.",
+    }
+)
+"""Descriptions of arguments in the tools that share them with `send_email` or `schedule_email`."""
+
+
 class MessageArguments(Arguments):
     """One new email."""
 
-    to: Addresses = Field(description='Recipients: ["a@example.com", "Ada <b@example.com>"].')
-    subject: str | None = Field(None, description="Required, unless a template has one.")
+    to: OneOrMoreAddresses = Field(description='Recipients: ["a@example.com", "Ada <b@example.com>"].')
+    subject: str | None = Field(None, description='"" with a template: its own.')
     body: str | None = Field(None, description="Plain text. Give body, html, or both; or a template.")
     html: str | None = Field(None, description="HTML; a text version is added if body is missing.")
-    cc: Strings | None = None
-    bcc: Strings | None = Field(None, description="Hidden from the other recipients.")
-    reply_to: Strings | None = Field(None, description="Where answers go.")
+    cc: Addresses | None = Field(None, description="Copies.")
+    bcc: Addresses | None = Field(None, description="Hidden from the other recipients.")
+    reply_to: Addresses | None = Field(None, description="Where answers go.")
     from_: str | None = Field(None, alias="from", description='"Name <address>"; there is a default.')
     in_reply_to: str | None = Field(None, description="Message-ID answered: <id@example.com>.")
     references: Strings | None = Field(None, description="Message-IDs of the thread, oldest first.")
@@ -192,12 +258,18 @@ class MessageArguments(Arguments):
     )
     preview: Flag = Field(default=False, description="Return what would go out; store and send nothing.")
 
-    @model_validator(mode="after")
-    def _has_subject(self) -> Self:
-        """An empty subject may be meant; a missing one was forgotten."""
-        if self.subject is None and self.template is None:
-            raise PydanticCustomError("missing", "subject")
-        return self
+    alternatives: ClassVar = {"body": "body (or html, or template)"}
+    placeholders: ClassVar = {"to": []}
+    nearly_required: ClassVar = frozenset({"subject"})
+
+    @classmethod
+    def missing(cls, data: Mapping[str, Any]) -> list[str]:
+        """Return the texts that neither the caller nor a template gives. An empty subject may be meant."""
+        given = cls.given(data)
+        if "template" in given:
+            return []
+        has_text = "body" in given or "html" in given
+        return [*(() if "subject" in given else ("subject",)), *(() if has_text else ("body",))]
 
 
 class SendArguments(MessageArguments):
@@ -230,17 +302,19 @@ class BatchArguments(Arguments):
         _Entries,
         BeforeValidator(_read_json(list)),
         WithJsonSchema({"type": "array", "items": {"type": "object"}, "maxItems": 100}),
-    ]
+    ] = Field(description="Each with the arguments of send_email.")
     shared: Annotated[dict[str, Any] | None, BeforeValidator(_read_json(dict)), WithJsonSchema({"type": "object"})] = (
-        None
+        Field(None, description="What all have in common.")
     )
-    wait: Seconds = Field(3, ge=0, le=50)
+    wait: Seconds = Field(3, ge=0, le=50, description="Seconds to wait for the outcomes.")
 
 
 class EmailArguments(Arguments):
     """Arguments of tools that take only an email's id."""
 
-    email_id: str
+    placeholders: ClassVar = {"email_id": "-"}
+
+    email_id: str = Field(description="The id that a tool returned.")
 
 
 class NoArguments(Arguments):
@@ -252,13 +326,13 @@ class UpdateArguments(EmailArguments):
 
     meaningful_when_empty: ClassVar = frozenset({"subject", "body", "html", "in_reply_to", "until"})
 
-    to: Strings | None = None
+    to: Addresses | None = None
     subject: str | None = None
     body: str | None = None
     html: str | None = None
-    cc: Strings | None = None
-    bcc: Strings | None = None
-    reply_to: Strings | None = None
+    cc: Addresses | None = None
+    bcc: Addresses | None = None
+    reply_to: Addresses | None = None
     from_: str | None = Field(None, alias="from")
     in_reply_to: str | None = None
     references: Strings | None = None
@@ -272,20 +346,22 @@ class UpdateArguments(EmailArguments):
     recurrence: str | None = None
     until: str | None = None
     count: Whole | None = None
-    paused: Flag | None = None
+    paused: Flag | None = Field(None, description="Rest a series, or go on.")
 
 
 class ListArguments(Arguments):
     """`list_emails`."""
 
-    status: Literal[tuple(s.value for s in EmailStatus if s not in UNREACHED)] | None = None  # type: ignore[valid-type]
+    status: Literal[tuple(s.value for s in EmailStatus if s not in UNREACHED)] | None = Field(  # type: ignore[valid-type]
+        None, description="Only these."
+    )
     recipient: str | None = Field(None, description="An address in to, cc or bcc.")
     query: str | None = Field(None, description="Words in the subject.")
-    tag: str | None = None
+    tag: str | None = Field(None, description="One label.")
     series: str | None = Field(None, description="What the series of this id made.")
     created_after: str | None = Field(None, description="2026-11-23T09:00:00Z")
-    created_before: str | None = None
-    limit: Whole = Field(20, ge=1, le=100)
+    created_before: str | None = Field(None, description="As created_after.")
+    limit: Whole = Field(20, ge=1, le=100, description="Per page.")
     cursor: str | None = Field(None, description="next_cursor of the page before.")
 
 

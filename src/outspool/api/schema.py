@@ -6,22 +6,35 @@ from typing import Any
 
 from pydantic import BaseModel
 
-_NOISE = frozenset({"title"})
+from outspool.api.requests import BRIEF, Arguments
+
+_NOISE = frozenset({"title", "additionalProperties"})
 _EXPLANATIONS = frozenset({"description", "enum"})
 _NULL = {"type": "null"}
+_ANY: dict[str, Any] = {}
 
 
-def input_schema(model: type[BaseModel], *, explained: type[BaseModel] | None = None) -> dict[str, Any]:
-    """Return the schema of the arguments. Optional arguments can be left out, so they are not nullable.
+def input_schema(model: type[Arguments], *, explained: type[Arguments] | None = None) -> dict[str, Any]:
+    """Return the schema of the arguments. No ``additionalProperties`` is a boolean: Gemini's client cannot load it.
 
-    Arguments that `explained` also has are described by another tool: here they have only name and type, and objects no
-    properties.
+    Optional arguments can be left out, so they are not nullable, unless a converter to OpenAI's strict mode would
+    require them: it does so in a schema without open objects. Arguments that `explained` also has are explained by
+    another tool: here they have name, type and a short description, and objects no properties.
     """
     schema = model.model_json_schema(by_alias=True)
-    described = {field.alias or name for name, field in explained.model_fields.items()} if explained else set()
-    for name in described & schema["properties"].keys():
-        schema["properties"][name] = _strip_descriptions(schema["properties"][name])
-    return _compact(schema, keep_required=True)
+    properties = schema["properties"]
+    for name in set(explained.names() if explained else ()) & properties.keys():
+        short = _short_description(name, properties[name].get("description", ""))
+        properties[name] = {**_strip_descriptions(properties[name]), "description": short}
+    compacted: dict[str, Any] = _open(_compact(schema, keep_required=True))
+    required = model.published_as_required() & properties.keys()
+    if required:
+        compacted["required"] = [name for name in properties if name in required]
+    if not _has_open_object(compacted["properties"]):
+        compacted["properties"] = {
+            name: node if name in required else _make_nullable(node) for name, node in compacted["properties"].items()
+        }
+    return compacted
 
 
 def output_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -65,8 +78,41 @@ def _strip(node: Any, definitions: dict[str, Any], noise: frozenset[str]) -> Any
         if key == "properties"
         else _strip(value, definitions, noise)
         for key, value in node.items()
-        if key not in noise and not (key == "default" and not value)
+        if key not in noise - _kept(value) and not (key == "default" and not value)
     }
+
+
+def _open(node: Any) -> Any:
+    """Say of objects without properties that they may have any: some clients close an object that says nothing."""
+    if isinstance(node, list):
+        return [_open(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    opened = {key: _open(value) for key, value in node.items()}
+    is_open = node.get("type") == "object" and "properties" not in node
+    return {"additionalProperties": _ANY, **opened} if is_open else opened
+
+
+def _kept(value: object) -> frozenset[str]:
+    return frozenset() if isinstance(value, bool) else frozenset({"additionalProperties"})
+
+
+def _has_open_object(node: Any) -> bool:
+    if isinstance(node, list):
+        return any(map(_has_open_object, node))
+    if not isinstance(node, dict):
+        return False
+    return "additionalProperties" in node or any(map(_has_open_object, node.values()))
+
+
+def _make_nullable(node: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema that also takes null, in the form that pydantic itself writes."""
+    outer: dict[str, Any] = {key: node[key] for key in ("description", "default") if key in node}
+    return {"anyOf": [{key: value for key, value in node.items() if key not in outer}, _NULL], **outer}
+
+
+def _short_description(name: str, description: str) -> str:
+    return BRIEF.get(name) or description.partition(". ")[0]
 
 
 def _remove_null(node: dict[str, Any]) -> dict[str, Any]:

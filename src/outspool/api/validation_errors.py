@@ -1,4 +1,4 @@
-"""Turns pydantic's validation errors into one sentence.
+"""Reads a tool's arguments, and says everything that is wrong with them in one refusal.
 
 Pydantic's own text repeats the values and links to its documentation; a model needs the name, the expectation and, for
 a misspelt argument, the right name.
@@ -6,50 +6,22 @@ a misspelt argument, the right name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from outspool.api.requests import AttachmentArguments
+from outspool.api.argument_hints import suggest
+from outspool.api.client_metadata import drop_metadata
+from outspool.api.requests import Arguments, AttachmentArguments, provided_fields
+from outspool.domain.refusals import RefusalCollector
+from outspool.domain.schedule import When
 from outspool.errors import InvalidArgument, brief
+from outspool.services.acceptance.series import check_times
+from outspool.services.acceptance.validation import check_fields
 
-_SYNONYMS: Mapping[str, str] = MappingProxyType(
-    {
-        "text": "body",
-        "content": "body",
-        "message": "body",
-        "recipient": "to",
-        "recipients": "to",
-        "sender": "from",
-        "from_email": "from",
-        "send_at": "scheduled_at",
-        "send_time": "scheduled_at",
-        "when": "scheduled_at",
-        "cron": "recurrence",
-        "repeat": "recurrence",
-        "rrule": "recurrence",
-        "ends_at": "until",
-        "end": "until",
-        "id": "email_id",
-        "message_id": "email_id",
-        "search": "query",
-        "files": "attachments",
-        "name": "filename",
-        "file": "path",
-        "url": "path",
-        "data": "content",
-        "base64": "content",
-        "mime_type": "content_type",
-        "type": "content_type",
-        "cid": "content_id",
-    }
-)
-"""Right names for common wrong ones that are not similar in spelling."""
-
-_NAMED = 3
+_NAMED = 5
 """Most unknown arguments named in one error."""
 
 _EXPECTED: Mapping[str, str] = MappingProxyType(
@@ -68,80 +40,101 @@ _EXPECTED: Mapping[str, str] = MappingProxyType(
 )
 
 
-def check_names(
-    arguments: Mapping[str, Any], model: type[BaseModel], *, untouched: str, elsewhere: Mapping[str, str]
+_ADDRESSES = frozenset({"to", "cc", "bcc", "reply_to"})
+
+A = TypeVar("A", bound=Arguments)
+
+
+def read_call(
+    model: type[A], arguments: Mapping[str, Any], *, untouched: str = "", elsewhere: Mapping[str, str] | None = None
+) -> A:
+    """Return the arguments of a call as `read_arguments` does, without what clients add by themselves."""
+    given = drop_metadata(arguments, model.names())
+    return read_arguments(model, given, untouched=untouched, elsewhere=elsewhere)
+
+
+def read_arguments(
+    model: type[A], arguments: Mapping[str, Any], *, untouched: str = "", elsewhere: Mapping[str, str] | None = None
+) -> A:
+    """Return arguments as an instance of `model`.
+
+    Raises `InvalidArgument`, naming every fault that can be known without the settings and the time. `untouched` says
+    what did not happen, e.g. "Nothing was sent."; `elsewhere` maps arguments that this tool lacks to the tool that has
+    them, or to a sentence.
+    """
+    known, faults = model.names(), RefusalCollector()
+    # Unknown names are kept from pydantic, which would make an error for each.
+    kept = {name: arguments[name] for name in known if name in arguments}
+    _collect_unknown([name for name in arguments if name not in kept], known, elsewhere or {}, faults)
+    parsed, wrong = _validate(model, kept)
+    missing = {
+        *model.missing(kept),
+        *(str(e["loc"][0]) for e in wrong if e["type"] == "missing" and len(e["loc"]) == 1),
+    }
+    _collect_missing([name for name in known if name in missing], model, faults)
+    _collect_wrong([e for e in wrong if e["loc"][0] not in missing], faults)
+    if parsed is not None and not faults:
+        return parsed
+    _collect_later(model, {n: v for n, v in kept.items() if n not in {e["loc"][0] for e in wrong}}, faults)
+    faults.raise_any(untouched)
+    raise AssertionError("a call without faults is valid")  # pragma: no cover
+
+
+def _validate(model: type[A], arguments: Mapping[str, Any]) -> tuple[A | None, Sequence[Any]]:
+    """Return the instance, or None and pydantic's errors."""
+    try:
+        return model.model_validate(arguments), ()
+    except ValidationError as error:
+        return None, error.errors(include_url=False, include_context=True, include_input=False)
+
+
+def _collect_unknown(
+    unknown: Sequence[str], known: Sequence[str], elsewhere: Mapping[str, str], faults: RefusalCollector
 ) -> None:
-    """Raise `InvalidArgument` for unknown arguments, before pydantic makes an error for each.
-
-    `untouched` and `elsewhere` as in `explain_validation_error`.
-    """
-    known = _names(model)
-    if unknown := [name for name in arguments if name not in known]:
-        raise _unknown_error(unknown, known, untouched, elsewhere)
-
-
-def explain_validation_error(
-    error: ValidationError, model: type[BaseModel], *, untouched: str, elsewhere: Mapping[str, str]
-) -> InvalidArgument:
-    """Return one error for what pydantic found in the arguments of `model`.
-
-    `untouched` says what did not happen, e.g. "Nothing was sent."; `elsewhere` maps arguments that this tool lacks to
-    the tool that has them.
-    """
-    found = error.errors(include_url=False, include_context=True, include_input=False)
-    misplaced = [e["loc"] for e in found if e["type"] == "extra_forbidden"]
-    if misplaced:
-        (depth, enclosing), unknown = (
-            _find_enclosing(misplaced[0], model),
-            [str(location[-1]) for location in misplaced],
-        )
-        return _unknown_error(unknown, _names(enclosing), untouched, elsewhere if depth == 0 else {})
-    missing = [_path(e["loc"]) if e["loc"] else e["msg"] for e in found if e["type"] == "missing"]
-    if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        return InvalidArgument(f"{' and '.join(missing)} {verb} required.", untouched)
-    first = found[0]
-    if first["loc"] == ("attachments",):
-        return InvalidArgument("attachments must be a list of objects.", untouched)
-    return InvalidArgument(f"{_path(first['loc'])} {_expectation(first['type'], first.get('ctx', {}))}.", untouched)
-
-
-def _unknown_error(
-    unknown: list[str], known: list[str], untouched: str, elsewhere: Mapping[str, str]
-) -> InvalidArgument:
-    name = unknown[0]
-    noun = "unknown argument" if len(unknown) == 1 else "unknown arguments"
+    """Add each unknown argument with what was meant; those that the same sentence answers stand together."""
+    by_hint: dict[str, list[str]] = {}
+    for name in unknown[:_NAMED]:
+        by_hint.setdefault(suggest(name, known, elsewhere), []).append(brief(name, 40))
     rest = "…" if len(unknown) > _NAMED else ""
-    message = f"{noun} {', '.join(brief(n, 40) for n in unknown[:_NAMED])}{rest}."
-    near, others = _nearest(name, known), _nearest(name, elsewhere)
-    if near and name not in others:
-        suggestion = f"Did you mean {' or '.join(brief(n) for n in near)}?"
-    elif others:
-        suggestion = f"{brief(others[0])} is an argument of {elsewhere[others[0]]}: call that instead."
-    else:
-        suggestion = f"Known are: {', '.join(known)}."
-    return InvalidArgument(message, f"{suggestion} {untouched}".rstrip())
+    for hint, names in by_hint.items():
+        noun = "unknown argument" if len(names) == 1 and not rest else "unknown arguments"
+        faults.add(InvalidArgument, f"{noun} {', '.join(names)}{rest}.", hint)
 
 
-def _nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Return the one or two of `known` that `name` most likely means."""
-    names = list(known)
-    lower = name[:60].strip().lower().replace("-", "_")
-    if _SYNONYMS.get(lower) in names:
-        return [_SYNONYMS[lower]]
-    return [lower] if lower in names else get_close_matches(lower, names, n=2, cutoff=0.6)
+def _collect_missing(missing: Sequence[str], model: type[Arguments], faults: RefusalCollector) -> None:
+    if missing:
+        *others, last = (model.alternatives.get(name, name) for name in missing)
+        names = f"{', '.join(others)} and {last}" if others else last
+        faults.add(InvalidArgument, f"{names} {'are' if others else 'is'} required.")
 
 
-def _find_enclosing(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[int, type[BaseModel]]:
-    """Return how deep a location is in the arguments, and the model that contains it."""
-    return (0, model) if len(location) == 1 else (1, AttachmentArguments)
+def _collect_wrong(wrong: Sequence[Any], faults: RefusalCollector) -> None:
+    for error in wrong:
+        location = error["loc"]
+        if error["type"] == "extra_forbidden":
+            hint = suggest(str(location[-1]), AttachmentArguments.names(), {})
+            faults.add(InvalidArgument, f"unknown argument {brief(location[-1], 40)}.", hint)
+        elif location == ("attachments",):
+            faults.add(InvalidArgument, "attachments must be a list of objects.")
+        else:
+            expected = _expectation(error["type"], error.get("ctx", {}))
+            if error["type"] == "string_type" and location[0] in _ADDRESSES and len(location) > 1:
+                expected += ' like "Ada <ada@example.com>"'
+            faults.add(InvalidArgument, f"{_path(location)} {expected}.")
 
 
-def _names(model: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
+def _collect_later(model: type[Arguments], valid: Mapping[str, Any], faults: RefusalCollector) -> None:
+    """Add what would be refused later in the arguments that have the right type."""
+    parsed, _ = _validate(model, {**model.placeholders, **valid})
+    if parsed is None:
+        return
+    fields = {name: value for name, value in provided_fields(parsed).items() if value}
+    check_fields(fields, faults)
+    if "scheduled_at" in model.model_fields and "email_id" not in model.model_fields:
+        check_times(When(**{name: fields[name] for name in When.__slots__ if name in fields}), faults)
 
 
-def _path(location: tuple[int | str, ...]) -> str:
+def _path(location: Sequence[int | str]) -> str:
     """Format ("to", 1) as ``to[1]``; keys of objects are the caller's words, so they are quoted."""
     first, *rest = location
     steps = (f"[{step}]" if isinstance(step, int) else f"[{brief(step, 40)}]" for step in rest if step != "[key]")

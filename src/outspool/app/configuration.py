@@ -105,7 +105,7 @@ def read_sender(settings: Settings, account: SmtpAccount | None) -> Mailbox | No
     if address is None:
         return _SANDBOX_SENDER if settings.sandbox else None
     try:
-        return parse_mailbox(address, "EMAIL_FROM")
+        return parse_mailbox(address, "EMAIL_FROM", internal=None)
     except InvalidAddress as error:
         raise MisconfiguredError(error.message, error.hint) from None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from outspool.domain.address import parse_mailbox
+from outspool.domain.address_wrapping import unwrap
 from outspool.domain.email import Mailbox
 from outspool.domain.provider_headers import ADDRESSES
-from outspool.errors import InvalidArgument, brief
+from outspool.errors import InvalidAddress, InvalidArgument, brief
 
 _UNSUBSCRIBE = "list-unsubscribe"
 _URI = re.compile(r"<([^<>]*)>")
@@ -17,13 +18,20 @@ _MORE_RECIPIENTS = frozenset({"to", "cc", "bcc", "reply-to"})
 """Fields of a ``mailto`` (RFC 6068 §2) that contain addresses."""
 
 
-def find_addresses(headers: Mapping[str, str]) -> list[Mailbox]:
-    """Return each address in the fields of `headers`; raises `InvalidAddress`."""
+def find_addresses(headers: Mapping[str, str], *, internal: Collection[str] = ()) -> list[Mailbox]:
+    """Return each address in the fields of `headers`; raises `InvalidAddress`. `internal` as in `parse_mailbox`."""
     return [
-        parse_mailbox(address, f"headers: {name}")
+        _parse_plain(address, f"headers: {name}", internal)
         for name, value in headers.items()
         for address in _extract_addresses(name.lower(), value)
     ]
+
+
+def _parse_plain(text: str, field: str, internal: Collection[str]) -> Mailbox:
+    """Return the mailbox of a field that is sent as it stands, so that nothing may be around the address."""
+    if unwrap(text) != text.strip(" "):
+        raise InvalidAddress(f"{field}: {brief(text)} is not one address.", "Write it like name@example.com.")
+    return parse_mailbox(text, field, internal=internal)
 
 
 def find_unsubscribe_hosts(headers: Mapping[str, str]) -> list[str]:

@@ -30,10 +30,11 @@ _DEVICES = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|clock\$|(?:com|lpt)[
 _ENCODED_WORD = re.compile(r"=\?.*\?[bq]\?", re.IGNORECASE)
 
 _TOKEN = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"  # noqa: S105 - RFC 6838 §4.2 calls it a name, RFC 2045 a token
-_CONTENT_TYPE = re.compile(
-    rf"({_TOKEN}/{_TOKEN})(?:[ ]?;[ ]?charset=(?:([A-Za-z0-9_.:+-]{{1,40}})|\"([A-Za-z0-9_.:+-]{{1,40}})\"))?",
-    re.IGNORECASE,
+_CONTENT_TYPE = re.compile(rf"({_TOKEN}/{_TOKEN})((?:[ ]?;.*)?)", re.DOTALL)
+_PARAMETER = re.compile(
+    r"[ ]*([A-Za-z0-9*_.-]{1,40})[ ]?=[ ]?(?:([A-Za-z0-9_.:+-]{1,40})|\"([A-Za-z0-9_.:+-]{1,40})\")[ ]*"
 )
+_PARAMETER_NAME = re.compile(r"[ ]*([A-Za-z0-9*_.-]{1,40})[ ]?=")
 _COMPOSITE = ("multipart/", "message/")
 _CONTENT_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+@=-]{0,198}[A-Za-z0-9])?")
 
@@ -115,7 +116,7 @@ def _shorten(name: str) -> str:
 
 
 def check_content_type(value: str, field: str = "content_type") -> str:
-    """Return ``type/subtype`` in lower case, with ``; charset=…`` if given.
+    """Return ``type/subtype`` in lower case, with ``; charset=…`` and a calendar's ``; method=…`` if given.
 
     Refuses everything else, and the types ``message/*`` and ``multipart/*``, which only outspool writes.
     """
@@ -124,12 +125,35 @@ def check_content_type(value: str, field: str = "content_type") -> str:
         raise AttachmentRefused(
             f"{field} {brief(value)} is not a media type.", "Write it like application/pdf, or leave it out."
         )
-    kind, charset = match[1].lower(), match[2] or match[3]
+    kind = match[1].lower()
     if kind.startswith(_COMPOSITE):
         raise AttachmentRefused(
             f"{field} {brief(value)} cannot be an attachment's.", f"Leave it out, or give {UNKNOWN_TYPE}."
         )
-    return f"{kind}; charset={charset.lower()}" if charset else kind
+    parameters = [_read_parameter(part, kind, value, field) for part in match[2].split(";")[1:] if part.strip(" ")]
+    if len({name for name, _ in parameters}) < len(parameters):
+        raise AttachmentRefused(
+            f"{field} {brief(value)} is not a media type: it has a parameter twice.", "Leave one of them out."
+        )
+    return "; ".join([kind, *(f"{name}={text}" for name, text in sorted(parameters))])
+
+
+def _read_parameter(part: str, kind: str, value: str, field: str) -> tuple[str, str]:
+    """Return the name and value of one parameter of a media type."""
+    named = _PARAMETER_NAME.match(part)
+    name = named[1].lower() if named else ""
+    if named and name not in ("charset", *(("method",) if kind == "text/calendar" else ())):
+        raise AttachmentRefused(
+            f"{field}: the parameter {brief(name)} of a media type is not supported.",
+            "Leave it out; a name goes into `filename`." if name == "name" else "Leave it out.",
+        )
+    match = _PARAMETER.fullmatch(part)
+    if match is None:
+        raise AttachmentRefused(
+            f"{field} {brief(value)} is not a media type.", "Write it like text/plain; charset=utf-8, or leave it out."
+        )
+    text = match[2] or match[3]
+    return name, text.upper() if name == "method" else text.lower()
 
 
 def guess_content_type(filename: str) -> str:

@@ -33,7 +33,7 @@ def parse_pattern(pattern: str) -> str:
     text = pattern.strip()
     local = "anyone" if text.startswith("@") else ""
     with suppress(InvalidAddress):
-        mailbox = parse_mailbox(local + text, "pattern")
+        mailbox = parse_mailbox(local + text, "pattern", internal=None)
         if not mailbox.name and "*" not in text:
             return _fold(mailbox.address).removeprefix(local)
     raise MisconfiguredError(
@@ -66,6 +66,13 @@ class Policy:
             object.__setattr__(self, "allowed", tuple(map(parse_pattern, self.allowed)))
         object.__setattr__(self, "denied", tuple(map(parse_pattern, self.denied)))
 
+    @property
+    def internal_domains(self) -> frozenset[str]:
+        """The domains of allowed recipients and of the sender, in lower case: they may be of an internal network."""
+        own = [mailbox.address for mailbox in (self.sender,) if mailbox is not None]
+        named = [*(self.allowed or ()), *own, *filter(None, [self.account])]
+        return frozenset(_fold(address).rpartition("@")[2] for address in named)
+
     def check_recipients(self, mailboxes: Sequence[Mailbox]) -> None:
         """Raise `RecipientRefused`, naming the first, if the policy forbids any of them."""
         _refuse([m for m in mailboxes if _matches(m, self.denied)], Setting.DENIED_RECIPIENTS)
@@ -96,7 +103,7 @@ class Policy:
         """
         if self.allowed is None and not self.denied:
             return
-        named = [*reply_to, *find_addresses(headers)]
+        named = [*reply_to, *find_addresses(headers, internal=self.internal_domains)]
         own = {_fold(sender.address), _fold(self.account or "")}
         self.check_recipients([mailbox for mailbox in named if _fold(mailbox.address) not in own])
         if self.allowed is None:

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 from outspool.domain.cron_fields import read_cron
 from outspool.domain.cron_times import next_time
-from outspool.domain.schedule import read_zone, resolve_moment
+from outspool.domain.schedule import resolve_moment
+from outspool.domain.time_zones import read_zone
 from outspool.errors import InvalidSchedule, brief
 
 _INSTANT = timedelta(microseconds=1)
@@ -64,7 +65,7 @@ class Recurrence:
         if endless is None:
             raise InvalidSchedule(
                 f"recurrence {brief(self.cron)} never comes true: there is no such day.",
-                'The last day of each month is L: "0 9 L * *".',
+                "Check its day and month; L as the day is the last one of the month.",
             )
         raise InvalidSchedule(f"until is before the first time, {endless:%Y-%m-%dT%H:%M:%SZ}.", "Give a later one.")
 
@@ -79,7 +80,9 @@ def read_recurrence(
     """
     read_cron(cron)
     if timezone is None:
-        raise InvalidSchedule("recurrence needs a timezone.", 'Give its IANA name, like "Europe/Berlin".')
+        raise InvalidSchedule(
+            "recurrence needs a timezone.", "Name the place whose clocks are meant, as Area/City, or UTC."
+        )
     zone = read_zone(timezone)
     if count is not None and not 1 <= count <= _MOST:
         raise InvalidSchedule(f"count must be 1 to {_MOST:,}.", "Leave it out for a series without end.")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
+from outspool.domain.time_zones import read_zone
 from outspool.errors import InvalidSchedule, brief
 
 HORIZON = timedelta(days=366)
@@ -35,14 +34,11 @@ _DELAY = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _CALENDAR_DELAY = re.compile(r"P\d{1,9}[YM]", re.ASCII | re.IGNORECASE)
-_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}")
-# Not places: the machine's own zone, and zones that count leap seconds.
-_NOT_ZONES = re.compile(r"(?:localtime|posixrules|Factory)$|(?:posix|right)/")
 _MAX_TEXT = 64
 _YEARS_IN_RANGE = 2
 _EITHER_WAY = (
-    'Give an offset, like "2026-11-25T09:00:00+01:00", or local time and `timezone`, '
-    'like "2026-11-25T09:00:00" with "Europe/Berlin".'
+    'Give the offset of the place that is meant, like "2026-11-25T09:00:00+01:00", '
+    'or local time and the `timezone` of that place, like "Europe/Berlin".'
 )
 _DELAY_EXAMPLE = 'Write it like "PT2H" (two hours), "PT90S" or "P1DT12H"; weeks and days may be used too.'
 
@@ -69,10 +65,12 @@ class When:
 
         Raises `InvalidSchedule`.
         """
-        if self.timezone is not None:
-            return read_zone(self.timezone).key
-        local = None if self.scheduled_at is None else _read_moment(self.scheduled_at, "scheduled_at")
-        return local.isoformat()[-6:] if local is not None and local.utcoffset() else None
+        if self.scheduled_at is None:
+            return None
+        local, zone = _read(self.scheduled_at, self.timezone, "scheduled_at")
+        if zone is not None:
+            return zone.key
+        return local.isoformat()[-6:] if local.utcoffset() else None
 
     def moment(self, *, now: datetime) -> datetime:
         """Return the instant. Raises `InvalidSchedule`."""
@@ -168,7 +166,7 @@ def _read(text: str, timezone: str | None, name: str) -> tuple[datetime, ZoneInf
         if local.tzinfo is None:
             raise InvalidSchedule(f"{name} {brief(text)} does not say in which time zone.", _EITHER_WAY)
         return local, None
-    return local, read_zone(timezone)
+    return local, read_zone(timezone, local=local)
 
 
 def _read_moment(text: str, name: str) -> datetime:
@@ -184,22 +182,6 @@ def _read_moment(text: str, name: str) -> datetime:
     if abs(moment.utcoffset() or timedelta()) > _MAX_OFFSET:
         raise InvalidSchedule(f"{name} {brief(text)} has an offset that no place on Earth has.", _EITHER_WAY)
     return moment
-
-
-def read_zone(name: str) -> ZoneInfo:
-    """Return the IANA zone. Raises `InvalidSchedule`, suggesting a similar name."""
-    if len(name) <= _MAX_TEXT and _ZONE.fullmatch(name) and not _NOT_ZONES.match(name):
-        with suppress(KeyError, ValueError, OSError):  # OSError: "Europe" is a folder
-            return ZoneInfo(name)
-    similar = _zones_by_short_name().get(name[:_MAX_TEXT].strip().lower().replace(" ", "_"), "Europe/Berlin")
-    raise InvalidSchedule(f"timezone {brief(name)} is not the IANA name of a time zone.", f'Use one like "{similar}".')
-
-
-@cache
-def _zones_by_short_name() -> dict[str, str]:
-    """Return every zone by its lower-case name and by its city alone."""
-    zones = sorted(zone for zone in available_timezones() if not _NOT_ZONES.match(zone))
-    return {zone.lower().rpartition("/")[2]: zone for zone in zones} | {zone.lower(): zone for zone in zones}
 
 
 def _instant(local: datetime, zone: ZoneInfo | None, text: str) -> datetime:
@@ -237,7 +219,7 @@ def _check_range(moment: datetime, now: datetime) -> datetime:
         span, clock = _span(round(ago.total_seconds())), now.astimezone(UTC)
         raise InvalidSchedule(
             f"scheduled_at was {span} ago: now is {clock:%Y-%m-%dT%H:%M:%SZ}.",
-            "Give a time to come, or use send_email to send now.",
+            "Give a time to come; if it was meant for now, ask the person.",
         )
     if -ago > HORIZON:
         raise _too_far_error("scheduled_at")

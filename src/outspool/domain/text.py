@@ -19,10 +19,6 @@ from outspool.errors import InvalidArgument, Refusal, brief
 MAX_LINE = 998
 """Characters of one header value (RFC 5322 §2.1.1)."""
 
-MAX_MESSAGE_ID = 997
-"""Characters of one message-id: it cannot be folded, and its line may begin with one space."""
-
-MAX_REFERENCES = 100
 MAX_HEADERS = 20
 MAX_TAGS = 10
 
@@ -33,7 +29,6 @@ _NOT_IN_A_BODY = re.compile(r"[^\t\n\r -~\xa0-\ud7ff\ue000-\U0010ffff]")
 # (Python takes the "?=" of "?q?=0D" for it). White space between encoded words is ignored (§6.2).
 _ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bq])\?(.*?)(?:\?=(?:\s+(?==\?))?|\Z)", re.IGNORECASE | re.DOTALL)
 _HEX_PAIR = re.compile(rb"=([0-9A-Fa-f]{2})")
-_MESSAGE_ID = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")
 OWN_HEADER = re.compile(r"[Xx]-[!#$%&'*+.^_`|~0-9A-Za-z-]{1,74}")
 _TAG = re.compile(r"[A-Za-z0-9_.:-]{1,50}")
 
@@ -93,29 +88,6 @@ def check_body(value: str, field: str) -> str:
             f"{field} holds {_quote_names(found)} at character {found.start() + 1:,}.", "Take it out."
         )
     return value
-
-
-def message_id(value: str, field: str) -> str:
-    """Return the message-id as ``<left@right>`` (RFC 5322 §3.6.4); the angle brackets may be left out.
-
-    Raises `InvalidArgument` for anything else.
-    """
-    inner = check_header_line(value, field).strip(" ")
-    if inner.startswith("<") and inner.endswith(">"):
-        inner = inner[1:-1]
-    if not _MESSAGE_ID.fullmatch(inner):
-        raise InvalidArgument(
-            f"{field}: {brief(value)} is not one message-id.", "Write it like <left@right>, in ASCII without spaces."
-        )
-    if len(inner) + 2 > MAX_MESSAGE_ID:
-        raise InvalidArgument(f"{field}: {brief(value)} is longer than {MAX_MESSAGE_ID} characters.")
-    return f"<{inner}>"
-
-
-def check_message_ids(values: Sequence[str], field: str) -> tuple[str, ...]:
-    """Validate each of `values` as `message_id` does; at most `MAX_REFERENCES`."""
-    _check_count(MAX_REFERENCES, values, field)
-    return tuple(message_id(value, field) for value in values)
 
 
 def check_headers(headers: Mapping[str, str], allowed: Collection[str] = HARMLESS) -> dict[str, str]:

@@ -22,7 +22,7 @@ from outspool.api.requests import (
 )
 from outspool.api.results.base import PreviewableHead
 from outspool.api.results.batch import BatchResult
-from outspool.api.results.email import EmailHead, ScheduledHead, StatusResult
+from outspool.api.results.email import EmailHead, ScheduledHead, StatusHead
 from outspool.api.results.listing import ListResult
 from outspool.api.results.templates import TemplatesHead
 from outspool.mcp.answer_watch import AnswerWatch
@@ -123,7 +123,7 @@ def _schedule(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
         result=ScheduledHead,
         annotations=_hints(open_world=True),
         untouched="Nothing was scheduled.",
-        elsewhere={"wait": "send_email"},
+        elsewhere={"wait": "Leave it out: schedule_email answers at once, and get_status tells the outcome."},
     )
 
 
@@ -138,7 +138,7 @@ def _status(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
         ),
         outbox_for=outbox_for,
         arguments=EmailArguments,
-        result=StatusResult,
+        result=StatusHead,
         annotations=_hints(read_only=True),
     )
 
@@ -176,6 +176,13 @@ def _update(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
         result=EmailHead,
         annotations=_hints(destructive=True, open_world=True),
         untouched="Nothing was changed.",
+        elsewhere={
+            "wait": "Leave it out: update_email answers at once, and get_status tells the outcome.",
+            "preview": "Leave it out: update_email has no preview.",
+            "template": "Leave it out: templates are for new emails. Give subject, body or html.",
+            "variables": "Leave it out: templates are for new emails. Give subject, body or html.",
+            "idempotency_key": "Leave it out: the same change twice does no harm.",
+        },
     )
 
 
@@ -224,6 +231,11 @@ def _batch(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
         result=BatchResult,
         annotations=_hints(destructive=True, open_world=True),
         untouched="Nothing was sent.",
+        elsewhere=dict.fromkeys(
+            ("scheduled_at", "timezone", "delay", "recurrence", "until", "count"),
+            "send_batch sends now: to send later, call schedule_email once for each email.",
+        )
+        | dict.fromkeys(MessageArguments.names(), "Give it in each of emails, or in shared for all of them."),
     )
 
 

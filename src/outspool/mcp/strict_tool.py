@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from outspool.api.answers import PendingAnswer
+from outspool.api.requests import Arguments
 from outspool.api.rpc_envelope import REFUSED
 from outspool.api.schema import input_schema, output_schema
-from outspool.api.validation_errors import check_names, explain_validation_error
+from outspool.api.validation_errors import read_call
 from outspool.domain.json_limits import check_values, too_much
 from outspool.errors import OutspoolError, Refusal
 from outspool.mcp.answer_watch import AnswerWatch
@@ -65,10 +66,10 @@ class StrictTool(Tool):
     """A tool whose `fn` takes an instance of `arguments_model` and the `Call`, and returns an `Answer`.
 
     `untouched` ends every refusal of arguments, e.g. "Nothing was sent."; `elsewhere` maps arguments that callers
-    expect here to the tool that takes them. `describe` words errors.
+    expect here to the tool that takes them, or to a sentence. `describe` words errors.
     """
 
-    arguments_model: type[BaseModel] = Field(exclude=True)
+    arguments_model: type[Arguments] = Field(exclude=True)
     outbox_for: Callable[..., Any] = Field(exclude=True)
     describe: Describe = Field(default=str, exclude=True)
     answers: Any = Field(default_factory=AnswerWatch, exclude=True)
@@ -84,8 +85,8 @@ class StrictTool(Tool):
         description: str,
         title: str,
         outbox_for: OutboxFor,
-        arguments: type[BaseModel],
-        explained: type[BaseModel] | None = None,
+        arguments: type[Arguments],
+        explained: type[Arguments] | None = None,
         result: type[BaseModel],
         annotations: ToolAnnotations,
         untouched: str = "",
@@ -142,13 +143,7 @@ class StrictTool(Tool):
         if REFUSED in arguments:
             raise too_much()
         check_values(arguments)
-        check_names(arguments, self.arguments_model, untouched=self.untouched, elsewhere=self.elsewhere)
-        try:
-            return self.arguments_model.model_validate(arguments)
-        except ValidationError as error:
-            raise explain_validation_error(
-                error, self.arguments_model, untouched=self.untouched, elsewhere=self.elsewhere
-            ) from None
+        return read_call(self.arguments_model, arguments, untouched=self.untouched, elsewhere=self.elsewhere)
 
 
 def _error_result(sentence: str) -> CallToolResult:

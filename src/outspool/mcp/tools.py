@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
 from outspool.api.requests import (
     Arguments,
     BatchArguments,
@@ -38,8 +36,9 @@ from outspool.api.results.text import (
     describe_status,
     describe_templates,
 )
-from outspool.api.validation_errors import check_names, explain_validation_error
+from outspool.api.validation_errors import read_arguments
 from outspool.domain.email import Email
+from outspool.domain.refusals import RefusalCollector
 from outspool.domain.schedule import When
 from outspool.errors import InvalidArgument
 from outspool.mcp.strict_tool import Answer, Call
@@ -52,9 +51,11 @@ log = logging.getLogger(__name__)
 
 _TIME = frozenset({"scheduled_at", "timezone", "delay"})
 _RULE = frozenset({"recurrence", "until", "count"})
-_LATER = "schedule_email"
 _LARGE = 64 * 1024
 """Longer HTML is looked at in a thread, so that other calls are served meanwhile."""
+_NOT_IN_A_BATCH = dict.fromkeys(
+    _TIME | _RULE, "send_batch sends now: to send later, call schedule_email once for each email."
+) | {"wait": "Give wait once, beside emails."}
 _NOTHING_SENT = "Nothing was sent."
 _CLEARED_BY_NONE = frozenset({"in_reply_to", "until", "count"})
 _NOT_CONTENT = _TIME | {"email_id", "wait", "idempotency_key", "preview"}
@@ -232,7 +233,14 @@ def _validate_items(arguments: BatchArguments) -> list[MessageArguments]:
         raise InvalidArgument(
             "shared: an idempotency_key stands for one email alone.", f"Give each email one of its own. {_NOTHING_SENT}"
         )
-    return [_validate_item(place, _merge(shared, email)) for place, email in enumerate(arguments.emails)]
+    faults, items = RefusalCollector(), []
+    for place, email in enumerate(arguments.emails):
+        with faults.collect(f"emails[{place}]: "):
+            items.append(_validate_item(_merge(shared, email)))
+        if faults.is_full:
+            break
+    faults.raise_any()
+    return items
 
 
 def _merge(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,23 +249,11 @@ def _merge(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return joined | {"variables": {**variables[0], **variables[1]}} if len(variables) > 1 else joined
 
 
-def _validate_item(place: int, fields: dict[str, Any]) -> MessageArguments:
-    elsewhere = dict.fromkeys(_TIME | _RULE, _LATER)
-    try:
-        check_names(fields, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
-        item = MessageArguments.model_validate(fields)
-    except ValidationError as error:
-        invalid = explain_validation_error(error, MessageArguments, untouched=_NOTHING_SENT, elsewhere=elsewhere)
-        raise _at(place, invalid.message, invalid.hint) from None
-    except InvalidArgument as error:
-        raise _at(place, error.message, error.hint) from None
+def _validate_item(fields: dict[str, Any]) -> MessageArguments:
+    item = read_arguments(MessageArguments, fields, untouched=_NOTHING_SENT, elsewhere=_NOT_IN_A_BATCH)
     if item.preview:
-        raise _at(place, "preview is of one email alone.", f"Use send_email with preview. {_NOTHING_SENT}")
+        raise InvalidArgument("preview is of one email alone.", f"Use send_email with preview. {_NOTHING_SENT}")
     return item
-
-
-def _at(place: int, message: str, hint: str) -> InvalidArgument:
-    return InvalidArgument(f"emails[{place}]: {message}", hint)
 
 
 def _clears(name: str, value: object) -> bool:

@@ -110,6 +110,16 @@ class EventResult(Result):
     by: str | None = None
 
 
+class StatusHead(EmailHead):
+    """The declared result of `get_status`."""
+
+    scheduled_at: Time | None = None
+    next_attempt_at: Time | None = None
+    recipients: Annotated[list[RecipientResult], OBJECTS]
+    error: Annotated[ErrorResult | None, WithJsonSchema({"type": "object"})] = None
+    events: Annotated[list[EventResult], OBJECTS]
+
+
 class StatusResult(EmailResult):
     """An email with its history, oldest first."""
 

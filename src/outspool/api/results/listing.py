@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Annotated
 
-from outspool.api.results.base import Noted, Result, Time, format_mailbox
+from outspool.api.results.base import OBJECTS, Noted, Result, Time, format_mailbox
 from outspool.domain.email import Email
 from outspool.domain.outlook import Outlook
 from outspool.domain.status import EmailStatus
@@ -30,7 +31,7 @@ class BriefResult(Result):
 class ListResult(Noted):
     """One page, newest first, and the number of emails by status (each at most 1,000)."""
 
-    emails: list[BriefResult]
+    emails: Annotated[list[BriefResult], OBJECTS]
     next_cursor: str | None = None
     counts: dict[str, int]
 

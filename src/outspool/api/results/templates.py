@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from outspool.api.results.base import Result
+from outspool.api.results.base import OBJECTS, Result
 from outspool.services.templates.catalog import TemplateCard
 
 
@@ -28,7 +28,7 @@ class TemplateResult(TemplateHead):
 class TemplatesHead(Result):
     """The declared result of `list_templates`."""
 
-    templates: list[TemplateHead]
+    templates: Annotated[list[TemplateHead], OBJECTS]
 
 
 class TemplatesResult(Result):

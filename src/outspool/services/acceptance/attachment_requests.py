@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import binascii
-import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -17,9 +15,9 @@ from outspool.domain.attachment import (
     guess_content_type,
 )
 from outspool.errors import AttachmentRefused, brief
+from outspool.services.acceptance.base64_content import decode_base64, read_media_type
 
 _KINDS = ("text", "content", "path", "blob")
-_LINE_BREAKS = re.compile(r"\r?\n")
 _CHUNK = 256 * 1024
 
 
@@ -50,20 +48,32 @@ def describe_attachment(request: AttachmentRequest, field: str, *, size: int, na
     if name is None:
         raise AttachmentRefused(f"{field} has no filename.", "Give one with an extension, like report.pdf.")
     name = check_filename(name, f"{field}.filename")
-    if request.content_type is None:
-        kind = guess_content_type(name)
-    else:
-        kind = check_content_type(request.content_type, f"{field}.content_type")
-    if request.text is not None:
-        kind = _text_content_type(kind)
+    kind = _read_content_type(request, name, field)
     content_id = None if request.content_id is None else check_content_id(request.content_id, f"{field}.content_id")
     return Attachment(filename=name, content_type=kind, content_id=content_id, size=size, digest="")
 
 
+def check_description(request: AttachmentRequest, field: str) -> None:
+    """Raise `AttachmentRefused` for what is wrong with the request itself, without opening its file."""
+    check_kind(request, field)
+    describe_attachment(request, field, size=0, name="file.bin" if request.path is not None else None)
+
+
+def _read_content_type(request: AttachmentRequest, name: str, field: str) -> str:
+    """Return the media type that the caller gives, that a ``data:`` URI names, or that the name suggests."""
+    given = request.content_type
+    if given is None and request.content is not None:
+        given = read_media_type(request.content)
+    kind = guess_content_type(name) if given is None else check_content_type(given, f"{field}.content_type")
+    return kind if request.text is None else _text_content_type(kind)
+
+
 def _text_content_type(kind: str) -> str:
     """Return the content type for `text`, whose charset is always UTF-8."""
-    bare = "text/plain" if kind == UNKNOWN_TYPE else kind.partition(";")[0]
-    return f"{bare}; charset=utf-8" if bare.startswith("text/") else bare
+    bare, *parameters = ("text/plain" if kind == UNKNOWN_TYPE else kind).split("; ")
+    if not bare.startswith("text/"):
+        return kind
+    return "; ".join([bare, "charset=utf-8", *(p for p in parameters if not p.startswith("charset="))])
 
 
 def check_content_ids(attachments: Sequence[Attachment]) -> None:
@@ -98,7 +108,9 @@ class InlineFile:
     def of(cls, request: AttachmentRequest, field: str) -> InlineFile:
         """Decode `text` or `content` of `request`; slow for megabytes. Raises `AttachmentRefused`."""
         content = (
-            _encode_text(request.text or "", field) if request.content is None else _decode(request.content, field)
+            _encode_text(request.text or "", field)
+            if request.content is None
+            else decode_base64(request.content, f"{field}.content")
         )
         return cls(content, field)
 
@@ -109,16 +121,4 @@ def _encode_text(text: str, field: str) -> bytes:
     except UnicodeEncodeError as error:
         raise AttachmentRefused(
             f"{field}.text holds half a character (a lone surrogate) at {error.start + 1:,}.", "Send whole characters."
-        ) from None
-
-
-def _decode(content: str, field: str) -> bytes:
-    """Return the bytes of strict base64 (RFC 4648 §4); line breaks are allowed."""
-    joined = _LINE_BREAKS.sub("", content) if "\n" in content else content
-    try:
-        return binascii.a2b_base64(joined.encode("ascii"), strict_mode=True)
-    except ValueError:  # of binascii and of the codec
-        raise AttachmentRefused(
-            f"{field}.content is not base64.",
-            "Encode the bytes with the standard alphabet and padding, without a data: prefix; or give `text`.",
         ) from None

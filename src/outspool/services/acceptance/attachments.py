@@ -16,8 +16,10 @@ from datetime import timedelta
 from hashlib import sha256
 
 from outspool.domain.attachment import MAX_ATTACHMENTS, Attachment
+from outspool.domain.calendar_method import add_method, is_calendar
 from outspool.domain.email import Email
 from outspool.domain.principal import Scope
+from outspool.domain.refusals import RefusalCollector
 from outspool.errors import AttachmentRefused, TooLarge, brief
 from outspool.ports.clock import Clock
 from outspool.ports.files import BlobHandles, BlobLedger, BlobStore, Files, SourceFile
@@ -108,14 +110,18 @@ class Attachments:
     async def read(self, requests: Sequence[AttachmentRequest], scope: Scope) -> tuple[Attachment, ...]:
         """Read and check the files of one email; store nothing.
 
-        Raises `AttachmentRefused` for the first that cannot be sent, `TooLarge` if they are too large together.
+        Raises `AttachmentRefused`, naming each that cannot be sent, `TooLarge` if they are too large together.
         """
         if len(requests) > MAX_ATTACHMENTS:
             raise AttachmentRefused(
                 f"{len(requests):,} attachments are given; {MAX_ATTACHMENTS} is the most.", "Put them into one archive."
             )
         async with AsyncExitStack() as stack:
-            files = [await self._open(request, f"attachments[{n}]", scope, stack) for n, request in enumerate(requests)]
+            faults, files = RefusalCollector(), []
+            for n, request in enumerate(requests):
+                with faults.collect():
+                    files.append(await self._open(request, f"attachments[{n}]", scope, stack))
+            faults.raise_any()
             self._check_sizes([attachment.size for attachment, _ in files])
             attachments = tuple([await _with_digest(attachment, source) for attachment, source in files])
         check_content_ids(attachments)
@@ -164,14 +170,15 @@ class Attachments:
         check_kind(request, field)
         if request.path is not None:
             source = await stack.enter_async_context(self._files.open(request.path))
-            return describe_attachment(request, field, name=source.name, size=source.size), source
+            attachment = describe_attachment(request, field, name=source.name, size=source.size)
+            return await _with_method(attachment, source, field), source
         if request.blob is not None:
             digest, size = await self._find_stored(request.blob, scope)
             return replace(describe_attachment(request, field, size=size), digest=digest), None
         if request.content is not None:
             self._check_sizes([len(request.content) // 4 * 3])
         inline = await asyncio.to_thread(InlineFile.of, request, field)
-        return describe_attachment(request, field, size=inline.size), inline
+        return await _with_method(describe_attachment(request, field, size=inline.size), inline, field), inline
 
     async def _find_stored(self, handle: str, scope: Scope) -> tuple[str, int]:
         match = _HANDLE.fullmatch(handle)
@@ -203,6 +210,16 @@ async def _with_digest(attachment: Attachment, source: SourceFile | None) -> Att
     async for chunk in source.chunks():
         digest.update(chunk)
     return replace(attachment, digest=digest.hexdigest())
+
+
+async def _with_method(attachment: Attachment, source: SourceFile, field: str) -> Attachment:
+    """Return the attachment of a calendar file with the method that its first chunk says; others unchanged."""
+    beginning = b""
+    if is_calendar(attachment.content_type):
+        async for chunk in source.chunks():
+            beginning = chunk
+            break
+    return replace(attachment, content_type=add_method(attachment.content_type, beginning, field))
 
 
 def _unknown_handle(handle: str) -> AttachmentRefused:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypedDict, Unpack
 from uuid import UUID
 
+from outspool.domain.address import parse_mailbox
 from outspool.domain.email import Email
 from outspool.domain.status import UNREACHED, EmailStatus
-from outspool.errors import InvalidArgument, brief
+from outspool.errors import InvalidAddress, InvalidArgument, brief
 from outspool.ports.emails import Search
 
 MOST_PER_PAGE = 100
@@ -102,13 +104,18 @@ def _read_text(text: str | None, field: str) -> str | None:
 
 
 def _read_recipient(text: str | None) -> str | None:
-    address = _read_text(text, "recipient")
-    if address is not None and "@" not in address:
+    """Return an address as it is stored, e.g. quoted. Raises `InvalidArgument` for a part of one, or a name."""
+    recipient = _read_text(text, "recipient")
+    if recipient is None:
+        return None
+    if "@" not in recipient:
         raise InvalidArgument(
-            f"recipient {brief(address)} is not an address, and names are not searched.",
+            f"recipient {brief(recipient)} is not an address, and names are not searched.",
             "Give the whole address, like ada@example.com; query searches subjects.",
         )
-    return address
+    with suppress(InvalidAddress):
+        return parse_mailbox(recipient, "recipient", internal=None).address
+    return recipient
 
 
 def _read_time(text: str | None, field: str) -> datetime | None:

@@ -9,9 +9,12 @@ from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
+from outspool.domain.attachment import MAX_ATTACHMENTS
 from outspool.domain.email import Content, Email, Problem, Recipient
 from outspool.domain.policy import Policy
 from outspool.domain.principal import Principal
+from outspool.domain.recurrence import Recurrence
+from outspool.domain.refusals import RefusalCollector
 from outspool.domain.schedule import When
 from outspool.domain.setting import Setting
 from outspool.domain.status import EmailStatus
@@ -19,8 +22,9 @@ from outspool.errors import InvalidArgument, InvalidSchedule, NotConfigured, Ref
 from outspool.message.compose import new_message_id
 from outspool.ports.clock import Clock
 from outspool.ports.emails import EmailStore
+from outspool.services.acceptance.attachment_requests import check_description
 from outspool.services.acceptance.attachments import Attachments, StagedAttachments
-from outspool.services.acceptance.series import make_series, read_rule, start_rule
+from outspool.services.acceptance.series import lacks_time, make_series, plan_times, read_rule
 from outspool.services.acceptance.validation import (
     EmailRequest,
     check_idempotency_key,
@@ -109,18 +113,19 @@ class Preparer:
     async def prepare_batch(
         self, submissions: Sequence[Submission], principal: Principal
     ) -> tuple[list[Email], StagedAttachments]:
-        """Prepare 1 to `MAX_BATCH` emails like `prepare`. A `Refusal` names the first submission at fault."""
+        """Prepare 1 to `MAX_BATCH` emails like `prepare`. A `Refusal` names every submission at fault."""
         check_batch_size(len(submissions))
         _check_batch_text(submissions)
         self._check_configured()
         staged = self._attachments.stage(principal.scope)
-        emails = []
+        faults, emails = RefusalCollector(), []
         for place, submission in enumerate(submissions):
             await asyncio.sleep(0)  # composing is slow: let other tasks run
-            try:
+            with faults.collect(f"emails[{place}]: "):
                 emails.append(await self._prepare(submission, principal, staged))
-            except Refusal as refusal:
-                raise type(refusal)(f"emails[{place}]: {refusal.message}", refusal.hint) from None
+            if faults.is_full:
+                break
+        faults.raise_any()
         return emails, staged
 
     async def preview(self, submission: Submission, principal: Principal) -> Preview:
@@ -134,13 +139,13 @@ class Preparer:
             raise NotConfigured(obstacle.message, obstacle.hint)
 
     async def _prepare(self, submission: Submission, principal: Principal, staged: StagedAttachments) -> Email:
-        if submission.idempotency_key is not None:
-            check_idempotency_key(submission.idempotency_key)
         try:
             email = await self._new_email(submission, principal, staged)
-        except (InvalidSchedule, TemplateError):
+        except Refusal as refusal:
             # A repeated call must find its email instead of failing because its time has passed or its template has
             # changed.
+            if not (refusal.kinds or {type(refusal)}) <= {InvalidSchedule, TemplateError}:
+                raise
             if (duplicate := await self._find_duplicate(submission, principal, staged)) is not None:
                 return duplicate
             raise
@@ -148,27 +153,35 @@ class Preparer:
         return email
 
     async def _new_email(self, submission: Submission, principal: Principal, staged: StagedAttachments) -> Email:
-        """Return a new email. Attachments are read last, because they may be large and anything else may be invalid."""
-        request = submission.request
-        if _lacks_time(submission.when):
-            raise InvalidSchedule(
-                "Neither scheduled_at nor delay is given.",
-                "Give one: scheduled_at 2026-11-23T09:00:00+01:00, delay PT2H, or recurrence. Nothing was scheduled.",
-            )
+        """Return a new email.
+
+        Raises a `Refusal` that says every fault. Attachments are read last, because they may be large: if anything else
+        is at fault, only their descriptions are checked.
+        """
+        request, faults = submission.request, RefusalCollector()
         run = asyncio.to_thread if is_large(request) else _run_now
-        content = await run(validate_request, await render_request(request, self._templates), self._rules.policy)
+        with faults.collect():
+            if submission.idempotency_key is not None:
+                check_idempotency_key(submission.idempotency_key)
+        with faults.collect():
+            plan_times(submission.when, now=self._clock.now())
+        rendered = request
+        with faults.collect():
+            rendered = await render_request(request, self._templates)
+        with faults.collect():
+            content = await run(validate_request, _fill_in(rendered), self._rules.policy)
+        if faults:
+            for place, attachment in enumerate(request.attachments[:MAX_ATTACHMENTS]):
+                with faults.collect():
+                    check_description(attachment, f"attachments[{place}]")
+            faults.raise_any()
         content = replace(content, attachments=await staged.read(request.attachments))
         return await run(self._build_email, content, submission, principal)
 
     def _build_email(self, content: Content, submission: Submission, principal: Principal) -> Email:
-        when, now = submission.when, self._clock.now()
+        now = self._clock.now()
         email_id = self._new_id(now)
-        rule = None if when is None else read_rule(when)
-        rule = None if rule is None else start_rule(rule, when, now=now)
-        if rule is not None:
-            scheduled_at: datetime | None = rule.first(now=now)
-        else:
-            scheduled_at = None if when is None else when.moment(now=now)
+        rule, scheduled_at = plan_times(submission.when, now=now)
         due_at = scheduled_at or now
         email = Email(
             id=email_id,
@@ -181,7 +194,7 @@ class Preparer:
             due_at=due_at,
             expires_at=due_at + self._rules.expire_after,
             scheduled_at=scheduled_at,
-            timezone=rule.timezone if rule is not None else None if when is None else when.zone,
+            timezone=_zone_of(submission.when, rule),
             identity=self._rules.identity,
             owner=principal.user,
             agent=principal.agent,
@@ -196,7 +209,7 @@ class Preparer:
     ) -> Email | None:
         """Return the email of an earlier identical call, by key and fingerprint."""
         key, request = submission.idempotency_key, submission.request
-        if key is None or _lacks_time(submission.when):
+        if key is None or lacks_time(submission.when):
             return None
         email = await self._store.by_key(key, principal.scope)
         if email is None:
@@ -206,6 +219,13 @@ class Preparer:
         content = validate_request(stand_in, self._rules.policy)
         content = replace(content, attachments=await staged.read(request.attachments))
         return email if email.fingerprint == _fingerprint(content, submission) else None
+
+
+def _zone_of(when: When | None, rule: Recurrence | None) -> str | None:
+    """Return the zone in which the time was given; see `Email.timezone`."""
+    if rule is not None:
+        return rule.timezone
+    return None if when is None else when.zone
 
 
 async def _run_now(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -266,8 +286,11 @@ def pending_recipients(content: Content) -> tuple[Recipient, ...]:
     return tuple(Recipient(kind=kind, mailbox=mailbox) for kind, mailbox in content.list_recipients())
 
 
-def _lacks_time(when: When | None) -> bool:
-    return when is not None and not when.has_time and when.recurrence is None
+def _fill_in(request: EmailRequest) -> EmailRequest:
+    """Return the request with texts instead of a template that could not be rendered, to find its other faults."""
+    if request.template is None:
+        return request
+    return replace(request, subject=request.subject or request.template, body=request.template, template=None)
 
 
 def _fingerprint(content: Content, submission: Submission) -> str:

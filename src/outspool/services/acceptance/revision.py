@@ -11,6 +11,7 @@ from typing import Any, Literal
 from outspool.domain.email import Email, Problem, Recipient
 from outspool.domain.policy_check import check_policy
 from outspool.domain.principal import Actor
+from outspool.domain.refusals import RefusalCollector
 from outspool.domain.schedule import When
 from outspool.domain.series import Series
 from outspool.domain.status import WAITING, EmailStatus, RecipientStatus
@@ -48,19 +49,34 @@ def revise_email(
             "Cancel the rest with cancel_email, or send a new email.",
         )
     content_changes = {name: value for name, value in changes.items() if name not in SERIES_FIELDS}
+    faults = RefusalCollector()
+    with faults.collect():
+        _check_time(email, changes, when, now)
     if content_changes:
         texts = {name: value for name, value in content_changes.items() if name != "attachments"}
-        content = revise_content(email.content, texts, rules.policy)
+        with faults.collect():
+            content = revise_content(email.content, texts, rules.policy)
+        faults.raise_any()
         content = replace(content, attachments=content_changes.get("attachments", content.attachments))
         email = replace(email, content=content, recipients=pending_recipients(content))
+    faults.raise_any()
     if isinstance(email, Series):
         return change_series(email, changes, when, now=now)
-    if content_changes.keys() != changes.keys():
+    return email if when is None else _reschedule(email, when, expire_after=rules.expire_after, now=now)
+
+
+def _check_time(email: Email, changes: Mapping[str, Any], when: When | None, now: datetime) -> None:
+    """Raise a `Refusal` for a time that is wrong, or that this email cannot have."""
+    if isinstance(email, Series):
+        change_series(email, changes, when, now=now)
+        return
+    if not SERIES_FIELDS.isdisjoint(changes):
         raise InvalidArgument(
             "This is a single email: it has no recurrence, until or count, and cannot be paused.",
-            "schedule_email makes a series.",
+            "Leave them out; a series is made by schedule_email, after cancel_email for this one.",
         )
-    return email if when is None else _reschedule(email, when, expire_after=rules.expire_after, now=now)
+    if when is not None:
+        when.moment(now=now)
 
 
 def _reschedule(email: Email, when: When, *, expire_after: timedelta, now: datetime) -> Email:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from outspool.domain.email import Email, Event, Recipient
 from outspool.domain.recurrence import Recurrence, read_recurrence
-from outspool.domain.schedule import When
+from outspool.domain.refusals import RefusalCollector
+from outspool.domain.schedule import When, parse_delay, resolve_moment
 from outspool.domain.series import Series
 from outspool.domain.status import EmailStatus
 from outspool.errors import InvalidArgument, InvalidSchedule
@@ -18,6 +19,46 @@ from outspool.message.compose import new_message_id
 
 SERIES_FIELDS = frozenset({"recurrence", "until", "count", "paused"})
 """Fields of `update_email` that only a series has."""
+_ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def plan_times(when: When | None, *, now: datetime) -> tuple[Recurrence | None, datetime | None]:
+    """Return the rule of a series and the (first) time; None for an email that is due now. Raises `InvalidSchedule`."""
+    if when is None:
+        return None, None
+    _check_has_time(when)
+    rule = read_rule(when)
+    if rule is None:
+        return None, when.moment(now=now)
+    rule = start_rule(rule, when, now=now)
+    return rule, rule.first(now=now)
+
+
+def check_times(when: When, faults: RefusalCollector) -> None:
+    """Collect what is wrong with the texts of a time, whatever the time is now."""
+    with faults.collect():
+        _check_has_time(when)
+    with faults.collect():
+        read_rule(when)
+    if when.scheduled_at is not None:
+        with faults.collect():
+            resolve_moment(when.scheduled_at, when.timezone)
+    if when.delay is not None:
+        with faults.collect():
+            parse_delay(when.delay, now=_ANY_TIME)
+
+
+def lacks_time(when: When | None) -> bool:
+    """Tell whether an email that is to be scheduled has neither a time nor a rule."""
+    return when is not None and not when.has_time and when.recurrence is None
+
+
+def _check_has_time(when: When) -> None:
+    if lacks_time(when):
+        raise InvalidSchedule(
+            "Neither scheduled_at nor delay is given.",
+            "Give one: scheduled_at 2026-11-23T09:00:00+01:00, delay PT2H, or recurrence. Nothing was scheduled.",
+        )
 
 
 def read_rule(when: When) -> Recurrence | None:
@@ -25,7 +66,10 @@ def read_rule(when: When) -> Recurrence | None:
     if when.recurrence is not None:
         return read_recurrence(when.recurrence, timezone=when.timezone, until=when.until, count=when.count)
     if when.until is not None or when.count is not None:
-        raise InvalidSchedule("until and count end a recurrence, and none is given.", 'Give one, like "0 9 * * mon".')
+        raise InvalidSchedule(
+            "until and count end a recurrence, and none is given.",
+            "Leave them out for a single email, or give `recurrence`, too.",
+        )
     return None
 
 

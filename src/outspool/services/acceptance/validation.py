@@ -18,16 +18,16 @@ from typing import Any
 from outspool.domain.address import parse_mailbox, parse_mailboxes
 from outspool.domain.attachment import Attachment
 from outspool.domain.email import Content, Mailbox, Priority
+from outspool.domain.message_ids import check_message_ids, message_id
 from outspool.domain.policy import Policy
 from outspool.domain.recurrence import Recurrence
+from outspool.domain.refusals import RefusalCollector
 from outspool.domain.schedule import resolve_moment
 from outspool.domain.text import (
     check_body,
     check_headers,
-    check_message_ids,
     check_sender_name,
     clean_subject,
-    message_id,
     tags,
 )
 from outspool.errors import InvalidArgument, TooLarge, brief
@@ -71,12 +71,31 @@ class EmailRequest:
 def validate_request(request: EmailRequest, policy: Policy) -> Content:
     """Return the valid content that `request` asks for; templates must have been rendered.
 
-    Attachments are left to `Attachments`. Each address is kept once (the first of to, cc, bcc). Raises the `Refusal` of
-    the first mistake.
+    Attachments are left to `Attachments`. Each address is kept once (the first of to, cc, bcc). Raises a `Refusal` that
+    says every mistake.
     """
     values = {name: getattr(request, name) for name in _READERS}
     _check_amounts(values, policy)
-    return _check_content(Content(**_convert(values, policy)), policy)
+    faults = RefusalCollector()
+    converted = _convert(values, policy, faults)
+    with faults.collect():
+        _check_texts(request.subject, request.body, request.html)
+    if faults:
+        with faults.collect():
+            policy.check_recipients([mailbox for name in _ENVELOPE for mailbox in converted.get(name, ())])
+    faults.raise_any()
+    return _check_content(Content(**converted), policy)
+
+
+def check_fields(values: Mapping[str, Any], faults: RefusalCollector) -> None:
+    """Collect what is wrong with the parts of an email that no policy decides; `values` are keyed as in `EmailRequest`.
+
+    It is for calls that are refused anyhow, so that they hear of all their faults.
+    """
+    known = {name: value for name, value in values.items() if name in _READERS.keys() - {"sender", "headers"}}
+    with faults.collect():
+        _check_amounts(known, _NO_POLICY)
+        _convert(known, _NO_POLICY, faults)
 
 
 def is_large(request: EmailRequest) -> bool:
@@ -100,14 +119,20 @@ def revise_content(content: Content, changes: Mapping[str, Any], policy: Policy)
         raise InvalidArgument(f"{brief(min(unknown))} is not a part of an email.", "Leave it out.")
     values = {name: getattr(_EMPTY, name) if value is None else value for name, value in changes.items()}
     _check_amounts({"body": content.body, "html": content.html, **values}, policy)
-    return _check_content(replace(content, **_convert(values, policy)), policy)
+    faults = RefusalCollector()
+    converted = _convert(values, policy, faults)
+    faults.raise_any()
+    content = replace(content, **converted)
+    _check_texts(content.subject, content.body, content.html)
+    return _check_content(content, policy)
 
 
 def check_idempotency_key(key: str) -> str:
     """Return `key` if it is 1 to 255 printable ASCII characters, else raise `InvalidArgument`."""
     if not _KEY.fullmatch(key) or not key.strip():
         raise InvalidArgument(
-            "idempotency_key must be 1 to 255 printable ASCII characters.", "Use a fresh UUID for each email."
+            "idempotency_key must be 1 to 255 printable ASCII characters.",
+            "Give a name of this email, like invoice-42.",
         )
     return key
 
@@ -161,19 +186,27 @@ def _read_priority(value: str) -> Priority:
 
 
 def _read_sender(value: str | None, policy: Policy) -> Mailbox:
-    mailbox = None if value is None else parse_mailbox(value, "from")
+    mailbox = None if value is None else parse_mailbox(value, "from", internal=policy.internal_domains)
     if mailbox is not None and (policy.sender is None or mailbox.name != policy.sender.name):
         check_sender_name(mailbox.name, "from")
     return policy.choose_sender(mailbox)
 
 
+def _read_mailboxes(name: str) -> Callable[[Any, Policy], tuple[Mailbox, ...]]:
+    return lambda value, policy: parse_mailboxes(
+        value, name, internal=None if policy is _NO_POLICY else policy.internal_domains
+    )
+
+
+_NO_POLICY = Policy()
+"""Stands for a policy that is not known here, and allows everything."""
 _EMPTY = EmailRequest()
 _READERS: Mapping[str, Callable[[Any, Policy], Any]] = MappingProxyType(
     {
-        "to": lambda value, _: parse_mailboxes(value, "to"),
-        "cc": lambda value, _: parse_mailboxes(value, "cc"),
-        "bcc": lambda value, _: parse_mailboxes(value, "bcc"),
-        "reply_to": lambda value, _: _remove_duplicates(parse_mailboxes(value, "reply_to"), set()),
+        "to": _read_mailboxes("to"),
+        "cc": _read_mailboxes("cc"),
+        "bcc": _read_mailboxes("bcc"),
+        "reply_to": lambda value, policy: _remove_duplicates(_read_mailboxes("reply_to")(value, policy), set()),
         "sender": _read_sender,
         "subject": lambda value, _: clean_subject(value),
         "body": lambda value, _: None if value is None else check_body(value, "body"),
@@ -188,8 +221,16 @@ _READERS: Mapping[str, Callable[[Any, Policy], Any]] = MappingProxyType(
 """Converts each field of an `EmailRequest` to the field of `Content` with the same name."""
 
 
-def _convert(values: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
-    return {name: _READERS[name](value, policy) for name, value in values.items()}
+_ENVELOPE = ("to", "cc", "bcc")
+
+
+def _convert(values: Mapping[str, Any], policy: Policy, faults: RefusalCollector) -> dict[str, Any]:
+    """Return the fields that are valid, and collect what is wrong with the others."""
+    converted = {}
+    for name, value in values.items():
+        with faults.collect():
+            converted[name] = _READERS[name](value, policy)
+    return converted
 
 
 def _check_amounts(values: Mapping[str, Any], policy: Policy) -> None:
@@ -219,12 +260,15 @@ def _check_count(number: int, limit: int, field_name: str) -> None:
         )
 
 
+def _check_texts(subject: str, body: str | None, html: str | None) -> None:
+    if body is None and html is None:
+        raise InvalidArgument("The email has neither body nor html.", "Give `body`, the text of the email.")
+    if not any(part and part.strip() for part in (subject, body, html)):
+        raise InvalidArgument("The email is empty: no subject and no text.", "Give `subject` and `body`.")
+
+
 def _check_content(content: Content, policy: Policy) -> Content:
     """Check rules that concern several fields."""
-    if content.body is None and content.html is None:
-        raise InvalidArgument("The email has neither body nor html.", "Give `body`, the text of the email.")
-    if not any(part and part.strip() for part in (content.subject, content.body, content.html)):
-        raise InvalidArgument("The email is empty: no subject and no text.", "Give `subject` and `body`.")
     seen: set[str] = set()
     content = replace(
         content,
@@ -239,8 +283,12 @@ def _check_content(content: Content, policy: Policy) -> Content:
     if not recipients:
         raise InvalidArgument("The email has no recipient.", "Give at least one address in `to`, `cc` or `bcc`.")
     _check_count(len(recipients), policy.max_recipients, "to, cc and bcc")
-    policy.check_recipients(recipients)
-    policy.check_answers(content.sender, content.reply_to, content.headers)
+    faults = RefusalCollector()
+    with faults.collect():
+        policy.check_recipients(recipients)
+    with faults.collect():
+        policy.check_answers(content.sender, content.reply_to, content.headers)
+    faults.raise_any()
     return content
 
 
