@@ -76,7 +76,7 @@ async def test_a_wrong_password_is_a_refused_login(outspool: OpenOutspool, tmp_p
             login = (await examined(app))["smtp login"]
     assert login.level is Level.FAIL
     assert "refused the login" in login.finding
-    assert "SMTP_PASSWORD" in login.fix
+    assert "SMTP_PASSWORD" in name_variables(login.fix)
 
 
 async def test_a_closed_port_and_an_unknown_name_are_told_apart(outspool: OpenOutspool, sink: SmtpSink) -> None:
@@ -95,7 +95,7 @@ async def test_no_account_is_a_failure_and_the_cure_names_the_variables(outspool
     async with outspool(worker=False, SMTP_HOST=None, GMAIL_EMAIL="ada@gmail.com") as app:
         account = (await examined(app))["account"]
     assert account.level is Level.FAIL
-    assert "GMAIL_APP_PASSWORD" in account.fix
+    assert "GMAIL_APP_PASSWORD" in name_variables(account.fix)
 
 
 async def test_a_broken_template_and_a_folder_that_is_none_are_warned_of(

@@ -7,6 +7,7 @@ import base64
 import pytest
 from support.quirky_smtp import QuirkySmtp, Session
 
+from outspool.api.errors import name_variables
 from outspool.app.examination import build_doctor
 from outspool.app.runtime import Outspool
 from outspool.app.settings import Settings
@@ -114,7 +115,7 @@ async def test_a_name_that_is_refused_is_the_accounts_trouble_with_its_fix(tmp_p
             email = await send(app)
     assert (email.status, email.attempts) == (S.DEFERRED, 0)
     assert email.problem is not None
-    assert "SMTP_HELO_NAME" in email.problem.hint
+    assert "SMTP_HELO_NAME" in name_variables(email.problem.hint)
     assert 'does not accept "example.com"' in email.problem.message
 
 
@@ -128,7 +129,7 @@ async def test_the_doctor_finds_a_name_that_is_refused(tmp_path: object, command
         app = app_for(server, tmp_path)
         async with app.run(worker=False):
             findings = [finding async for finding in build_doctor(app, offline=False).examine()]
-    assert [f for f in findings if "SMTP_HELO_NAME" in f.fix if f.level is Level.FAIL]
+    assert [f for f in findings if "SMTP_HELO_NAME" in name_variables(f.fix) if f.level is Level.FAIL]
     assert not [line for session in server.sessions for line in session.commands if line == "DATA"]
 
 

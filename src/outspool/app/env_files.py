@@ -7,7 +7,6 @@ operator's password to a host of the attacker's choice.
 from __future__ import annotations
 
 import io
-import ipaddress
 import os
 import stat
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from dotenv import dotenv_values
 from dotenv.variables import parse_variables
 
+from outspool.app.server_address import is_loopback
 from outspool.errors import MisconfiguredError
 
 _MAX_BYTES = 1_000_000
@@ -145,13 +145,18 @@ class EnvFiles:
         }
         settings = {**self.values(), **chosen}
         other_names = settings.keys() - folder_names
-        for host in ("SMTP_HOST", "SMTP_PORT") if _is_loopback(settings.get("SMTP_HOST", "")) else ("SMTP_HOST",):
+        for host in ("SMTP_HOST", "SMTP_PORT") if is_loopback(settings.get("SMTP_HOST", "")) else ("SMTP_HOST",):
             if host in folder_names and "SMTP_PASSWORD" in other_names:
                 raise _stray_secret_error(host, "SMTP_PASSWORD comes")
+        # Who names the authorities can pretend to be the server.
+        for authorities in folder_names & {"SMTP_CA_FILE", "SSL_CERT_FILE"}:
+            for secret in sorted(other_names & {"SMTP_PASSWORD", "GMAIL_APP_PASSWORD"}):
+                raise _stray_secret_error(authorities, f"{secret} comes")
         # Without a configured key, boto uses the machine's.
         uses_bucket = "AWS_BUCKET_NAME" in settings
-        if uses_bucket and "AWS_ENDPOINT_URL" in folder_names and "AWS_SECRET_ACCESS_KEY" not in folder_names:
-            raise _stray_secret_error("AWS_ENDPOINT_URL", "the keys to S3 come")
+        for place in ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE"):
+            if uses_bucket and place in folder_names and "AWS_SECRET_ACCESS_KEY" not in folder_names:
+                raise _stray_secret_error(place, "the keys to S3 come")
         if "DATABASE_URL" in folder_names and _takes_any_password(settings["DATABASE_URL"]):
             raise _stray_secret_error("DATABASE_URL", "the password (PGPASSWORD, PGPASSFILE or PGSERVICE) comes")
 
@@ -161,14 +166,6 @@ def _stray_secret_error(host: str, secret: str) -> MisconfiguredError:
         f"{host} is set by the .env of this folder, and {secret} from elsewhere: it is not sent there.",
         "Set both in one place, or run the command in another folder.",
     )
-
-
-def _is_loopback(host: str) -> bool:
-    """Tell whether the host is this machine, where other users could listen on the port."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower().rstrip(".") == "localhost"
 
 
 def _takes_any_password(url: str) -> bool:

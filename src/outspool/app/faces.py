@@ -70,7 +70,7 @@ class StdioFace:
         self._worker = worker
         self._on_ready = on_ready
         self._pending = PendingOutspool()
-        self._server = build_server(self._pending.outbox_for, describe=describe)
+        self._server = build_server(self._pending.outbox_for, describe=describe, names_variables=True)
         self._reading: asyncio.Task[None] | None = None
 
     @property

@@ -33,6 +33,7 @@ def build_blob_store(settings: Settings) -> BlobStore:
         secret_access_key=secret.get_secret_value() if secret else None,
         region=settings.aws_region,
         endpoint_url=settings.aws_endpoint_url,
+        authorities=settings.aws_ca_bundle and settings.aws_ca_bundle.expanduser(),
     )
     return S3Blobs(place, scratch=settings.blobs_dir)
 

@@ -16,7 +16,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from outspool.api.errors import name_variables
+from outspool.api.errors import name_variables, name_variables_in_result
 
 if TYPE_CHECKING:
     from outspool.api.results.base import Result
@@ -37,7 +37,7 @@ def console() -> Console:
 def print_json(result: Result) -> None:
     """Print a result as the tool of the same name returns it."""
     payload = result.model_dump(mode="json", by_alias=True, exclude_none=True)
-    typer.echo(json.dumps(payload, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(name_variables_in_result(payload), indent=2, ensure_ascii=False))
 
 
 def print_email(email: EmailResult, *, as_json: bool) -> None:
@@ -46,7 +46,7 @@ def print_email(email: EmailResult, *, as_json: bool) -> None:
         print_json(email)
         return
     out = console()
-    out.print(email.summary, soft_wrap=True)
+    out.print(name_variables(email.summary), soft_wrap=True)
     out.print(f"id {email.id}", style="dim")
     out.print(_recipient_table(email))
 
@@ -64,7 +64,7 @@ def print_templates(result: TemplatesResult) -> None:
 def print_details(email: StatusResult) -> None:
     """Print everything about one email."""
     out = console()
-    out.print(email.summary, soft_wrap=True)
+    out.print(name_variables(email.summary), soft_wrap=True)
     fields = Table.grid(padding=(0, 2))
     for name, value in _fields(email):
         fields.add_row(name, value)
@@ -72,7 +72,9 @@ def print_details(email: StatusResult) -> None:
     out.print(_recipient_table(email))
     timeline = _table("time", "status", "why", "by", "what was said")
     for event in email.events:
-        timeline.add_row(format_precise(event.at), event.status, event.code, event.by or "", event.detail or "")
+        timeline.add_row(
+            format_precise(event.at), event.status, event.code, event.by or "", name_variables(event.detail or "")
+        )
     out.print(timeline)
 
 

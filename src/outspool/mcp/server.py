@@ -42,23 +42,26 @@ INSTRUCTIONS = (
 )
 
 
-def build_server(outbox_for: OutboxFor, *, describe: Describe = str) -> MCPServer[object]:
+def build_server(
+    outbox_for: OutboxFor, *, describe: Describe = str, names_variables: bool = False
+) -> MCPServer[object]:
     """Build the server, to run over stdio or in `outspool.http.asgi.build_app`.
 
-    `describe` words errors for those who read them.
+    `describe` words errors for those who read them; `names_variables`: results name environment variables.
     """
+    wording = {"describe": describe, "names_variables": names_variables}
     subscriptions = Subscriptions(outbox_for, describe)
     server: MCPServer[object] = MCPServer(
         "outspool",
         title="outspool email outbox",
         version=__version__,
         instructions=INSTRUCTIONS,
-        tools=[tool.model_copy(update={"describe": describe}) for tool in _tools(Tools(), outbox_for)],
+        tools=[tool.model_copy(update=wording) for tool in _tools(Tools(), outbox_for)],
         log_level="WARNING",
         subscriptions=subscriptions.bus,
         middleware=[subscriptions.follow_while_listening],
     )
-    add_resources(server, outbox_for, describe)
+    add_resources(server, outbox_for, describe, names_variables=names_variables)
     add_prompts(server)
     # MCPServer itself handles subscriptions of the newer protocol only.
     add_request_handler(server, "resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)

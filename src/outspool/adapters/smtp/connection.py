@@ -45,6 +45,7 @@ _QUIT_PATIENCE = 2.0
 _UNKNOWN_COMMAND = (500, 502)
 _UNKNOWN_MECHANISM = (500, 501, 502, 504)
 """Replies that mean the mechanism, or the form it came in; only 535 and its kin mean the password."""
+_BAD_ARGUMENT = (501, 504)
 _CONTINUE, _LOGGED_IN = 334, 235
 _CLOSING = 421
 _CODES = range(200, 600)
@@ -217,10 +218,17 @@ async def open_connection(account: SmtpAccount, timeouts: Timeouts, tls: ssl.SSL
 def _trouble(account: SmtpAccount, phase: Phase, failure: Exception) -> AccountTrouble:
     if isinstance(failure, aiosmtplib.SMTPResponseException) and failure.code in _CODES:
         reply = parse_reply(failure.code, failure.message)
-        if phase is Phase.CONNECT and is_about_our_name(reply):
+        if is_about_our_name(reply) or _refuses_greeting(failure):
             return explain_refused_name(account, phase, reply)
         return explain_refusal(account, phase, reply)
     return explain_unreachable(account, phase, failure)
+
+
+def _refuses_greeting(failure: aiosmtplib.SMTPResponseException) -> bool:
+    """Tell whether the server refuses the argument of EHLO, or hangs up over it as Google's relay does."""
+    if not isinstance(failure, aiosmtplib.SMTPHeloError):
+        return False
+    return failure.code in _BAD_ARGUMENT or (failure.code == _CLOSING and "EHLO" in failure.message)
 
 
 async def _greet(smtp: aiosmtplib.SMTP, account: SmtpAccount) -> None:

@@ -152,7 +152,7 @@ class Transaction:
             raise explain_refusal(self._account, phase, reply)
         if meaning is Verdict.TAKEN:
             return True
-        self._settle(Outcome(verdict=meaning, reply=reply), only)
+        self._settle(Outcome(verdict=meaning, reply=reply, phase=phase), only)
         if reply.code < _FIRST_NEGATIVE:  # neither accepted nor rejected: out of step
             self._connection.drop()
             self._settle(Outcome(verdict=Verdict.RETRY, why=f"At {phase.upper()}: a reply out of order."))

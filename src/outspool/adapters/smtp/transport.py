@@ -11,6 +11,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from outspool.adapters.smtp.account import Security, SmtpAccount, Timeouts
+from outspool.adapters.smtp.authorities import trust_authorities
 from outspool.adapters.smtp.errors import Silence, explain_refused_name
 from outspool.adapters.smtp.transaction import StaleConnection, Transaction, pack
 from outspool.domain.delivery import Phase, is_about_our_name
@@ -33,7 +34,7 @@ class SmtpTransport:
     """The `Transport` port over SMTP: one connection for each delivery at a time, reused while it is open.
 
     How many that are is the caller's to limit. Belongs to one event loop. Certificates are always verified, against
-    `tls_context` or the system's authorities (SSL_CERT_FILE replaces them).
+    `tls_context` or the authorities of the account, by default the system's.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class SmtpTransport:
         from outspool.adapters.smtp.connection import open_connection  # aiosmtplib is not needed at start
 
         if self._tls_context is None and self._account.security is not Security.NONE:
-            self._tls_context = await asyncio.to_thread(ssl.create_default_context)
+            self._tls_context = await asyncio.to_thread(trust_authorities, self._account)
         return await open_connection(self._account, self._timeouts, self._tls_context)
 
     def _take_idle(self) -> Connection | None:
