@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
+from functools import cache
 
 from outspool.adapters.smtp.account import is_helo_name
 from outspool.adapters.smtp.transport import Security, SmtpAccount
@@ -215,9 +216,19 @@ def build_principal(
     return Principal(user=user, identities=frozenset({identity.address}), agent=agent, client=client, role=role)
 
 
+@cache
 def hash_credential(account: SmtpAccount | None) -> str:
-    """Return a salted scrypt hash of the login, to tell whether it changed since it was refused."""
+    """Return a salted scrypt hash of the login, to tell whether it changed since it was refused; empty without one."""
     if account is None or account.password is None:
         return ""
-    salt = f"{account.username or ''}@{account.host}:{account.port}".encode()
+    salt = f"{account.username or ''}@{account}".encode()
     return hashlib.scrypt(account.password.encode(), salt=salt, n=2**14, r=8, p=1, dklen=16).hex()
+
+
+def name_account(identity: Identity, account: SmtpAccount | None) -> str:
+    """Return the key under which the account's state is shared.
+
+    A changed password has a state of its own, so that nobody is told, or held up by, what was said of another.
+    Processes that still have the old password go on sharing theirs.
+    """
+    return f"{identity.account} {hash_credential(account)}".rstrip()

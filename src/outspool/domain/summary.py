@@ -25,7 +25,10 @@ _QUOTE_LIMIT = 140
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """The SMTP account is paused `until` then (UTC), for this `reason`."""
+    """The SMTP account is paused `until` then (UTC), for this `reason`.
+
+    If `until` is past, a connection waits for the server now, and `reason` says so.
+    """
 
     until: datetime
     reason: str = ""
@@ -67,7 +70,7 @@ def _describe_queued(_email: Email, now: datetime, pause: Pause | None) -> str:
 
 def _describe_next_attempt(now: datetime, pause: Pause | None) -> str:
     if pause is None or pause.until <= now:
-        return "It goes out by itself."
+        return f"{_describe_silence(now, pause)}It goes out by itself."
     why = f": {_clip(pause.reason)}" if pause.reason else ""
     return (
         _close(f"The SMTP account is paused until {format_utc(pause.until)}{why}")
@@ -75,8 +78,14 @@ def _describe_next_attempt(now: datetime, pause: Pause | None) -> str:
     )
 
 
-def _describe_sending(_email: Email, _now: datetime, _pause: Pause | None) -> str:
-    return "Being handed to the mail server right now."
+def _describe_sending(_email: Email, now: datetime, pause: Pause | None) -> str:
+    silence = _describe_silence(now, pause)
+    return f"Not sent yet. {silence}It goes out by itself." if silence else "Being handed to the mail server right now."
+
+
+def _describe_silence(now: datetime, pause: Pause | None) -> str:
+    """Return what is known of a server that keeps a connection waiting; empty otherwise."""
+    return f"{_close(_clip(pause.reason))} " if pause is not None and pause.reason and pause.until <= now else ""
 
 
 def _describe_deferred(email: Email, now: datetime, pause: Pause | None) -> str:

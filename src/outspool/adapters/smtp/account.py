@@ -86,10 +86,12 @@ class Timeouts:
 
     `connect` covers the TLS handshake and the greeting; `command` is for the reply to a command; `message` for the
     reply to the final dot, ten minutes by RFC 5321 §4.5.3.2.6, because a shorter one puts messages in doubt for
-    nothing. An unused connection is closed after `idle`.
+    nothing. An unused connection is closed after `idle`. A server that has not answered for `silence` is reported, and
+    waited for.
     """
 
     connect: float = 30.0
     command: float = 60.0
     message: float = 600.0
     idle: float = 30.0
+    silence: float = 2.0

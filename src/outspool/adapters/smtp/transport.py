@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from outspool.adapters.smtp.account import Security, SmtpAccount, Timeouts
@@ -17,7 +18,7 @@ from outspool.adapters.smtp.transaction import StaleConnection, Transaction, pac
 from outspool.domain.delivery import Phase, is_about_our_name
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from outspool.adapters.smtp.connection import Connection
     from outspool.adapters.smtp.transaction import PackedMessage
@@ -43,11 +44,17 @@ class SmtpTransport:
         *,
         tls_context: ssl.SSLContext | None = None,
         timeouts: Timeouts | None = None,
+        report: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """Open nothing yet."""
+        """Open nothing yet.
+
+        `report` is told, after `Timeouts.silence`, that the server does not answer while a connection is opened; and ""
+        when it answers after all.
+        """
         self._account = account
         self._tls_context = tls_context
         self._timeouts = timeouts or Timeouts()
+        self._report = report
         self._idle: dict[Connection, asyncio.TimerHandle] = {}
         self._is_closed = False
 
@@ -119,7 +126,24 @@ class SmtpTransport:
 
         if self._tls_context is None and self._account.security is not Security.NONE:
             self._tls_context = await asyncio.to_thread(trust_authorities, self._account)
-        return await open_connection(self._account, self._timeouts, self._tls_context)
+        async with self._watch_silence():
+            return await open_connection(self._account, self._timeouts, self._tls_context)
+
+    @asynccontextmanager
+    async def _watch_silence(self) -> AsyncIterator[None]:
+        """Report when the server keeps us waiting, and when it has answered; a failure speaks for itself."""
+        if self._report is None:
+            yield
+            return
+        silence = self._timeouts.silence
+        sentence = f"{self._account} has not answered for {silence:.0f} s; check that name and port."
+        telling = asyncio.create_task(_report_later(self._report, sentence, delay=silence))
+        try:
+            yield
+            if telling.done():
+                await self._report("")
+        finally:
+            telling.cancel()
 
     def _take_idle(self) -> Connection | None:
         """Return the last used idle connection that is still open, if any."""
@@ -141,3 +165,8 @@ class SmtpTransport:
     def _retire(self, connection: Connection) -> None:
         self._idle.pop(connection, None)
         connection.quit_nowait()
+
+
+async def _report_later(report: Callable[[str], Awaitable[None]], sentence: str, *, delay: float) -> None:
+    await asyncio.sleep(delay)
+    await report(sentence)

@@ -124,10 +124,12 @@ class PauseReader:
     async def read(self, email: Email | None = None) -> Pause | None:
         """Return why and until when the account rests, None if it does not, or if `email` does not wait for it.
 
+        A server that does not answer just now is a pause that is over.
+
         It only colours the answer about an email that is accepted already, so no trouble here may hide that answer,
         and what was read a moment ago is good enough, but for what the account has just kept from leaving.
         """
-        if email is not None and email.status not in CLAIMABLE:
+        if email is not None and email.status not in CLAIMABLE | {EmailStatus.SENDING}:
             return None
         try:
             is_news = email is not None and email.status is EmailStatus.DEFERRED
@@ -135,7 +137,10 @@ class PauseReader:
         except Exception:
             logger.warning("could not read the state of the SMTP account", exc_info=True)
             return None
-        if account.paused_until is None or not account.is_paused(self._clock.now()):
+        now = self._clock.now()
+        if account.paused_until is None or not (account.is_paused(now) or account.is_silent(now)):
+            return None
+        if email is not None and email.status is EmailStatus.SENDING and not account.is_silent(now):
             return None
         return Pause(until=account.paused_until, reason=account.message)
 
