@@ -87,6 +87,8 @@ def is_session_limit(phase: Phase, reply: Reply) -> bool:
     Servers end long sessions with 421, but also with 450 to 452 at MAIL or DATA, or with a 554 that says so in words.
     The email then deserves one try over a new connection before the refusal counts.
     """
+    if reply.code == _CLOSING:
+        return True
     if reply.enhanced_code == "4.4.5" or _TOO_MANY_IN_SESSION.search(reply.text):
         return reply.code >= _FIRST_NEGATIVE
     return phase in (Phase.MAIL, Phase.DATA) and reply.code in _FOR_NOW
@@ -109,10 +111,13 @@ def is_about_our_name(reply: Reply) -> bool:
 
 
 _FIRST_NEGATIVE = 400
+_CLOSING = 421
 _FOR_NOW = (450, 451, 452)
 _TOO_MANY_RECIPIENTS = (452, 552)
 _TOO_MANY_IN_SESSION = re.compile(
-    r"(messages?|mails?|emails?|transactions?)\b.{0,40}\b(per|in|this|one|during)\b.{0,20}\b(session|connection)",
+    r"(messages?|mails?|emails?|transactions?)\b.{0,40}\b(per|in|this|one|during)\b.{0,20}\b(session|connection)"
+    r"|\bsession\b.{0,20}\b(limit|exceed)|\b(limit|maximum)\b.{0,40}\bsession\b"
+    r"|\breconnect|\bnew (session|connection)\b",
     re.IGNORECASE,
 )
 _OUR_NAME = re.compile(

@@ -81,6 +81,15 @@ def explain_refused_name(account: SmtpAccount, phase: Phase, reply: Reply) -> Ac
     )
 
 
+def explain_refused_sender(account: SmtpAccount, phase: Phase, reply: Reply, sender: str) -> AccountTrouble:
+    """Return the trouble of a server that takes the login, and no mail from `sender`."""
+    meaning = classify(phase, reply)
+    kind = meaning if isinstance(meaning, TroubleKind) else TroubleKind.LOGIN
+    quote = quote_server(_scrub(str(reply), account))
+    message = f"{account} takes no mail from {brief(sender)}; {quote}."
+    return AccountTrouble(kind, message, FIXES[find_cause(phase, reply)], phase=phase, reply_code=reply.code)
+
+
 def _describe(kind: TroubleKind, account: SmtpAccount, phase: Phase, reply: Reply) -> tuple[str, str]:
     quote = quote_server(_scrub(str(reply), account))
     match kind:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r"[!-~]+")
 _BARE = re.compile(rb"\r\n|\r|\n")
-_CLOSING = 421
+_RCPT_ON = (Phase.RCPT, Phase.DATA)
 _FIRST_NEGATIVE = 400
 
 
@@ -134,9 +134,14 @@ class Transaction:
         except Silence as silence:
             if is_reused:
                 raise StaleConnection from silence
-            self._settle(Outcome(verdict=Verdict.RETRY, why=f"At {phase.upper()}: {silence}.", phase=phase))
+            why = f"At {phase.upper()}: {silence}."
+            self._settle(
+                Outcome(
+                    verdict=Verdict.RETRY, why=why, phase=phase, is_session_limit=self._is_reused and phase in _RCPT_ON
+                )
+            )
             return False
-        if is_reused and (reply.code == _CLOSING or is_session_limit(phase, reply)):
+        if is_reused and is_session_limit(phase, reply):
             raise StaleConnection
         return self._read(phase, reply, only)
 
@@ -145,7 +150,7 @@ class Transaction:
             raise explain_refused_name(self._account, phase, reply)
         if self._is_reused and is_session_limit(phase, reply):
             self._connection.drop()
-            self._settle(Outcome(verdict=Verdict.RETRY, reply=reply, is_session_limit=True))
+            self._settle(Outcome(verdict=Verdict.RETRY, reply=reply, phase=phase, is_session_limit=True))
             return False
         meaning = classify(phase, reply)
         if isinstance(meaning, TroubleKind):

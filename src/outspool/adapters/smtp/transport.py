@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from outspool.adapters.smtp.account import Security, SmtpAccount, Timeouts
 from outspool.adapters.smtp.authorities import trust_authorities
-from outspool.adapters.smtp.errors import Silence, explain_refused_name
+from outspool.adapters.smtp.errors import Silence, explain_refused_name, explain_refused_sender
 from outspool.adapters.smtp.transaction import StaleConnection, Transaction, pack
+from outspool.domain.cause import Cause, find_cause
 from outspool.domain.delivery import Phase, is_about_our_name
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Security", "SmtpAccount", "SmtpTransport", "Timeouts"]
 
+_FIRST_NEGATIVE = 400
+_OF_ONE_EMAIL = frozenset({Cause.RECIPIENT, Cause.FULL, Cause.RECIPIENT_COUNT, Cause.SIZE, Cause.CONTENT, Cause.OTHER})
 _MESSAGES_PER_CONNECTION = 100
 """Transactions per connection; servers tend to cut longer sessions at a bad moment."""
 
@@ -56,6 +59,7 @@ class SmtpTransport:
         self._timeouts = timeouts or Timeouts()
         self._report = report
         self._idle: dict[Connection, asyncio.TimerHandle] = {}
+        self._owed_fresh: set[tuple[str, tuple[str, ...]]] = set()
         self._is_closed = False
 
     async def deliver(
@@ -75,32 +79,45 @@ class SmtpTransport:
         If canceled before the first byte of the message, nothing is sent; after it, the server may have the message.
         """
         packed = pack(message, sender, recipients)
-        connection = self._take_idle()
+        envelope = packed.sender, packed.recipients
+        # Once refused on a used connection, it gets a fresh one: then the refusal is about the email, and counts.
+        connection = None if envelope in self._owed_fresh else self._take_idle()
+        self._owed_fresh.discard(envelope)
         if connection is not None:
             try:
-                return await self._run(connection, packed, before_data)
+                delivery = await self._run(connection, packed, before_data)
             except StaleConnection:
                 pass
+            else:
+                if any(outcome.is_session_limit for outcome in delivery.outcomes.values()):
+                    self._owed_fresh.add(envelope)
+                return delivery
         return await self._run(await self._open(), packed, before_data)
 
     async def check(self, *, sender: str = "") -> None:
         """Connect, encrypt, log in and quit, on a separate connection. Raises `AccountTrouble`.
 
-        With a `sender`, also name it as sender and as recipient, and send nothing: many servers judge our own name
-        only then.
+        With a `sender`, also name it as sender and as recipient, and send nothing: many servers judge our own name,
+        the sender and the login only then.
         """
         connection = await self._open()
         try:
             if sender:
-                for words in ((b"MAIL", f"FROM:<{sender}>".encode()), (b"RCPT", f"TO:<{sender}>".encode())):
-                    reply = await connection.command(*words)
-                    if is_about_our_name(reply):
-                        raise explain_refused_name(self._account, Phase.RCPT, reply)
+                await self._offer(connection, sender)
             await connection.quit()
         except Silence:
             pass  # it has let us in; what it does with mail is seen when there is some
         finally:
             connection.drop()
+
+    async def _offer(self, connection: Connection, sender: str) -> None:
+        """Name `sender` as sender and recipient; raise `AccountTrouble` for a refusal that any email would meet."""
+        for phase, verb in ((Phase.MAIL, b"MAIL"), (Phase.RCPT, b"RCPT")):
+            reply = await connection.command(verb, f"{'FROM' if phase is Phase.MAIL else 'TO'}:<{sender}>".encode())
+            if is_about_our_name(reply):
+                raise explain_refused_name(self._account, phase, reply)
+            if reply.code >= _FIRST_NEGATIVE and find_cause(phase, reply) not in _OF_ONE_EMAIL:
+                raise explain_refused_sender(self._account, phase, reply, sender)
 
     async def close(self) -> None:
         """Send ``QUIT`` on idle connections and close them; busy ones close when they are done."""
