@@ -43,10 +43,11 @@ def _default_data_dir() -> Path:
         ) from None
 
 
-def env_files(folder: Path | None) -> EnvFiles:
+def env_files(folder: Path | None, environment: Mapping[str, str] = os.environ) -> EnvFiles:
     """Read the `.env` files of the data directory and of `folder`, if given."""
-    home = os.environ.get("OUTSPOOL_DATA_DIR")
-    return EnvFiles.read(Path(home).expanduser() if home else _default_data_dir(), folder)
+    home = environment.get("OUTSPOOL_DATA_DIR")
+    data_dir = Path(home).expanduser() if home else _default_data_dir()
+    return EnvFiles.read(data_dir, folder, environment=environment)
 
 
 class Settings(BaseModel):
@@ -98,18 +99,24 @@ class Settings(BaseModel):
     allowed_origins: CommaSeparated | None = Field(None, alias="OUTSPOOL_ALLOWED_ORIGINS")
 
     @classmethod
-    def load(cls, overrides: Mapping[str, object] | None = None, *, folder: Path | None = None) -> Settings:
+    def load(
+        cls,
+        overrides: Mapping[str, object] | None = None,
+        *,
+        folder: Path | None = None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> Settings:
         """Read the environment, then the `.env` of `folder` if given, then that of the data directory.
 
         `overrides` are command-line options by variable name. Raises `MisconfiguredError`, naming the variable but
         never its value.
         """
-        files = env_files(folder)
+        files = env_files(folder, environment)
         for file in files.ignored:
             logger.warning("%s is ignored: %s.", file.path, file.distrust)
         given = {name: str(value) for name, value in (overrides or {}).items()}
-        chosen = {name.upper(): value for name, value in os.environ.items() if value.strip()} | given
-        if "EMAIL_ALLOWED_RECIPIENTS" not in given and _is_allowlist_blank(files):
+        chosen = {name.upper(): value for name, value in environment.items() if value.strip()} | given
+        if "EMAIL_ALLOWED_RECIPIENTS" not in given and _is_allowlist_blank(files, environment):
             raise MisconfiguredError(
                 "EMAIL_ALLOWED_RECIPIENTS is set and empty: everybody, or nobody?",
                 "Name addresses or @domains, or unset it to allow everybody.",
@@ -163,9 +170,9 @@ class Settings(BaseModel):
         return self.data_dir.expanduser().absolute() / "sandbox"
 
 
-def _is_allowlist_blank(files: EnvFiles) -> bool:
+def _is_allowlist_blank(files: EnvFiles, environment: Mapping[str, str]) -> bool:
     """Tell whether the winning source of the allowlist sets it to nothing."""
-    places = (os.environ, *(file.values for file in reversed(files.all)))
+    places = (environment, *(file.values for file in reversed(files.all)))
     named = [place["EMAIL_ALLOWED_RECIPIENTS"] for place in places if "EMAIL_ALLOWED_RECIPIENTS" in place]
     return bool(named) and not named[0].strip(" ,")
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from outspool.cli import mail, sending, serving, upkeep
+from outspool.cli import doctor, mail, sending, serving, upkeep
 from outspool.cli.logs import printable
 from outspool.cli.runs import NoWorker, Sandbox, configure_logging, load_settings, run, warn_of_unknown_names
 from outspool.errors import OutspoolError
@@ -32,6 +32,7 @@ cli = typer.Typer(
     add_completion=False,
 )
 serving.register(cli)
+doctor.register(cli)
 upkeep.register(cli)
 sending.register(cli)
 mail.register(cli)
