@@ -297,7 +297,7 @@ def test_settings_that_cannot_be_are_a_line_without_the_secret(tmp_path: Path, v
 
 
 async def test_an_app_password_that_is_none_draws_a_remark(outspool: OpenOutspool) -> None:
-    gmail = {"SMTP_HOST": None, "SMTP_SECURITY": None, "GMAIL_EMAIL": "ada@gmail.com"}
+    gmail = {"SMTP_HOST": None, "GMAIL_EMAIL": "ada@gmail.com"}
     async with outspool(worker=False, **gmail, GMAIL_APP_PASSWORD=SECRET) as app:
         odd = (await examined(app, offline=True))["password"]
     async with outspool(worker=False, **gmail, GMAIL_APP_PASSWORD="abcd efgh ijkl mnop") as app:

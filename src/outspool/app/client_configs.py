@@ -24,10 +24,10 @@ _MAX_BYTES = 50_000_000
 """Claude Code keeps its history in the same file."""
 
 _OUTSPOOL = re.compile(r"(?:^|[/\\])outspool(?:\.exe|\.cmd)?(?:\[[\w,-]*\])?(?:[@=<>~!].*)?$", re.IGNORECASE)
-_COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_LAST_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])', re.DOTALL)
-_REFERENCE = re.compile(r"\$\{(?:env:)?(\w+)(?::-([^}]*))?\}")
-_UNKNOWN = re.compile(r"\$\{[^}]*\}")
+_COMMENT = re.compile(r'("(?:\\.|[^"\\])*"?)|//[^\n]*|/\*(?:.*?\*/|.*)', re.DOTALL)
+_LAST_COMMA = re.compile(r'("(?:\\.|[^"\\])*"?)|,(?=\s*[}\]])', re.DOTALL)
+_REFERENCE = re.compile(r"\$\{(?:env:)?(\w+)(?::-([^{}]*))?\}")
+_UNKNOWN = re.compile(r"\$\{[^{}]*\}")
 
 
 @dataclass(frozen=True, slots=True)

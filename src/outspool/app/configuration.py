@@ -51,7 +51,10 @@ def read_smtp_account(settings: Settings) -> SmtpAccount | None:
     if settings.smtp_host:
         return _other_account(settings, settings.smtp_host)
     if settings.gmail_email and settings.gmail_app_password:
-        return _build_account(settings, GMAIL_HOST, login=_read_gmail_login(settings))
+        # Networks that block 587 may let 465 through; nothing else that is set for another server concerns Gmail.
+        port = _TLS_PORT if settings.smtp_port == _TLS_PORT else None
+        gmail = settings.model_copy(update={"smtp_port": port, "smtp_security": None})
+        return _build_account(gmail, GMAIL_HOST, login=_read_gmail_login(settings))
     return None
 
 

@@ -87,8 +87,6 @@ def is_session_limit(phase: Phase, reply: Reply) -> bool:
     Servers end long sessions with 421, but also with 450 to 452 at MAIL or DATA, or with a 554 that says so in words.
     The email then deserves one try over a new connection before the refusal counts.
     """
-    if reply.code == _CLOSING:
-        return True
     if reply.enhanced_code == "4.4.5" or _TOO_MANY_IN_SESSION.search(reply.text):
         return reply.code >= _FIRST_NEGATIVE
     return phase in (Phase.MAIL, Phase.DATA) and reply.code in _FOR_NOW
@@ -111,7 +109,6 @@ def is_about_our_name(reply: Reply) -> bool:
 
 
 _FIRST_NEGATIVE = 400
-_CLOSING = 421
 _FOR_NOW = (450, 451, 452)
 _TOO_MANY_RECIPIENTS = (452, 552)
 _TOO_MANY_IN_SESSION = re.compile(

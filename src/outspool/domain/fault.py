@@ -89,12 +89,9 @@ def is_connection_limit(trouble: Trouble) -> bool:
 
 
 def find_silent_drop(delivery: Delivery) -> Trouble | None:
-    """Return the trouble if the connection was lost before the message was sent and any recipient settled.
-
-    A connection that has carried mail may have carried enough: that is no trouble yet.
-    """
+    """Return the trouble if the connection was lost before the message was sent and any recipient settled."""
     outcomes = delivery.outcomes.values()
-    if any(o.verdict is not Verdict.RETRY or o.reply is not None or o.is_session_limit for o in outcomes):
+    if any(outcome.verdict is not Verdict.RETRY or outcome.reply is not None for outcome in outcomes):
         return None
     silent = next(iter(outcomes))
     return Trouble(TroubleKind.NETWORK, silent.why, "Sending resumes by itself.", phase=silent.phase or Phase.MAIL)
