@@ -302,3 +302,32 @@ def test_an_empty_allowlist_in_a_file_is_refused_too(request: pytest.FixtureRequ
     put(request.getfixturevalue(place), "EMAIL_ALLOWED_RECIPIENTS= ,")
     with pytest.raises(MisconfiguredError, match="everybody, or nobody"):
         Settings.load(folder=here)
+
+
+@pytest.mark.parametrize("name", ["SMTP_CA_FILE", "SSL_CERT_FILE"])
+def test_a_folder_names_no_authorities_for_a_password_from_elsewhere(
+    here: Path, data_dir: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.chmod(0o700)
+    monkeypatch.delenv(name, raising=False)
+    put(here, f"{name}=/tmp/ca.pem\n")
+    put(data_dir, f"SMTP_HOST=smtp.example.com\nSMTP_USERNAME=ada\nSMTP_PASSWORD={SECRET}\n")
+    with pytest.raises(MisconfiguredError, match=f"{name} is set by"):
+        Settings.load(folder=here)
+    put(data_dir, f"GMAIL_EMAIL=ada@gmail.com\nGMAIL_APP_PASSWORD={SECRET}\n")
+    with pytest.raises(MisconfiguredError, match=f"{name} is set by"):
+        Settings.load(folder=here)
+    put(here, f"{name}=/tmp/ca.pem\nSMTP_HOST=smtp.example.com\nSMTP_USERNAME=ada\nSMTP_PASSWORD=own\n")
+    put(data_dir, "")
+    assert Settings.load(folder=here).smtp_host == "smtp.example.com"
+
+
+def test_a_port_on_this_machine_is_no_place_for_a_password_from_elsewhere_however_the_host_is_written(
+    here: Path, data_dir: Path
+) -> None:
+    here.chmod(0o700)
+    put(here, "SMTP_PORT=2525\n")
+    for host in ("[::1]", "localhost.", "smtp://127.0.0.1"):
+        put(data_dir, f"SMTP_HOST={host}\nSMTP_USERNAME=ada\nSMTP_PASSWORD={SECRET}\n")
+        with pytest.raises(MisconfiguredError, match="SMTP_PORT is set by"):
+            Settings.load(folder=here)

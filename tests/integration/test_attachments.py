@@ -25,6 +25,7 @@ from support.variables import variables
 
 from outspool.adapters.sql.tables import attachments, blobs
 from outspool.adapters.system_clock import SystemClock
+from outspool.api.errors import name_variables
 from outspool.app.runtime import Outspool
 from outspool.app.settings import Settings
 from outspool.domain.attachment import MAX_ATTACHMENTS
@@ -441,7 +442,7 @@ async def test_a_file_on_another_machine_waits_for_that_machine(
             assert waiting.problem.code == "attachment_lost"
             return
         assert waiting.problem.code == "attachments_away"
-        assert "AWS_BUCKET_NAME" in waiting.problem.hint
+        assert "AWS_BUCKET_NAME" in name_variables(waiting.problem.hint)
     async with outspool(OUTSPOOL_DATA_DIR=here) as app:
         await app.outbox.retry(str(email.id))
         await until(app, email, S.SENT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -76,7 +78,7 @@ async def test_a_wrong_password_is_a_refused_login(outspool: OpenOutspool, tmp_p
             login = (await examined(app))["smtp login"]
     assert login.level is Level.FAIL
     assert "refused the login" in login.finding
-    assert "SMTP_PASSWORD" in login.fix
+    assert "SMTP_PASSWORD" in name_variables(login.fix)
 
 
 async def test_a_closed_port_and_an_unknown_name_are_told_apart(outspool: OpenOutspool, sink: SmtpSink) -> None:
@@ -95,7 +97,7 @@ async def test_no_account_is_a_failure_and_the_cure_names_the_variables(outspool
     async with outspool(worker=False, SMTP_HOST=None, GMAIL_EMAIL="ada@gmail.com") as app:
         account = (await examined(app))["account"]
     assert account.level is Level.FAIL
-    assert "GMAIL_APP_PASSWORD" in account.fix
+    assert "GMAIL_APP_PASSWORD" in name_variables(account.fix)
 
 
 async def test_a_broken_template_and_a_folder_that_is_none_are_warned_of(
@@ -243,10 +245,10 @@ async def test_a_folder_that_cannot_be_one_fails(outspool: OpenOutspool, tmp_pat
 
 
 def doctor(folder: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run ``outspool doctor`` as a person does."""
+    """Run ``outspool doctor`` as a person does whose home is `folder`."""
     return subprocess.run(
         [sys.executable, "-m", "outspool", "doctor", *options],
-        env={"PATH": os.environ["PATH"], "OUTSPOOL_DATA_DIR": str(folder), **variables},
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "OUTSPOOL_DATA_DIR": str(folder), **variables},
         cwd=folder,
         capture_output=True,
         encoding="utf-8",
@@ -292,3 +294,170 @@ def test_settings_that_cannot_be_are_a_line_without_the_secret(tmp_path: Path, v
     assert " → " in done.stdout or "SMTP_PORT" in done.stdout
     assert SECRET not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+async def test_an_app_password_that_is_none_draws_a_remark(outspool: OpenOutspool) -> None:
+    gmail = {"SMTP_HOST": None, "GMAIL_EMAIL": "ada@gmail.com"}
+    async with outspool(worker=False, **gmail, GMAIL_APP_PASSWORD=SECRET) as app:
+        odd = (await examined(app, offline=True))["password"]
+    async with outspool(worker=False, **gmail, GMAIL_APP_PASSWORD="abcd efgh ijkl mnop") as app:
+        assert "password" not in await examined(app, offline=True)
+    assert odd.level is Level.WARN
+    assert name_variables(odd.finding).startswith("GMAIL_APP_PASSWORD is not 16 letters")
+    assert "apppasswords" in odd.fix
+
+
+async def test_it_says_where_the_settings_and_which_account_were_read(
+    outspool: OpenOutspool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("EMAIL_FROM=me@example.com\n")
+    monkeypatch.chdir(tmp_path)
+    async with outspool(worker=False) as app:
+        findings = await examined(app, offline=True)
+    assert findings["source"].finding == f"Settings are read from the environment and {tmp_path / '.env'}."
+    assert "through 127.0.0.1:" in findings["account"].finding
+
+
+CLAUDE = Path(".config/Claude/claude_desktop_config.json")
+
+
+def configure(home: Path, place: Path, text: str) -> None:
+    (home / place).parent.mkdir(parents=True, exist_ok=True)
+    (home / place).write_text(text)
+
+
+def entry(sink: SmtpSink, **more: str) -> dict[str, object]:
+    env = {"SMTP_HOST": sink.host, "SMTP_PORT": str(sink.port), "SMTP_SECURITY": "none", **more}
+    return {"command": "uvx", "args": ["outspool"], "env": env}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="clients keep their files elsewhere on other systems")
+@pytest.mark.parametrize(
+    ("place", "key", "client"),
+    [
+        (CLAUDE, "mcpServers", "Claude Desktop"),
+        (Path(".claude.json"), "mcpServers", "Claude Code"),
+        (Path(".cursor/mcp.json"), "mcpServers", "Cursor"),
+        (Path(".config/Code/User/mcp.json"), "servers", "VS Code"),
+    ],
+)
+def test_it_checks_what_a_client_runs_with(tmp_path: Path, sink: SmtpSink, place: Path, key: str, client: str) -> None:
+    configure(tmp_path, place, json.dumps({key: {"mail": entry(sink, EMAIL_FROM="ada@example.com"), "other": {}}}))
+    done = doctor(tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert f'Settings are read from {client}, server "mail" in {tmp_path / place}.' in done.stdout
+    assert f"through {sink.host}:{sink.port}" in done.stdout
+    assert done.stdout.count(" source ") == 1, "this terminal names no account"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="clients keep their files elsewhere on other systems")
+def test_it_checks_each_configuration_once_and_prints_no_secret(tmp_path: Path, sink: SmtpSink) -> None:
+    login = {"SMTP_USERNAME": "ada@example.com", "SMTP_PASSWORD": SECRET}
+    configure(tmp_path, CLAUDE, json.dumps({"mcpServers": {"a": entry(sink, **login), "b": entry(sink, **login)}}))
+    configure(tmp_path, Path(".cursor/mcp.json"), json.dumps({"mcpServers": {"c": entry(sink)}}))
+    own = {"SMTP_HOST": sink.host, "SMTP_PORT": str(sink.port), "SMTP_SECURITY": "none", "EMAIL_FROM": "me@example.com"}
+    done = doctor(tmp_path, **own)
+    sources = [line for line in done.stdout.splitlines() if " source " in line]
+    assert [("environment" in s, "Claude" in s, "Cursor" in s) for s in sources] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+    ]
+    assert done.returncode == 1, "that server offers no login"
+    assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="clients keep their files elsewhere on other systems")
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"mcpServers": ',
+        "[]",
+        '{"mcpServers": 7}',
+        '{"mcpServers": {"a": {"command": "outspool", "env": 7, "args": 7}, "b": 7, "c": {"url": "http://x/outspool/"}}}',
+        "[" * 100_000,
+    ],
+)
+def test_a_broken_client_configuration_breaks_nothing(tmp_path: Path, sink: SmtpSink, text: str) -> None:
+    configure(tmp_path, CLAUDE, text)
+    own = {"SMTP_HOST": sink.host, "SMTP_PORT": str(sink.port), "SMTP_SECURITY": "none", "EMAIL_FROM": "me@example.com"}
+    done = doctor(tmp_path, **own)
+    assert "Traceback" not in done.stderr
+    assert " source       Settings are read from the environment." in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="clients keep their files elsewhere on other systems")
+def test_a_configuration_that_others_can_write_is_passed_over(tmp_path: Path, sink: SmtpSink) -> None:
+    configure(tmp_path, CLAUDE, json.dumps({"mcpServers": {"a": entry(sink)}}))
+    (tmp_path / CLAUDE).chmod(0o666)
+    done = doctor(tmp_path, "--offline")
+    assert "Claude Desktop" not in done.stdout
+    assert "is passed over" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="clients keep their files elsewhere on other systems")
+def test_comments_and_references_are_read_and_what_the_client_asks_for_is_left_out(
+    tmp_path: Path, sink: SmtpSink
+) -> None:
+    text = """{
+      // VS Code allows comments
+      "servers": {"mail": {"command": "outspool", "env": {
+        "SMTP_HOST": "127.0.0.1", "SMTP_PORT": "${env:MY_PORT}", "SMTP_SECURITY": "none", /* and these */
+        "EMAIL_FROM": "${input:address}", "SMTP_HELO_NAME": "https://not-a-comment",
+      }}},
+    }"""
+    configure(tmp_path, Path(".config/Code/User/mcp.json"), text)
+    done = doctor(tmp_path, "--offline", MY_PORT=str(sink.port))
+    assert "SMTP_HELO_NAME" in done.stdout, "the slashes in a text are no comment"
+    configure(tmp_path, Path(".config/Code/User/mcp.json"), text.replace("https://not-a-comment", "mail.example.com"))
+    done = doctor(tmp_path, "--offline", MY_PORT=str(sink.port))
+    assert f"through 127.0.0.1:{sink.port}" in done.stdout
+    assert "No sender is set" in done.stdout
+
+
+def test_its_object_for_programs_has_every_finding(tmp_path: Path, sink: SmtpSink) -> None:
+    done = doctor(tmp_path, "--json", SMTP_HOST=sink.host, SMTP_PORT=str(sink.port), SMTP_SECURITY="starttls")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["ok"]) == (1, False)
+    [checked] = told["checked"]
+    assert checked["source"] == "the environment"
+    by_name = {finding["name"]: finding for finding in checked["findings"]}
+    assert {frozenset(finding) for finding in checked["findings"]} == {frozenset({"level", "name", "finding", "fix"})}
+    assert (by_name["source"]["level"], by_name["source"]["fix"]) == ("ok", None)
+    assert by_name["smtp login"]["level"] == "fail"
+    assert "SMTP_SECURITY=none" in by_name["smtp login"]["fix"]
+
+
+async def test_a_fix_is_said_once(outspool: OpenOutspool, tmp_path: Path, sink: SmtpSink) -> None:
+    sink.fail(greeting="554 5.7.1 Not you")
+    own = {"SMTP_HOST": sink.host, "SMTP_PORT": str(sink.port), "SMTP_SECURITY": "none", "EMAIL_FROM": "me@example.com"}
+    async with outspool(DATABASE_URL=f"sqlite:///{tmp_path / 'outspool.db'}") as app:
+        await app.outbox.wait_for_outcome(await app.outbox.accept(ADA), max_wait=10)
+    done = await asyncio.to_thread(doctor, tmp_path, **own)
+    fixes = [line.split(" → ")[1] for line in done.stdout.splitlines() if " → " in line]
+    assert " pause " in done.stdout
+    assert len(fixes) == len(set(fixes)), done.stdout
+
+
+WITHOUT_S3 = "import sys; sys.modules['aioboto3'] = None; from outspool.cli import main; main()"
+
+
+def test_a_bucket_without_its_library_is_told_offline_and_by_serve(tmp_path: Path, sink: SmtpSink) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "OUTSPOOL_DATA_DIR": str(tmp_path)}
+    environment |= {"SMTP_HOST": sink.host, "EMAIL_FROM": "me@example.com", "AWS_BUCKET_NAME": "mail"}
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", WITHOUT_S3, *words]
+        return subprocess.Popen(
+            command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    with start("doctor", "--offline") as checking:
+        out, _ = checking.communicate()
+    assert "FAIL  attachments  AWS_BUCKET_NAME is set, but the libraries for S3 are not installed." in out
+    assert "outspool[s3]" in out
+    with start("serve", "--port", "0") as serving:
+        assert serving.stderr is not None
+        line = next(line for line in serving.stderr if "S3" in line)
+        serving.terminate()
+    assert "AWS_BUCKET_NAME is set, but the libraries for S3 are not installed." in line

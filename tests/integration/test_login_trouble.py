@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 
 import pytest
+from support.outbox_samples import read_pause
 from support.set_clock import SetClock
 from support.smtp_sink import SmtpSink
 
@@ -19,6 +20,7 @@ from outspool.services.acceptance.validation import EmailRequest
 S = EmailStatus
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
 
+ANN = EmailRequest(to=["ann@example.com"], body="x")
 
 SINK = {"username": "ada", "password": "right"}
 """The server wants a login."""
@@ -42,6 +44,48 @@ async def test_a_refused_login_is_not_tried_by_every_start_but_a_mended_one_is(
         )
         await sink.wait_for(5)
     assert len(sink.messages()) == 5
+
+
+async def test_what_was_said_of_an_old_password_is_never_told_of_a_new_one(
+    outspool: OpenOutspool, sink: SmtpSink
+) -> None:
+    async with outspool(SMTP_USERNAME="ada", SMTP_PASSWORD="wrong") as app:
+        old = await app.outbox.wait_for_outcome(await app.outbox.accept(ANN), max_wait=20)
+        assert old.status is S.DEFERRED
+        assert await read_pause(app.outbox) is not None
+    sink.fail(auth="wait 1")  # long enough to ask in the middle of it
+    async with outspool(SMTP_USERNAME="ada", SMTP_PASSWORD="right") as app:
+        email = await app.outbox.accept(ANN)
+        assert await read_pause(app.outbox) is None
+        email = await app.outbox.wait_for_outcome(email, max_wait=30)
+        assert (email.status, email.problem) == (S.SENT, None)
+        assert await read_pause(app.outbox) is None
+        await sink.wait_for(2)
+
+
+async def test_a_process_with_the_old_password_goes_on_resting(outspool: OpenOutspool, sink: SmtpSink) -> None:
+    async with outspool(SMTP_USERNAME="ada", SMTP_PASSWORD="wrong") as stale:
+        await stale.outbox.wait_for_outcome(await stale.outbox.accept(ANN), max_wait=20)
+        async with outspool(SMTP_USERNAME="ada", SMTP_PASSWORD="right") as app:
+            await sink.wait_for(1)
+            assert await read_pause(app.outbox) is None
+        assert await read_pause(stale.outbox) is not None
+    assert [mail.user for mail in sink.messages()] == ["ada"]
+
+
+async def test_an_email_waits_for_the_trial_that_is_under_way(outspool: OpenOutspool, sink: SmtpSink) -> None:
+    login = {"SMTP_USERNAME": "ada", "SMTP_PASSWORD": "right"}
+    sink.fail(greeting="554 No service")
+    async with outspool(**login) as app:
+        old = await app.outbox.wait_for_outcome(await app.outbox.accept(ANN), max_wait=20)
+        assert old.status is S.DEFERRED
+    sink.fail(auth="wait 1")
+    async with outspool(**login) as app:
+        async with asyncio.timeout(20):
+            while (await app.outbox.get(str(old.id))).status is not S.SENDING:
+                await asyncio.sleep(0.01)
+        email = await app.outbox.wait_for_outcome(await app.outbox.accept(ANN), max_wait=30)
+        assert (email.status, email.problem) == (S.SENT, None)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from support.tcp_proxy import TcpProxy
 from outspool.adapters.blobs import s3 as s3_blobs
 from outspool.adapters.blobs import s3_session
 from outspool.adapters.blobs.s3 import S3Blobs, S3Place
+from outspool.api.errors import name_variables
 from outspool.errors import AttachmentLost, BlobsUnavailable, StoreUnavailable
 
 CONTENT = os.urandom(1000)
@@ -73,12 +74,12 @@ async def trouble(where: S3Place, folder: Path) -> str:
 async def test_a_wrong_secret_is_the_secrets_fault(s3_server: S3Server, tmp_path: Path) -> None:
     wrong = place(s3_server, keys=Keys(s3_server.keys.access_key_id, "wrong-secret"))
     said = await trouble(wrong, tmp_path)
-    assert "AWS_SECRET_ACCESS_KEY" in said
+    assert "AWS_SECRET_ACCESS_KEY" in name_variables(said)
 
 
 async def test_an_unknown_key_is_the_keys_fault(s3_server: S3Server, tmp_path: Path) -> None:
     said = await trouble(place(s3_server, keys=Keys("nobody", "nothing-at-all")), tmp_path)
-    assert "AWS_ACCESS_KEY_ID" in said
+    assert "AWS_ACCESS_KEY_ID" in name_variables(said)
 
 
 async def test_the_bucket_of_somebody_else_is_closed(s3_server: S3Server, tmp_path: Path) -> None:
@@ -101,13 +102,13 @@ async def test_a_bucket_that_does_not_exist_is_named(s3_server: S3Server, tmp_pa
 @pytest.mark.parametrize("name", ["../other", "a b", "UPPER?x=y", "a\nb", "x" * 300])
 async def test_what_cannot_be_a_bucket_is_said_to_be_none(s3_server: S3Server, tmp_path: Path, name: str) -> None:
     said = await trouble(place(s3_server, bucket=name), tmp_path)
-    assert "AWS_BUCKET_NAME" in said
+    assert "AWS_BUCKET_NAME" in name_variables(said)
 
 
 @pytest.mark.parametrize("url", ["not a url", "http://", "localhost:1234", "http://a b/"])
 async def test_what_cannot_be_an_endpoint_is_said_to_be_none(s3_server: S3Server, tmp_path: Path, url: str) -> None:
     said = await trouble(replace(place(s3_server), endpoint_url=url), tmp_path)
-    assert "AWS_ENDPOINT_URL" in said
+    assert "AWS_ENDPOINT_URL" in name_variables(said)
 
 
 async def test_a_server_that_is_away_is_said_to_be(s3_server: S3Server, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import base64
 import pytest
 from support.quirky_smtp import QuirkySmtp, Session
 
+from outspool.api.errors import name_variables
 from outspool.app.examination import build_doctor
 from outspool.app.runtime import Outspool
 from outspool.app.settings import Settings
@@ -16,6 +17,8 @@ from outspool.services.acceptance.validation import EmailRequest
 from outspool.services.doctor.findings import Level
 
 S = EmailStatus
+HANG_UP = "\0"
+"""An answer after which a session closes instead."""
 
 
 def app_for(server: QuirkySmtp, tmp_path: object, **more: object) -> Outspool:
@@ -50,6 +53,9 @@ async def send(app: Outspool, *to: str) -> Email:
         ("MAIL", "450 4.7.1 Slow down"),
         ("MAIL", "554 Too many emails per connection"),
         ("RCPT", "452 Too many mails during this session"),
+        ("RCPT", "421 4.7.0 Enough, closing connection"),
+        ("DATA", "421 too many messages in this connection"),
+        ("DATA", "550 5.7.0 Session limit exceeded, please reconnect"),
     ],
 )
 async def test_a_session_that_had_enough_costs_no_attempt(tmp_path: object, command: str, reply: str) -> None:
@@ -65,6 +71,38 @@ async def test_a_session_that_had_enough_costs_no_attempt(tmp_path: object, comm
     assert [session.messages for session in server.sessions] == [3, 3, 2]
 
 
+@pytest.mark.parametrize("command", ["MAIL", "RCPT"])
+async def test_a_session_that_ends_without_a_word_costs_no_attempt(tmp_path: object, command: str) -> None:
+    def answer(session: Session, line: str) -> str | None:
+        return HANG_UP if session.messages >= 3 and line.startswith(command) else None
+
+    async with QuirkySmtp(answer).listen() as server:
+        app = app_for(server, tmp_path, EMAIL_MAX_RETRIES="0")
+        async with app.run(worker=True):
+            sent = [await send(app, f"r{n}@example.com") for n in range(5)]
+            assert not app.breaker.state.failures
+    assert {(email.status, email.attempts) for email in sent} == {(S.SENT, 1)}
+
+
+async def test_an_email_that_every_session_refuses_does_not_live_on_the_sessions_of_others(tmp_path: object) -> None:
+    def answer(_session: Session, line: str) -> str | None:
+        if line.startswith("RCPT TO:<poison"):
+            poisoned.append(_session)
+        return "451 4.3.0 Try again" if line == "DATA" and poisoned[-1:] == [_session] else None
+
+    poisoned: list[Session] = []
+    async with QuirkySmtp(answer).listen() as server:
+        app = app_for(server, tmp_path, EMAIL_MAX_RETRIES="0", SMTP_CONNECTIONS="2")
+        async with app.run(worker=True):
+            await send(app, "ada@example.com")
+            poison = await app.outbox.accept(EmailRequest(to=["poison@example.com"], subject="s", body="b"))
+            for n in range(10):
+                await send(app, f"r{n}@example.com")
+            poison = await app.outbox.wait_for_outcome(poison, max_wait=15)
+    assert (poison.status, poison.attempts) == (S.FAILED, 1)
+    assert len(poisoned) <= 3
+
+
 async def test_the_same_refusal_on_a_fresh_connection_counts(tmp_path: object) -> None:
     def answer(session: Session, line: str) -> str | None:
         return "452 4.4.5 Maximum number of messages per session exceeded" if line == "DATA" else None
@@ -77,7 +115,16 @@ async def test_the_same_refusal_on_a_fresh_connection_counts(tmp_path: object) -
 
 
 @pytest.mark.parametrize(
-    "reply", ["452 Too many recipients", "552 Too many recipients", "452 #4.5.3 Too many", "452 4.5.3 x"]
+    "reply",
+    [
+        "452 Too many recipients",
+        "552 Too many recipients",
+        "452 #4.5.3 Too many",
+        "452 4.5.3 x",
+        "550 Too many recipients.",
+        "550 5.7.1 Maximum recipients exceeded",
+        "452 4.3.1 Recipient limit reached",
+    ],
 )
 async def test_more_recipients_than_a_message_may_have_go_in_the_next_one(tmp_path: object, reply: str) -> None:
     def answer(session: Session, line: str) -> str | None:
@@ -102,6 +149,32 @@ async def test_we_introduce_ourselves_by_the_senders_domain_or_as_set(tmp_path: 
             assert server.sessions[-1].commands[0] == f"EHLO {name}"
 
 
+@pytest.mark.parametrize(
+    ("command", "reply"),
+    [
+        ("EHLO", "501 Syntactically invalid EHLO argument(s)"),
+        ("EHLO", "501 5.5.4 Invalid domain name"),
+        ("EHLO", "504 5.5.2 Not a name"),
+        ("EHLO", "421 4.7.0 Try again later, closing connection. (EHLO)"),
+        ("MAIL", "550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)"),
+        ("MAIL", "550 Bad HELO - Host impersonating [example.com]"),
+        ("RCPT", "450 4.7.1 <example.com>: Helo command rejected: Host not found"),
+        ("RCPT", "550 5.7.1 HELO should be a FQDN or address literal"),
+    ],
+)
+async def test_a_name_is_refused_in_many_words(tmp_path: object, command: str, reply: str) -> None:
+    def answer(_session: Session, line: str) -> str | None:
+        return reply if line.startswith(command) else None
+
+    async with QuirkySmtp(answer).listen() as server:
+        app = app_for(server, tmp_path)
+        async with app.run(worker=True):
+            email = await send(app)
+    assert (email.status, email.attempts) == (S.DEFERRED, 0)
+    assert email.problem is not None
+    assert "SMTP_HELO_NAME" in name_variables(email.problem.hint)
+
+
 @pytest.mark.parametrize("command", ["EHLO", "MAIL", "RCPT"])
 async def test_a_name_that_is_refused_is_the_accounts_trouble_with_its_fix(tmp_path: object, command: str) -> None:
     def answer(_session: Session, line: str) -> str | None:
@@ -114,7 +187,7 @@ async def test_a_name_that_is_refused_is_the_accounts_trouble_with_its_fix(tmp_p
             email = await send(app)
     assert (email.status, email.attempts) == (S.DEFERRED, 0)
     assert email.problem is not None
-    assert "SMTP_HELO_NAME" in email.problem.hint
+    assert "SMTP_HELO_NAME" in name_variables(email.problem.hint)
     assert 'does not accept "example.com"' in email.problem.message
 
 
@@ -128,8 +201,98 @@ async def test_the_doctor_finds_a_name_that_is_refused(tmp_path: object, command
         app = app_for(server, tmp_path)
         async with app.run(worker=False):
             findings = [finding async for finding in build_doctor(app, offline=False).examine()]
-    assert [f for f in findings if "SMTP_HELO_NAME" in f.fix if f.level is Level.FAIL]
+    assert [f for f in findings if "SMTP_HELO_NAME" in name_variables(f.fix) if f.level is Level.FAIL]
     assert not [line for session in server.sessions for line in session.commands if line == "DATA"]
+
+
+@pytest.mark.parametrize(
+    ("command", "reply", "fix"),
+    [
+        ("MAIL", "553 5.7.1 <me@example.com>: Sender address rejected: not owned by user ada", "EMAIL_FROM"),
+        ("MAIL", "550 5.7.60 SMTP; Client does not have permissions to send as this sender", "EMAIL_FROM"),
+        ("RCPT", "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "SMTP_USERNAME"),
+        ("RCPT", "554 5.7.1 Client host [192.0.2.7] blocked using zen.example", "another network"),
+    ],
+)
+async def test_the_doctor_finds_what_every_email_would_meet(
+    tmp_path: object, command: str, reply: str, fix: str
+) -> None:
+    def answer(_session: Session, line: str) -> str | None:
+        return reply if line.startswith(command) else None
+
+    async with QuirkySmtp(answer).listen() as server:
+        app = app_for(server, tmp_path)
+        async with app.run(worker=False):
+            findings = [finding async for finding in build_doctor(app, offline=False).examine()]
+    [login] = [finding for finding in findings if finding.name == "smtp login"]
+    assert login.level is Level.FAIL
+    assert fix in name_variables(login.fix)
+
+
+async def test_the_doctor_does_not_mind_that_nobody_reads_the_senders_own_address(tmp_path: object) -> None:
+    def answer(_session: Session, line: str) -> str | None:
+        return "550 5.1.1 User unknown" if line.startswith("RCPT") else None
+
+    async with QuirkySmtp(answer).listen() as server:
+        app = app_for(server, tmp_path)
+        async with app.run(worker=False):
+            findings = [finding async for finding in build_doctor(app, offline=False).examine()]
+    assert not [finding for finding in findings if finding.level is Level.FAIL]
+
+
+@pytest.mark.parametrize(
+    ("reply", "fix"),
+    [
+        ("553 5.7.1 <me@example.com>: Sender address rejected: not owned by user ada", "EMAIL_FROM"),
+        ("550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "SMTP_USERNAME and SMTP_PASSWORD"),
+        ("550 5.7.60 SMTP; Client does not have permissions to send as this sender", "EMAIL_FROM"),
+        ("550 5.1.1 User unknown", "Check the address"),
+    ],
+)
+async def test_a_refusal_names_what_to_change(tmp_path: object, reply: str, fix: str) -> None:
+    def answer(_session: Session, line: str) -> str | None:
+        return reply if line.startswith("RCPT") else None
+
+    async with QuirkySmtp(answer).listen() as server:
+        app = app_for(server, tmp_path)
+        async with app.run(worker=True):
+            email = await send(app)
+    assert email.status is S.FAILED
+    assert email.problem is not None
+    assert fix in name_variables(email.problem.hint)
+
+
+async def test_an_account_that_may_not_send_costs_no_attempt(tmp_path: object) -> None:
+    def answer(_session: Session, line: str) -> str | None:
+        return "550 5.4.6 Unusual sending activity detected. Please try later" if line == "DATA" else None
+
+    async with QuirkySmtp(answer).listen() as server:
+        app = app_for(server, tmp_path)
+        async with app.run(worker=True):
+            email = await send(app)
+    assert (email.status, email.attempts) == (S.DEFERRED, 0)
+    assert email.problem is not None
+    assert "provider" in email.problem.hint
+
+
+@pytest.mark.parametrize("quirk", ["no initial response", "initial response ignored", "old offer"])
+async def test_plain_is_spoken_step_by_step_too(tmp_path: object, quirk: str) -> None:
+    answer_line = base64.b64encode(b"\0ada\0secret").decode()
+
+    def answer(_session: Session, line: str) -> str | None:
+        if line == answer_line:
+            return "235 2.7.0 Welcome"
+        if line == "AUTH PLAIN" or (line.startswith("AUTH PLAIN") and quirk == "initial response ignored"):
+            return "334 "
+        if line.startswith("AUTH PLAIN"):
+            return "501 5.5.2 No initial response" if quirk == "no initial response" else "235 2.7.0 Welcome"
+        return "535 5.7.8 Wrong" if line.startswith("AUTH") else None
+
+    offer = "AUTH=PLAIN" if quirk == "old offer" else "AUTH PLAIN"
+    async with QuirkySmtp(answer, offers=(offer,)).listen() as server:
+        app = app_for(server, tmp_path, SMTP_USERNAME="ada", SMTP_PASSWORD="secret")
+        async with app.run(worker=True):
+            assert (await send(app)).status is S.SENT
 
 
 @pytest.mark.parametrize("quirk", ["prompts", "501", "500", "plain is broken"])
@@ -173,3 +336,22 @@ async def test_a_server_that_knows_only_helo_is_served_where_no_login_is_wanted(
         async with app.run(worker=True):
             assert (await send(app)).status is S.SENT
     assert "HELO example.com" in server.sessions[0].commands
+
+
+@pytest.mark.parametrize(
+    ("security", "login", "fix"), [("starttls", "", "SMTP_SECURITY=none"), ("none", "ada", "login")]
+)
+async def test_a_server_that_knows_only_helo_says_what_it_cannot_do(
+    tmp_path: object, security: str, login: str, fix: str
+) -> None:
+    def answer(_session: Session, line: str) -> str | None:
+        return "502 5.5.1 Not implemented" if line.startswith("EHLO") else None
+
+    async with QuirkySmtp(answer).listen() as server:
+        more = {"SMTP_USERNAME": login, "SMTP_PASSWORD": "secret"} if login else {}
+        app = app_for(server, tmp_path, SMTP_SECURITY=security, **more)
+        async with app.run(worker=True):
+            email = await send(app)
+    assert email.status is S.DEFERRED
+    assert email.problem is not None
+    assert fix in name_variables(email.problem.hint)

@@ -20,12 +20,14 @@ from outspool.adapters.sql.watch import ChangeWatch
 from outspool.adapters.uuid7 import least_id
 from outspool.domain.cap import HOUR, Cap
 from outspool.domain.email import Content, Email, Event, Mailbox, Recipient, Reply
+from outspool.domain.outlook import Pause
 from outspool.domain.principal import LOCAL_USER, Scope
 from outspool.domain.recurrence import Recurrence
 from outspool.domain.series import Series
 from outspool.domain.status import EmailStatus, RecipientStatus
 from outspool.domain.transition import Transition
 from outspool.ports.queue import Lease
+from outspool.services.acceptance.outbox import Outbox
 
 EVERYTHING = Scope.everything()
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -144,3 +146,8 @@ def as_sent(email: Email, *, at: datetime = NOW) -> Transition:
     """Return the transition of an email that every server took."""
     taken = tuple(replace(r, status=RecipientStatus.SENT, reply=OK) for r in email.recipients)
     return Transition.sent(at=at, recipients=taken, attempts=email.attempts + 1, detail=str(OK))
+
+
+async def read_pause(outbox: Outbox) -> Pause | None:
+    """Return the pause of the account, as the caller of a waiting email is told of it."""
+    return (await outbox.outlook(an_email())).pause

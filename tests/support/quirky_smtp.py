@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 Answer = Callable[["Session", str], str | None]
-"""From the session and a command line to the reply, None for the usual one."""
+"""From the session and a command line to the reply, None for the usual one; a NUL hangs up instead."""
 
 
 @dataclass
@@ -47,6 +47,8 @@ class QuirkySmtp:
                 command = line.decode().strip()
                 session.commands.append(command)
                 reply = self._answer(session, command) or self._usual(session, command)
+                if reply == "\0":
+                    break
                 writer.write(reply.encode() + b"\r\n")
                 if command == "DATA" and reply.startswith("354"):
                     await reader.readuntil(b"\r\n.\r\n")

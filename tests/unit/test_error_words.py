@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 import outspool
-from outspool.api.errors import VARIABLES, describe, name_variables
+from outspool.api.errors import VARIABLES, describe, name_variables, name_variables_in_result
 from outspool.app.settings import Settings
 from outspool.domain.policy import Policy
 from outspool.domain.setting import Setting
 from outspool.errors import NotConfigured
 
 SOURCE = Path(outspool.__file__).parent
-BELOW_THE_FACES = ("domain", "ports", "message", "services", "adapters/sql", "adapters/files")
+BELOW_THE_FACES = ("domain", "ports", "message", "services", "adapters")
 
 
 def test_every_setting_that_a_text_names_is_a_variable() -> None:
@@ -27,6 +27,31 @@ def test_every_setting_that_a_text_names_is_a_variable() -> None:
 def test_the_variable_stands_for_the_setting_at_any_place_of_a_sentence(setting: Setting) -> None:
     text = f"{setting.at_start} is empty, so set {setting}."
     assert name_variables(text) == f"{VARIABLES[setting]} is empty, so set {VARIABLES[setting]}."
+
+
+def test_a_value_stands_beside_the_variable() -> None:
+    text = f"Set {Setting.MAIL_SECURITY.to('none')}."
+    assert text == 'Set the "mail server security" setting to "none".'
+    assert name_variables(text) == "Set SMTP_SECURITY=none."
+
+
+def test_a_result_names_variables_in_our_words_alone() -> None:
+    ours, theirs = f"Set {Setting.SENDER}.", 'My "the "sender" setting" story'
+    dumped = {
+        "summary": ours,
+        "subject": theirs,
+        "error": {"hint": ours},
+        "events": [{"detail": ours}],
+        "notes": [ours],
+    }
+    said = "Set EMAIL_FROM."
+    assert name_variables_in_result(dumped) == {
+        "summary": said,
+        "subject": theirs,
+        "error": {"hint": said},
+        "events": [{"detail": said}],
+        "notes": [said],
+    }
 
 
 def test_an_error_says_plain_words_unless_its_face_names_variables() -> None:

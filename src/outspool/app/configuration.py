@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
+from functools import cache
 
+from outspool.adapters.smtp.account import is_helo_name
 from outspool.adapters.smtp.transport import Security, SmtpAccount
 from outspool.app.settings import GMAIL_HOST, Settings
 from outspool.domain.address import parse_mailbox
@@ -15,6 +17,7 @@ from outspool.domain.policy import Policy
 from outspool.domain.principal import SANDBOX_USER, Principal, Role
 from outspool.domain.provider_headers import ALLOWABLE
 from outspool.domain.retry import RetryPolicy
+from outspool.domain.setting import Setting
 from outspool.domain.text import OWN_HEADER, WRITTEN_BY_US
 from outspool.errors import InvalidAddress, MisconfiguredError, brief
 from outspool.services.acceptance.preparation import AcceptanceRules
@@ -24,6 +27,8 @@ _TLS_PORT = 465
 
 _GMAIL_QUOTA, _WORKSPACE_QUOTA = 500, 2000
 """Recipients in any 24 hours: of accounts in Gmail's own domains, and of Workspace accounts."""
+
+_GMAIL_HOSTS = frozenset({GMAIL_HOST, "smtp.googlemail.com"})
 
 _GMAIL_DOMAINS = frozenset({"gmail.com", "googlemail.com"})
 
@@ -38,37 +43,67 @@ _SANDBOX_DELAYS = (timedelta(seconds=2), timedelta(seconds=5), timedelta(seconds
 def read_smtp_account(settings: Settings) -> SmtpAccount | None:
     """Return the configured SMTP account; None if there is none.
 
-    Raises `MisconfiguredError` for half a login, or one that would cross a network unencrypted.
+    Raises `MisconfiguredError` for half a login, one that would cross a network unencrypted, or a file of certificates
+    that does not exist.
     """
+    if settings.smtp_ca_file is not None and not settings.smtp_ca_file.expanduser().is_file():
+        raise MisconfiguredError("SMTP_CA_FILE names no file.", "Name a file with certificates in PEM format.")
     if settings.smtp_host:
         return _other_account(settings, settings.smtp_host)
     if settings.gmail_email and settings.gmail_app_password:
-        return SmtpAccount(
-            host=GMAIL_HOST,
-            port=587,
-            security=Security.STARTTLS,
-            username=settings.gmail_email,
-            password=settings.gmail_app_password.get_secret_value(),
-            helo_name=_read_helo_name(settings, settings.gmail_email),
-        )
+        # Networks that block 587 may let 465 through; nothing else that is set for another server concerns Gmail.
+        port = _TLS_PORT if settings.smtp_port == _TLS_PORT else None
+        gmail = settings.model_copy(update={"smtp_port": port, "smtp_security": None})
+        return _build_account(gmail, GMAIL_HOST, login=_read_gmail_login(settings))
     return None
 
 
 def _other_account(settings: Settings, host: str) -> SmtpAccount:
+    if host.lower() in _GMAIL_HOSTS and settings.smtp_username is None and settings.smtp_password is None:
+        return _build_account(settings, host, login=_read_gmail_login(settings))
+    password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
+    return _build_account(settings, host, login=(settings.smtp_username, password))
+
+
+def _read_gmail_login(settings: Settings) -> tuple[str | None, str | None]:
+    password = settings.gmail_app_password
+    if settings.gmail_email is None or password is None:
+        return None, None
+    return settings.gmail_email, password.get_secret_value()
+
+
+def _build_account(settings: Settings, host: str, *, login: tuple[str | None, str | None]) -> SmtpAccount:
     port = settings.smtp_port or (_TLS_PORT if settings.smtp_security == "tls" else 587)
     security = settings.smtp_security or ("tls" if port == _TLS_PORT else "starttls")
-    password = settings.smtp_password
+    username, password = login
+    is_gmail_login = password is not None and settings.smtp_password is None
     try:
         return SmtpAccount(
             host=host,
             port=port,
             security=Security(security),
-            username=settings.smtp_username,
-            password=password.get_secret_value() if password else None,
-            helo_name=_read_helo_name(settings, settings.smtp_username or ""),
+            username=username,
+            password=password,
+            helo_name=_read_helo_name(settings, username or ""),
+            password_setting=Setting.GMAIL_PASSWORD if is_gmail_login else Setting.MAIL_PASSWORD,
+            authorities=settings.ssl_cert_file and settings.ssl_cert_file.expanduser(),
+            extra_authorities=settings.smtp_ca_file and settings.smtp_ca_file.expanduser(),
         )
     except ValueError as error:
-        raise MisconfiguredError(str(error), "Look at SMTP_HOST and its kin.") from None
+        raise MisconfiguredError(str(error), _find_account_fix(settings, login)) from None
+
+
+def _find_account_fix(settings: Settings, login: tuple[str | None, str | None]) -> str:
+    """Return which settings to look at when the account cannot be as it is."""
+    if login[0] is None and login[1] is not None:
+        return "Set SMTP_USERNAME too, or unset SMTP_PASSWORD."
+    if login[1] is None and login[0] is not None:
+        return "Set SMTP_PASSWORD too, or unset SMTP_USERNAME."
+    if settings.smtp_helo_name and not is_helo_name(settings.smtp_helo_name):
+        return "Set SMTP_HELO_NAME to a name like mail.example.com, or unset it."
+    if settings.smtp_security == "none":
+        return "Set SMTP_SECURITY to starttls or tls."
+    return "Check SMTP_HOST and SMTP_PORT."
 
 
 def _read_helo_name(settings: Settings, username: str) -> str:
@@ -87,13 +122,15 @@ def find_obstacle(settings: Settings, account: SmtpAccount | None) -> Problem | 
     """Return why nothing can be sent; None with an account or in the sandbox."""
     if account is not None or settings.sandbox:
         return None
-    missing = "GMAIL_APP_PASSWORD" if settings.gmail_email else "GMAIL_EMAIL and GMAIL_APP_PASSWORD"
-    if settings.gmail_app_password and not settings.gmail_email:
-        missing = "GMAIL_EMAIL"
+    missing = f"{Setting.GMAIL_ADDRESS} and {Setting.GMAIL_PASSWORD}"
+    if settings.gmail_email:
+        missing = Setting.GMAIL_PASSWORD.value
+    elif settings.gmail_app_password:
+        missing = Setting.GMAIL_ADDRESS.value
     return Problem(
         code="not_configured",
         message="No SMTP account is set, so nothing can be sent.",
-        hint=f"The operator sets {missing}, or SMTP_HOST and what it needs, and restarts outspool. "
+        hint=f"The operator sets {missing}, or {Setting.MAIL_SERVER} and what it needs, and restarts outspool. "
         "Use --sandbox to try it without an account.",
     )
 
@@ -182,9 +219,19 @@ def build_principal(
     return Principal(user=user, identities=frozenset({identity.address}), agent=agent, client=client, role=role)
 
 
+@cache
 def hash_credential(account: SmtpAccount | None) -> str:
-    """Return a salted scrypt hash of the login, to tell whether it changed since it was refused."""
+    """Return a salted scrypt hash of the login, to tell whether it changed since it was refused; empty without one."""
     if account is None or account.password is None:
         return ""
-    salt = f"{account.username or ''}@{account.host}:{account.port}".encode()
+    salt = f"{account.username or ''}@{account}".encode()
     return hashlib.scrypt(account.password.encode(), salt=salt, n=2**14, r=8, p=1, dklen=16).hex()
+
+
+def name_account(identity: Identity, account: SmtpAccount | None) -> str:
+    """Return the key under which the account's state is shared.
+
+    A changed password has a state of its own, so that nobody is told, or held up by, what was said of another.
+    Processes that still have the old password go on sharing theirs.
+    """
+    return f"{identity.account} {hash_credential(account)}".rstrip()

@@ -7,7 +7,6 @@ operator's password to a host of the attacker's choice.
 from __future__ import annotations
 
 import io
-import ipaddress
 import os
 import stat
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from dotenv import dotenv_values
 from dotenv.variables import parse_variables
 
+from outspool.app.server_address import is_loopback
 from outspool.errors import MisconfiguredError
 
 _MAX_BYTES = 1_000_000
@@ -39,35 +39,37 @@ class EnvFile:
         return self.values.get(name, "")
 
 
-def read_env_file(path: Path, *, expands_environment: bool) -> EnvFile:
+def read_env_file(path: Path, *, environment: Mapping[str, str]) -> EnvFile:
     """Read a `.env` file; a missing one has no values.
 
-    ``${NAME}`` is replaced from the file itself, and from the environment if `expands_environment`: an untrusted file
-    must not move a secret of the environment into a setting that is shown or sent. Raises `MisconfiguredError` if it is
-    not text.
+    ``${NAME}`` is replaced from the file itself and from `environment`, which is empty for an untrusted file: it must
+    not move a secret of the environment into a setting that is shown or sent. Raises `MisconfiguredError` if it is not
+    text.
     """
     try:
-        text = _read(path)
+        text = read_own_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return EnvFile(path)
-    except _DistrustError as error:
+    except DistrustError as error:
         return EnvFile(path, distrust=str(error))
     except OSError as error:
         return EnvFile(path, distrust=(error.strerror or type(error).__name__).lower())
     found: dict[str, str] = {}
-    environment = dict(os.environ) if expands_environment else {}
     for name, raw in dotenv_values(stream=io.StringIO(text), interpolate=False).items():
         value = "".join(atom.resolve({**environment, **found}) for atom in parse_variables(raw or ""))
         found[name] = value
     return EnvFile(path, {name.upper(): value for name, value in found.items()})
 
 
-class _DistrustError(Exception):
+class DistrustError(Exception):
     """Another user may have written the file; the text says how."""
 
 
-def _read(path: Path) -> str:
-    """Return the file's text; the checks are made on the descriptor that is read."""
+def read_own_file(path: Path, *, limit: int = _MAX_BYTES) -> str:
+    """Return the text of a file of `limit` bytes at most; the checks are made on the descriptor that is read.
+
+    Raises `DistrustError`, `OSError`, and `MisconfiguredError` if it is not text.
+    """
     found = os.lstat(path)  # lstat: who created a link chose the file
     _check_owner(found)
     # A password manager may provide the file as a pipe; reading another user's pipe could block forever.
@@ -75,9 +77,9 @@ def _read(path: Path) -> str:
     descriptor = os.open(path, _OPEN if is_own_pipe else _OPEN | _NEVER_WAIT)
     with os.fdopen(descriptor, "rb") as file:
         _check_file(os.fstat(descriptor), allows_pipe=is_own_pipe)
-        raw = file.read(_MAX_BYTES + 1)
-    if len(raw) > _MAX_BYTES:
-        raise _DistrustError(f"it is larger than {_MAX_BYTES:,} bytes")
+        raw = file.read(limit + 1)
+    if len(raw) > limit:
+        raise DistrustError(f"it is larger than {limit:,} bytes")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -86,15 +88,15 @@ def _read(path: Path) -> str:
 
 def _check_file(found: os.stat_result, *, allows_pipe: bool) -> None:
     if not (stat.S_ISREG(found.st_mode) or (allows_pipe and stat.S_ISFIFO(found.st_mode))):
-        raise _DistrustError("it is not a regular file")
+        raise DistrustError("it is not a regular file")
     _check_owner(found)
     if os.name != "nt" and found.st_mode & _OTHERS_WRITE:
-        raise _DistrustError("other users may write to it; run chmod go-w on it")
+        raise DistrustError("other users may write to it; run chmod go-w on it")
 
 
 def _check_owner(found: os.stat_result) -> None:
     if os.name != "nt" and found.st_uid not in (0, os.geteuid()):
-        raise _DistrustError("it belongs to another user")
+        raise DistrustError("it belongs to another user")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +107,16 @@ class EnvFiles:
     folder: EnvFile | None = None
 
     @classmethod
-    def read(cls, data_dir: Path, folder: Path | None) -> EnvFiles:
+    def read(cls, data_dir: Path, folder: Path | None, *, environment: Mapping[str, str] = os.environ) -> EnvFiles:
         """Read both. Raises `MisconfiguredError` if one is not text.
 
         `folder` is None if an MCP client started the process in a folder of its choice: outspool ignores the `.env` of
         the project that the client has open.
         """
-        data_dir_file = read_env_file(data_dir / ".env", expands_environment=True)
+        data_dir_file = read_env_file(data_dir / ".env", environment=environment)
         if folder is None or os.path.realpath(folder) == os.path.realpath(data_dir):
             return cls(data_dir_file)
-        return cls(data_dir_file, read_env_file(folder / ".env", expands_environment=False))
+        return cls(data_dir_file, read_env_file(folder / ".env", environment={}))
 
     @property
     def all(self) -> tuple[EnvFile, ...]:
@@ -145,13 +147,18 @@ class EnvFiles:
         }
         settings = {**self.values(), **chosen}
         other_names = settings.keys() - folder_names
-        for host in ("SMTP_HOST", "SMTP_PORT") if _is_loopback(settings.get("SMTP_HOST", "")) else ("SMTP_HOST",):
+        for host in ("SMTP_HOST", "SMTP_PORT") if is_loopback(settings.get("SMTP_HOST", "")) else ("SMTP_HOST",):
             if host in folder_names and "SMTP_PASSWORD" in other_names:
                 raise _stray_secret_error(host, "SMTP_PASSWORD comes")
+        # Who names the authorities can pretend to be the server.
+        for authorities in folder_names & {"SMTP_CA_FILE", "SSL_CERT_FILE"}:
+            for secret in sorted(other_names & {"SMTP_PASSWORD", "GMAIL_APP_PASSWORD"}):
+                raise _stray_secret_error(authorities, f"{secret} comes")
         # Without a configured key, boto uses the machine's.
         uses_bucket = "AWS_BUCKET_NAME" in settings
-        if uses_bucket and "AWS_ENDPOINT_URL" in folder_names and "AWS_SECRET_ACCESS_KEY" not in folder_names:
-            raise _stray_secret_error("AWS_ENDPOINT_URL", "the keys to S3 come")
+        for place in ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE"):
+            if uses_bucket and place in folder_names and "AWS_SECRET_ACCESS_KEY" not in folder_names:
+                raise _stray_secret_error(place, "the keys to S3 come")
         if "DATABASE_URL" in folder_names and _takes_any_password(settings["DATABASE_URL"]):
             raise _stray_secret_error("DATABASE_URL", "the password (PGPASSWORD, PGPASSFILE or PGSERVICE) comes")
 
@@ -161,14 +168,6 @@ def _stray_secret_error(host: str, secret: str) -> MisconfiguredError:
         f"{host} is set by the .env of this folder, and {secret} from elsewhere: it is not sent there.",
         "Set both in one place, or run the command in another folder.",
     )
-
-
-def _is_loopback(host: str) -> bool:
-    """Tell whether the host is this machine, where other users could listen on the port."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower().rstrip(".") == "localhost"
 
 
 def _takes_any_password(url: str) -> bool:

@@ -74,7 +74,9 @@ class StdioFace:
         self._on_ready = on_ready
         self._pending = PendingOutspool()
         self._answers = AnswerWatch()
-        self._server = build_server(self._pending.outbox_for, describe=describe, answers=self._answers)
+        self._server = build_server(
+            self._pending.outbox_for, describe=describe, names_variables=True, answers=self._answers
+        )
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -110,6 +112,7 @@ class StdioFace:
             return
         outspool_class = await asyncio.to_thread(_import_outspool)
         outspool = outspool_class(self._settings)
+        _warn_of_missing_library(self._settings)
         async with outspool.run(worker=self._worker, senders=Senders.WITH_CLIENT):
             self._pending.opened.set_result(outspool)
             self._on_ready()
@@ -129,6 +132,7 @@ async def serve_http(settings: Settings, host: str, port: int, *, worker: bool, 
     from outspool.mcp.server import build_server
 
     outspool = Outspool(settings)
+    _warn_of_missing_library(settings)
     limits = limits_of_process()
     app = build_app(
         build_server(outspool.outbox_for),
@@ -151,6 +155,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event, *, on_ready: Calla
 
     outspool = Outspool(settings)
     outspool.require_account()
+    _warn_of_missing_library(settings)
     async with outspool.run(worker=True, senders=Senders.LASTING):
         on_ready()
         logger.info("Emails are sent %s.", outspool.account_label)
@@ -162,3 +167,9 @@ def _import_outspool() -> type[Outspool]:
     from outspool.app.runtime import Outspool
 
     return Outspool
+
+
+def _warn_of_missing_library(settings: Settings) -> None:
+    from outspool.app.storage import warn_of_missing_library
+
+    warn_of_missing_library(settings)

@@ -94,7 +94,9 @@ class Outspool:
         self.queue = SqlQueue(
             self.database, self.changes, status_writer, identity=self.identity.address, clock=database_clock
         )
-        self.account = SqlAccount(self.database, self.changes, name=account)
+        self.account = SqlAccount(
+            self.database, self.changes, name=configuration.name_account(self.identity, self.smtp)
+        )
         self.breaker = Breaker(
             self.account,
             clock=self.clock,
@@ -287,7 +289,7 @@ class Outspool:
         if account is None:
             port = await stack.enter_async_context(sandbox_server(self.settings.sandbox_dir))
             account = SmtpAccount(host=SANDBOX_HOST, port=port, security=Security.NONE, username=None, password=None)
-        transport = SmtpTransport(account)
+        transport = SmtpTransport(account, report=self.breaker.report_silence)
         stack.push_async_callback(transport.close)
         return transport
 

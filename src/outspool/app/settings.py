@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_data_path
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from outspool.app.env_files import EnvFiles
+from outspool.app.setting_faults import explain_faults
+from outspool.app.values import clean_values, split_folders, split_list
 from outspool.domain.principal import LOCAL_USER, SANDBOX_USER, USER_NAME
 from outspool.domain.provider_headers import HARMLESS
 from outspool.errors import MisconfiguredError
@@ -20,16 +21,13 @@ from outspool.errors import MisconfiguredError
 logger = logging.getLogger(__name__)
 
 
-def _split_commas(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
 def _remove_spaces(value: object) -> object:
     """Google displays an app password in four groups; the spaces are not part of it."""
     return "".join(value.split()) if isinstance(value, str) else value
 
 
-CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+CommaSeparated = Annotated[tuple[str, ...], BeforeValidator(split_list)]
+Folders = Annotated[tuple[str, ...], BeforeValidator(split_folders)]
 SmtpSecurity = Literal["starttls", "tls", "none"]
 
 GMAIL_HOST = "smtp.gmail.com"
@@ -45,19 +43,20 @@ def _default_data_dir() -> Path:
         ) from None
 
 
-def env_files(folder: Path | None) -> EnvFiles:
+def env_files(folder: Path | None, environment: Mapping[str, str] = os.environ) -> EnvFiles:
     """Read the `.env` files of the data directory and of `folder`, if given."""
-    home = os.environ.get("OUTSPOOL_DATA_DIR")
-    return EnvFiles.read(Path(home).expanduser() if home else _default_data_dir(), folder)
+    home = environment.get("OUTSPOOL_DATA_DIR")
+    data_dir = Path(home).expanduser() if home else _default_data_dir()
+    return EnvFiles.read(data_dir, folder, environment=environment)
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Every setting; a field's alias is its environment variable. `load` reads them."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     data_dir: Path = Field(default_factory=_default_data_dir, alias="OUTSPOOL_DATA_DIR")
-    user: str = Field(LOCAL_USER, alias="OUTSPOOL_USER", pattern=USER_NAME)
+    user: str = Field(LOCAL_USER, alias="OUTSPOOL_USER", pattern=f"^{USER_NAME}$")
     sandbox: bool = Field(default=False, alias="OUTSPOOL_SANDBOX")
     database_url: str = Field("", alias="DATABASE_URL", repr=False)
 
@@ -71,6 +70,8 @@ class Settings(BaseSettings):
     smtp_password: SecretStr | None = Field(None, alias="SMTP_PASSWORD")
     smtp_security: SmtpSecurity | None = Field(None, alias="SMTP_SECURITY")
     smtp_helo_name: str | None = Field(None, alias="SMTP_HELO_NAME")
+    smtp_ca_file: Path | None = Field(None, alias="SMTP_CA_FILE")
+    ssl_cert_file: Path | None = Field(None, alias="SSL_CERT_FILE")
     smtp_connections: int = Field(4, alias="SMTP_CONNECTIONS", ge=1, le=100)
 
     email_from: str | None = Field(None, alias="EMAIL_FROM")
@@ -83,7 +84,7 @@ class Settings(BaseSettings):
     allowed_recipients: CommaSeparated | None = Field(None, alias="EMAIL_ALLOWED_RECIPIENTS")
     denied_recipients: CommaSeparated = Field((), alias="EMAIL_DENIED_RECIPIENTS")
     allowed_headers: CommaSeparated = Field(HARMLESS, alias="EMAIL_ALLOWED_HEADERS")
-    attachment_roots: CommaSeparated = Field((), alias="EMAIL_ATTACHMENT_ROOTS")
+    attachment_roots: Folders = Field((), alias="EMAIL_ATTACHMENT_ROOTS")
     template_dir: Path | None = Field(None, alias="EMAIL_TEMPLATE_DIR")
     max_message_mb: float = Field(25, alias="EMAIL_MAX_MESSAGE_MB", gt=0, le=150)
 
@@ -92,41 +93,56 @@ class Settings(BaseSettings):
     aws_secret_access_key: SecretStr | None = Field(None, alias="AWS_SECRET_ACCESS_KEY")
     aws_region: str | None = Field(None, alias="AWS_REGION")
     aws_endpoint_url: str | None = Field(None, alias="AWS_ENDPOINT_URL", repr=False)
+    aws_ca_bundle: Path | None = Field(None, alias="AWS_CA_BUNDLE")
 
     allowed_hosts: CommaSeparated | None = Field(None, alias="OUTSPOOL_ALLOWED_HOSTS")
     allowed_origins: CommaSeparated | None = Field(None, alias="OUTSPOOL_ALLOWED_ORIGINS")
 
     @classmethod
-    def load(cls, overrides: Mapping[str, object] | None = None, *, folder: Path | None = None) -> Settings:
+    def load(
+        cls,
+        overrides: Mapping[str, object] | None = None,
+        *,
+        folder: Path | None = None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> Settings:
         """Read the environment, then the `.env` of `folder` if given, then that of the data directory.
 
         `overrides` are command-line options by variable name. Raises `MisconfiguredError`, naming the variable but
         never its value.
         """
-        files = env_files(folder)
+        files = env_files(folder, environment)
         for file in files.ignored:
             logger.warning("%s is ignored: %s.", file.path, file.distrust)
-        values = {name: str(value) for name, value in (overrides or {}).items()}
-        chosen = {name.upper(): value for name, value in os.environ.items() if value} | values
-        if "EMAIL_ALLOWED_RECIPIENTS" not in values and _is_allowlist_blank(files):
+        given = {name: str(value) for name, value in (overrides or {}).items()}
+        chosen = {name.upper(): value for name, value in environment.items() if value.strip()} | given
+        if "EMAIL_ALLOWED_RECIPIENTS" not in given and _is_allowlist_blank(files, environment):
             raise MisconfiguredError(
                 "EMAIL_ALLOWED_RECIPIENTS is set and empty: everybody, or nobody?",
                 "Name addresses or @domains, or unset it to allow everybody.",
             )
         files.check_secrets(chosen)
-        from_files = {name: value for name, value in files.values().items() if name in cls.names() - chosen.keys()}
-        try:
-            settings = cls(**{**from_files, **(overrides or {})})  # type: ignore[arg-type]
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            name = ".".join(str(part) for part in first["loc"])
-            error_text = first["msg"].removeprefix("Value error, ")
-            raise MisconfiguredError(f"{name}: {error_text}." if name else f"{error_text}.") from None
+        named = {**files.values(), **chosen, **(overrides or {})}
+        settings = cls._read({name: value for name, value in named.items() if name in cls.names()})
         if settings.user == SANDBOX_USER:
             raise MisconfiguredError(
                 f"OUTSPOOL_USER is {SANDBOX_USER}, the name that owns the sandbox's mail.", "Choose another name."
             )
         return settings
+
+    @classmethod
+    def _read(cls, values: Mapping[str, object]) -> Settings:
+        """Return the settings of these variables. Raises `MisconfiguredError` with all that is wrong with them."""
+        cleaned, faults = clean_values(values)
+        try:
+            settings = cls.model_validate(cleaned)
+        except ValidationError as error:
+            named = {fault.split()[0] for fault in faults}
+            faults += [fault for fault in explain_faults(error, cls.model_fields) if fault.split()[0] not in named]
+        else:
+            if not faults:
+                return settings
+        raise MisconfiguredError(f"{'; '.join(faults)}.", "Change it, or unset it.")
 
     @classmethod
     def names(cls) -> frozenset[str]:
@@ -154,9 +170,9 @@ class Settings(BaseSettings):
         return self.data_dir.expanduser().absolute() / "sandbox"
 
 
-def _is_allowlist_blank(files: EnvFiles) -> bool:
+def _is_allowlist_blank(files: EnvFiles, environment: Mapping[str, str]) -> bool:
     """Tell whether the winning source of the allowlist sets it to nothing."""
-    places = (os.environ, *(file.values for file in reversed(files.all)))
+    places = (environment, *(file.values for file in reversed(files.all)))
     named = [place["EMAIL_ALLOWED_RECIPIENTS"] for place in places if "EMAIL_ALLOWED_RECIPIENTS" in place]
     return bool(named) and not named[0].strip(" ,")
 

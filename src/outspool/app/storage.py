@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from pathlib import Path
 
 from outspool.adapters.blobs.local import LocalBlobs
 from outspool.adapters.blobs.s3 import S3Blobs, S3Place
+from outspool.adapters.blobs.s3_errors import not_installed_error
 from outspool.adapters.files.operator_files import OperatorFiles
 from outspool.adapters.files.private_files import SQLITE_SUFFIXES
 from outspool.adapters.files.rooted_files import RootedFiles
 from outspool.app.settings import Settings
+from outspool.domain.email import Problem
 from outspool.errors import MisconfiguredError, brief
 from outspool.ports.files import BlobStore
+
+logger = logging.getLogger(__name__)
 
 
 def build_blob_store(settings: Settings) -> BlobStore:
@@ -33,8 +39,22 @@ def build_blob_store(settings: Settings) -> BlobStore:
         secret_access_key=secret.get_secret_value() if secret else None,
         region=settings.aws_region,
         endpoint_url=settings.aws_endpoint_url,
+        authorities=settings.aws_ca_bundle and settings.aws_ca_bundle.expanduser(),
     )
     return S3Blobs(place, scratch=settings.blobs_dir)
+
+
+def find_missing_library(settings: Settings) -> Problem | None:
+    """Return what is missing when a bucket is set without the libraries that speak to it; imports nothing."""
+    if settings.aws_bucket_name is None or importlib.util.find_spec("aioboto3") is not None:
+        return None
+    return Problem.of(not_installed_error())
+
+
+def warn_of_missing_library(settings: Settings) -> None:
+    """Log at start what `find_missing_library` finds, since the first attachment may come much later."""
+    if (problem := find_missing_library(settings)) is not None:
+        logger.warning("%s %s", problem.message, problem.hint)
 
 
 def build_rooted_files(settings: Settings) -> RootedFiles:

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from outspool.cli import editing, mail, sending, serving, upkeep
+from outspool.cli import doctor, editing, mail, sending, serving, upkeep
 from outspool.cli.runs import NoWorker, Sandbox, configure_logging, load_settings, run, warn_of_unknown_names
 from outspool.errors import OutspoolError
 
@@ -29,6 +29,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+doctor.register(cli)
 sending.register(cli)
 mail.register(cli)
 editing.register(cli)

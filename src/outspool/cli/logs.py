@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Callable
 from typing import TextIO
 
+from outspool.api.errors import name_variables
+
 MAX_LINE = 2000
 """Characters of a message; the rest is counted."""
 
@@ -50,7 +52,7 @@ class LineFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Return the line. Too long text is cut first, because escaping takes time."""
-        record.message = printable(truncate(record.message))
+        record.message = printable(name_variables(truncate(record.message)))
         return super().formatMessage(record)
 
     def formatException(self, ei: object) -> str:  # noqa: N802 - logging's name

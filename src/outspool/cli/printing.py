@@ -18,6 +18,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+from outspool.api.errors import name_variables_in_result
 from outspool.cli.logs import printable
 from outspool.cli.times import format_local, format_millisecond, format_minute
 from outspool.cli.words import speak
@@ -59,7 +60,7 @@ def _is_piped() -> bool:
 
 def print_json(result: Result) -> None:
     """Print a result as the tool of the same name returns it."""
-    print_object(result.model_dump(mode="json", by_alias=True, exclude_none=True))
+    print_object(name_variables_in_result(result.model_dump(mode="json", by_alias=True, exclude_none=True)))
 
 
 def print_object(value: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The maintenance commands: ``demo``, ``doctor``, ``migrate``, ``backup`` and ``restore``."""
+"""The maintenance commands: ``demo``, ``migrate``, ``backup`` and ``restore``."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from outspool.api.errors import name_variables
-from outspool.cli.logs import printable
 from outspool.cli.options import AsJson
 from outspool.cli.runs import configure_logging, load_settings, run
-from outspool.errors import OutspoolError
 
 if TYPE_CHECKING:
     from outspool.app.recovery import Restored
-    from outspool.services.doctor.findings import Finding
 
 
 def register(cli: typer.Typer) -> None:
     """Add the commands to `cli`."""
-    for command in (demo, doctor, migrate, backup, restore):
+    for command in (demo, migrate, backup, restore):
         cli.command()(command)
 
 
@@ -30,18 +26,6 @@ def demo() -> None:
 
     configure_logging(is_worker=False)
     run(run_demo())
-
-
-def doctor(
-    *, offline: Annotated[bool, typer.Option("--offline", help="Do not try to log in at the SMTP server.")] = False
-) -> None:
-    """Check settings, disk, database, SMTP account and queue; each problem comes with its fix.
-
-    Exits with 1 if anything fails.
-    """
-    configure_logging(is_worker=False)
-    if not run(_examine(offline=offline)):
-        raise typer.Exit(1)
 
 
 def migrate(*, as_json: AsJson = False) -> None:
@@ -116,32 +100,6 @@ async def _restore(file: Path) -> Restored:
     from outspool.app.recovery import restore as put_back
 
     return await put_back(load_settings(), file)
-
-
-async def _examine(*, offline: bool) -> bool:
-    """Print each finding as it comes; True if none is a failure."""
-    from outspool.services.doctor.findings import Level, fail
-
-    try:
-        from outspool.app.examination import build_doctor
-        from outspool.app.runtime import Outspool
-
-        outspool = Outspool(load_settings())
-        doctor = build_doctor(outspool, offline=offline)
-    except OutspoolError as error:
-        _print(fail("settings", error.message, error.hint))
-        return False
-    is_well = True
-    async with outspool.run(worker=False, allow_misconfigured=True):
-        async for finding in doctor.examine():
-            _print(finding)
-            is_well = is_well and finding.level is not Level.FAIL
-    return is_well
-
-
-def _print(finding: Finding) -> None:
-    fix = f" \N{RIGHTWARDS ARROW} {finding.fix}" if finding.fix else ""
-    typer.echo(printable(name_variables(f"{finding.level:<5} {finding.name:<12} {finding.finding}{fix}")))
 
 
 async def _migrate() -> bool:

@@ -11,21 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from outspool.domain.cause import Cause, find_account_trouble, find_cause
 from outspool.domain.email import Reply
+from outspool.domain.phase import Phase as Phase  # noqa: PLC0414 - the phase belongs to the outcome
 from outspool.errors import TroubleKind
-
-
-class Phase(StrEnum):
-    """The command whose reply, or missing reply, is being interpreted."""
-
-    CONNECT = "connect"
-    TLS = "starttls"
-    LOGIN = "auth"
-    MAIL = "mail"
-    RCPT = "rcpt"
-    DATA = "data"
-    MESSAGE = "message"
-    """After the first byte of the message: a lost connection leaves its delivery in doubt (RFC 1047)."""
 
 
 class Verdict(StrEnum):
@@ -39,7 +28,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A verdict and the reply behind it; without a reply, `why` and `phase` tell what happened.
+    """A verdict and the reply behind it, in `phase`; without a reply, `why` tells what happened.
 
     `is_session_limit`: the refusal is about the connection, which has carried enough mail, and not about the email.
     """
@@ -79,6 +68,11 @@ def classify(phase: Phase, reply: Reply) -> Verdict | TroubleKind:
     ``TAKEN`` means that the command was accepted; only after MESSAGE does it mean that the server accepted the message.
     A TroubleKind is never returned if the server may have the message.
     """
+    if reply.code >= _FIRST_NEGATIVE:
+        if (kind := find_account_trouble(phase, reply)) is not None:
+            return kind
+        if phase is Phase.RCPT and find_cause(phase, reply) is Cause.RECIPIENT_COUNT:
+            return Verdict.RETRY  # the others are sent next time
     basic, enhanced = str(reply.code), reply.enhanced_code or ""
     for rule in _TABLE:
         if phase in rule.phases and rule.basic.fullmatch(basic) and rule.enhanced.fullmatch(enhanced):
@@ -101,11 +95,12 @@ def is_session_limit(phase: Phase, reply: Reply) -> bool:
 def is_recipient_limit(reply: Reply) -> bool:
     """Tell whether a refusal at RCPT, after others were accepted, says that one message has too many recipients.
 
-    RFC 5321 §4.5.3.1.10 says 452, older servers 552, and the enhanced code is X.5.3 where it is given.
+    RFC 5321 §4.5.3.1.10 says 452, older servers 552, some 550 with words, and the enhanced code is X.5.3 where it is
+    given.
     """
-    if reply.enhanced_code is not None:
-        return reply.enhanced_code.endswith(".5.3")
-    return reply.code in _TOO_MANY_RECIPIENTS
+    if find_cause(Phase.RCPT, reply) is Cause.RECIPIENT_COUNT:
+        return True
+    return reply.enhanced_code is None and reply.code in _TOO_MANY_RECIPIENTS
 
 
 def is_about_our_name(reply: Reply) -> bool:
@@ -117,11 +112,15 @@ _FIRST_NEGATIVE = 400
 _FOR_NOW = (450, 451, 452)
 _TOO_MANY_RECIPIENTS = (452, 552)
 _TOO_MANY_IN_SESSION = re.compile(
-    r"(messages?|mails?|emails?|transactions?)\b.{0,40}\b(per|in|this|one|during)\b.{0,20}\b(session|connection)",
+    r"(messages?|mails?|emails?|transactions?)\b.{0,40}\b(per|in|this|one|during)\b.{0,20}\b(session|connection)"
+    r"|\bsession\b.{0,20}\b(limit|exceed)|\b(limit|maximum)\b.{0,40}\bsession\b"
+    r"|\breconnect|\bnew (session|connection)\b",
     re.IGNORECASE,
 )
 _OUR_NAME = re.compile(
-    r"\b(helo|ehlo)\b.{0,80}\b(reject|denied|invalid|need|require|must|bad|not|unknown|fqdn|fully)", re.IGNORECASE
+    r"\b(helo|ehlo)\b.{0,80}\b(reject|denied|invalid|need|require|must|bad|not|unknown|fqdn|fully|impersonat|forged)"
+    r"|\b(invalid|bad|malformed|forged|illegal|wrong|unacceptable)\W{1,3}(\w+\W{1,3}){0,2}(helo|ehlo)\b",
+    re.IGNORECASE,
 )
 _LONGEST = 300
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?=\s|$)")

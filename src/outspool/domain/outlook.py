@@ -34,9 +34,13 @@ class Pause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """What is known about the sending of waiting emails; `zone` is the reader's, for emails without one."""
+    """What is known about the sending of waiting emails; `zone` is the reader's, for emails without one.
+
+    `silence` says that the server keeps a connection waiting just now; empty if it does not.
+    """
 
     pause: Pause | None = None
+    silence: str = ""
     senders: Senders = Senders.LASTING
     zone: tzinfo = field(default=UTC)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from outspool.domain.cap import FullQuota
+from outspool.domain.cause import FIXES, Cause, find_cause
 from outspool.domain.delivery import Delivery, Outcome, Verdict, is_recipient_limit
 from outspool.domain.email import Email, Problem, Recipient
 from outspool.domain.fault import SUSPECTED, Trouble, is_message_triggered, is_suspected
@@ -20,6 +21,9 @@ _STATUS_BY_VERDICT = {
     Verdict.REFUSED: RecipientStatus.FAILED,
     Verdict.IN_DOUBT: RecipientStatus.UNKNOWN,
 }
+
+_PASSING = frozenset({Cause.RECIPIENT, Cause.FULL, Cause.CONTENT, Cause.OTHER, Cause.LIMIT})
+"""Causes that often pass by themselves: greylisting, a full mailbox, a server that is busy."""
 
 _EXPIRED_REASON = "Out of time"
 _ATTACHMENT_RETRY_DELAY = timedelta(minutes=1)
@@ -39,7 +43,7 @@ def settle_delivery(
         outcomes = {address: _treat_doubt_as_retry(outcome) for address, outcome in outcomes.items()}
     recipients = tuple(_apply_outcome(r, outcomes.get(r.address)) for r in email.recipients)
     attempts = email.attempts + 1
-    why = _explain_worst(recipients, outcomes)
+    why, fix = _explain_worst(recipients, outcomes)
     statuses = {r.status for r in recipients}
     if RecipientStatus.UNKNOWN in statuses:
         problem = Problem(code="in_doubt", message=why, hint=_DOUBT_HINT)
@@ -50,26 +54,29 @@ def settle_delivery(
         problem = Problem(code="deferred", message=why, hint="The rest follows at once.")
         return Transition.deferred(at=now, recipients=recipients, attempts=email.attempts, due_at=now, problem=problem)
     if any(r.is_owed for r in recipients):
-        return _defer(email, recipients, why, now=now, delay=delay)
+        return _defer(email, recipients, why, fix, now=now, delay=delay)
     if statuses == {RecipientStatus.SENT}:
         return Transition.sent(at=now, recipients=recipients, attempts=attempts, detail=why)
-    problem = Problem(code="refused", message=why, hint="Check the address, or what the reply says, before you retry.")
+    problem = Problem(code="refused", message=why, hint=fix or FIXES[Cause.RECIPIENT])
     return _finish(recipients, now=now, attempts=attempts, problem=problem)
 
 
 def _defer(
-    email: Email, recipients: tuple[Recipient, ...], why: str, *, now: datetime, delay: timedelta | None
+    email: Email, recipients: tuple[Recipient, ...], why: str, fix: str, *, now: datetime, delay: timedelta | None
 ) -> Transition:
-    """Return the deferral of an email with recipients left, or its end if there is no further attempt."""
+    """Return the deferral of an email with recipients left, or its end if there is no further attempt.
+
+    `fix` is what a person can do meanwhile; empty if nothing is known.
+    """
     attempts = email.attempts + 1
     if delay is None:
         reason = f"Out of retries after {attempts} attempts"
-        return _finish(recipients, now=now, attempts=attempts, problem=_give_up_problem("out_of_retries", reason, why))
+        problem = _give_up_problem("out_of_retries", reason, why, fix)
+        return _finish(recipients, now=now, attempts=attempts, problem=problem)
     if now + delay >= email.expires_at:
-        return _finish(
-            recipients, now=now, attempts=attempts, problem=_give_up_problem("expired", _EXPIRED_REASON, why)
-        )
-    problem = Problem(code="deferred", message=why, hint="It will be tried again by itself.")
+        problem = _give_up_problem("expired", _EXPIRED_REASON, why, fix)
+        return _finish(recipients, now=now, attempts=attempts, problem=problem)
+    problem = Problem(code="deferred", message=why, hint=f"It will be tried again by itself. {fix}".rstrip())
     return Transition.deferred(at=now, recipients=recipients, attempts=attempts, due_at=now + delay, problem=problem)
 
 
@@ -152,9 +159,9 @@ def _finish(recipients: tuple[Recipient, ...], *, now: datetime, attempts: int, 
     return Transition.failed(at=now, recipients=final_recipients, attempts=attempts, problem=problem)
 
 
-def _give_up_problem(code: str, reason: str, why: str) -> Problem:
+def _give_up_problem(code: str, reason: str, why: str, fix: str = "") -> Problem:
     message = f"{reason}; last heard: {why}" if why else f"{reason}."
-    return Problem(code=code, message=message, hint="Use retry_email to try again.")
+    return Problem(code=code, message=message, hint=f"{fix} Use retry_email to try again.".lstrip())
 
 
 def _treat_doubt_as_retry(outcome: Outcome) -> Outcome:
@@ -171,15 +178,26 @@ def _apply_outcome(recipient: Recipient, outcome: Outcome | None) -> Recipient:
 _WORST_FIRST = (RecipientStatus.UNKNOWN, RecipientStatus.DEFERRED, RecipientStatus.FAILED, RecipientStatus.SENT)
 
 
-def _explain_worst(recipients: tuple[Recipient, ...], outcomes: Mapping[str, Outcome]) -> str:
-    """Return the reason of the recipient that fared worst; a missing reply is described in words."""
+def _explain_worst(recipients: tuple[Recipient, ...], outcomes: Mapping[str, Outcome]) -> tuple[str, str]:
+    """Return reason and fix of the recipient that fared worst; a missing reply is described in words.
+
+    The fix is empty unless a reply of this attempt says what it is about.
+    """
     for status in _WORST_FIRST:
         for recipient in recipients:
             if recipient.status is not status:
                 continue
             outcome = outcomes.get(recipient.address)
             if outcome is not None and outcome.reply is None:
-                return outcome.why
+                return outcome.why, ""
             if recipient.reply is not None:
-                return recipient.reply.quote()
-    return ""
+                return recipient.reply.quote(), _find_fix(outcome)
+    return "", ""
+
+
+def _find_fix(outcome: Outcome | None) -> str:
+    """Return what to do about a refusal; empty for what is retried and may pass without."""
+    if outcome is None or outcome.reply is None or outcome.phase is None or outcome.verdict is Verdict.TAKEN:
+        return ""
+    cause = find_cause(outcome.phase, outcome.reply)
+    return "" if outcome.verdict is Verdict.RETRY and cause in _PASSING else FIXES[cause]

@@ -62,7 +62,7 @@ def _describe_senders(now: datetime, outlook: Outlook, *, later: bool = False) -
     sender = _SENDER_SENTENCES[outlook.senders, later]
     pause = outlook.pause
     if pause is None or pause.until <= now:
-        return sender
+        return f"{_close(_clip(outlook.silence))} {sender}" if outlook.silence else sender
     if pause.needs_person:
         return (
             f"The SMTP account does not work, and nothing is sent until a person fixes it. {_explain_pause(pause)} "
@@ -91,7 +91,9 @@ _SENDER_SENTENCES = {
 }
 
 
-def _describe_sending(_email: Email, _now: datetime, _outlook: Outlook) -> str:
+def _describe_sending(_email: Email, now: datetime, outlook: Outlook) -> str:
+    if outlook.silence:
+        return f"Not sent yet. {_describe_senders(now, outlook)}"
     return "Being handed to the mail server right now."
 
 

@@ -116,4 +116,5 @@ def _silence_second_response(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
 
 
 async def _healthz(_request: Request) -> Response:
+    """Answer while the process lives. It asks nothing of the database: restarting the process would not mend that."""
     return JSONResponse({"status": "ok"})

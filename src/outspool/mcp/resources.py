@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from mcp_types import (
 )
 from pydantic import BaseModel
 
+from outspool.api.errors import name_variables_in_result
 from outspool.api.results.email import status_result
 from outspool.api.results.templates import TemplateResult, template_result
 from outspool.errors import InvalidArgument, NotFound, OutspoolError, TemplateError
@@ -42,10 +44,11 @@ class TemplateFilesResult(TemplateResult):
 class ResourceReader:
     """Reads resources in the calling client's scope, and completes their names. Raises `ResourceError`."""
 
-    def __init__(self, outbox_for: OutboxFor, describe: Describe) -> None:
-        """`outbox_for` returns the outbox of a client; `describe` words errors."""
+    def __init__(self, outbox_for: OutboxFor, describe: Describe, *, names_variables: bool = False) -> None:
+        """`outbox_for` returns the outbox of a client; `describe` words errors, `names_variables` results."""
         self._outbox_for = outbox_for
         self._describe = describe
+        self._names_variables = names_variables
 
     async def email(self, email_id: str, context: Context[Any, Any]) -> str:
         """Return the result of `get_status`, as JSON."""
@@ -53,7 +56,8 @@ class ResourceReader:
         async def read() -> str:
             outbox = self._outbox_for(*client_of(context.session))
             email = await outbox.get(email_id)
-            return _json(status_result(email, now=outbox.now(), outlook=await outbox.outlook(email)))
+            result = status_result(email, now=outbox.now(), outlook=await outbox.outlook(email))
+            return _json(result, names_variables=self._names_variables)
 
         return await self._translate_errors(read)
 
@@ -103,9 +107,11 @@ class ResourceReader:
             raise ResourceError(self._describe(error)) from None
 
 
-def add_resources(server: MCPServer[object], outbox_for: OutboxFor, describe: Describe) -> None:
+def add_resources(
+    server: MCPServer[object], outbox_for: OutboxFor, describe: Describe, *, names_variables: bool = False
+) -> None:
     """Add emails and templates to `server`."""
-    reader = ResourceReader(outbox_for, describe)
+    reader = ResourceReader(outbox_for, describe, names_variables=names_variables)
     server.resource(
         EMAIL_URI,
         name="email",
@@ -130,8 +136,9 @@ def add_resources(server: MCPServer[object], outbox_for: OutboxFor, describe: De
     server.completion()(reader.complete)  # type: ignore[no-untyped-call]
 
 
-def _json(result: BaseModel) -> str:
-    return result.model_dump_json(by_alias=True, exclude_none=True, indent=1)
+def _json(result: BaseModel, *, names_variables: bool = False) -> str:
+    content = result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return json.dumps(name_variables_in_result(content) if names_variables else content, ensure_ascii=False, indent=1)
 
 
 def _completion(candidates: Sequence[str], prefix: str) -> Completion:

@@ -44,27 +44,31 @@ INSTRUCTIONS = (
 
 
 def build_server(
-    outbox_for: OutboxFor, *, describe: Describe = str, answers: AnswerWatch | None = None
+    outbox_for: OutboxFor,
+    *,
+    describe: Describe = str,
+    names_variables: bool = False,
+    answers: AnswerWatch | None = None,
 ) -> MCPServer[object]:
     """Build the server, to run over stdio or in `outspool.http.asgi.build_app`.
 
-    `describe` words errors for those who read them; `answers` watches whether clients get their answers.
+    `describe` words errors for those who read them; `names_variables`: results name environment variables. `answers`
+    watches whether clients get their answers.
     """
     answers = answers or AnswerWatch()
+    update = {"describe": describe, "names_variables": names_variables, "answers": answers}
     subscriptions = Subscriptions(outbox_for, describe)
     server: MCPServer[object] = MCPServer(
         "outspool",
         title="outspool email outbox",
         version=__version__,
         instructions=INSTRUCTIONS,
-        tools=[
-            tool.model_copy(update={"describe": describe, "answers": answers}) for tool in _tools(Tools(), outbox_for)
-        ],
+        tools=[tool.model_copy(update=update) for tool in _tools(Tools(), outbox_for)],
         log_level="WARNING",
         subscriptions=subscriptions.bus,
         middleware=[subscriptions.follow_while_listening, answers.notice_cancellation, check_prompt],
     )
-    add_resources(server, outbox_for, describe)
+    add_resources(server, outbox_for, describe, names_variables=names_variables)
     add_prompts(server)
     # MCPServer itself handles subscriptions of the newer protocol only.
     add_request_handler(server, "resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)

@@ -14,6 +14,7 @@ from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
 from outspool.api.answers import PendingAnswer
+from outspool.api.errors import name_variables, name_variables_in_result
 from outspool.api.requests import Arguments
 from outspool.api.rpc_envelope import REFUSED
 from outspool.api.schema import input_schema, output_schema
@@ -66,13 +67,15 @@ class StrictTool(Tool):
     """A tool whose `fn` takes an instance of `arguments_model` and the `Call`, and returns an `Answer`.
 
     `untouched` ends every refusal of arguments, e.g. "Nothing was sent."; `elsewhere` maps arguments that callers
-    expect here to the tool that takes them, or to a sentence. `describe` words errors.
+    expect here to the tool that takes them, or to a sentence. `describe` words errors; `names_variables`: so do
+    results, for readers who set environment variables.
     """
 
     arguments_model: type[Arguments] = Field(exclude=True)
     outbox_for: Callable[..., Any] = Field(exclude=True)
     describe: Describe = Field(default=str, exclude=True)
     answers: Any = Field(default_factory=AnswerWatch, exclude=True)
+    names_variables: bool = Field(default=False, exclude=True)
     untouched: str = ""
     elsewhere: Mapping[str, str] = Field(default_factory=dict)
 
@@ -134,10 +137,10 @@ class StrictTool(Tool):
         except Exception:
             log.exception("%s failed unexpectedly", self.name)
             return _error_result(CRASHED)
-        return CallToolResult(
-            content=[TextContent(type="text", text=answer.text)],
-            structured_content=answer.result.model_dump(mode="json", by_alias=True, exclude_none=True),
-        )
+        text, content = answer.text, answer.result.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if self.names_variables:
+            text, content = name_variables(text), name_variables_in_result(content)
+        return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=content)
 
     def _validate(self, arguments: dict[str, Any]) -> BaseModel:
         if REFUSED in arguments:

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import TypeVar
 
+from outspool.domain.setting import Setting
 from outspool.errors import AttachmentLost, AttachmentRefused, BlobsUnavailable, OutspoolError
 
 CHUNK = 256 * 1024
@@ -68,7 +69,7 @@ def elsewhere_error() -> BlobsUnavailable:
     """Return the error for a file that may be on another machine, which can send the email instead."""
     return BlobsUnavailable(
         "An attachment is not on this machine: the one that accepted the email keeps its files to itself.",
-        "Set AWS_BUCKET_NAME on every machine, so that all keep attachments in one place.",
+        f"Set {Setting.BUCKET} on every machine, so that all keep attachments in one place.",
     )
 
 

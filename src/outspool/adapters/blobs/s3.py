@@ -50,7 +50,8 @@ _CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 3, 10, 2
 class S3Place:
     """A bucket and its credentials.
 
-    Without keys, the machine's own are used (an instance's role, ``~/.aws``); without `endpoint_url`, Amazon's servers.
+    Without keys, the machine's own are used (an instance's role, ``~/.aws``); without `endpoint_url`, Amazon's servers;
+    without `authorities`, a file of certificates, those that botocore brings.
     """
 
     bucket: str
@@ -58,6 +59,7 @@ class S3Place:
     secret_access_key: str | None = field(default=None, repr=False)
     region: str | None = None
     endpoint_url: str | None = None
+    authorities: Path | None = None
 
     def __str__(self) -> str:
         """Return the bucket and its server, for messages."""
@@ -185,7 +187,8 @@ class S3Blobs:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        return session.client("s3", endpoint_url=self._place.endpoint_url, config=config)
+        authorities = str(self._place.authorities) if self._place.authorities else None
+        return session.client("s3", endpoint_url=self._place.endpoint_url, config=config, verify=authorities)
 
     async def _exists(self, client: Client, key: str, size: int) -> bool:
         """Tell whether the object is known to exist; if that cannot be found out, the upload reports the error."""

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from outspool.domain.setting import Setting
 from outspool.errors import BlobsUnavailable, OutspoolError, brief
 
 _LATER = "Try again later; what is accepted already waits for it."
-_KEYS = "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+_KEYS = f"Check {Setting.ACCESS_KEY} and {Setting.SECRET_KEY}."
 _RIGHTS = "The keys need s3:GetObject, s3:PutObject and s3:DeleteObject on its objects, and s3:ListBucket on itself."
-_PLACE = "Check AWS_BUCKET_NAME, AWS_REGION and AWS_ENDPOINT_URL."
+_PLACE = f"Check {Setting.BUCKET}, {Setting.BUCKET_REGION} and {Setting.BUCKET_SERVER}."
 
 _CASES = {
     "InvalidAccessKeyId": ("does not know the access key", _KEYS),
@@ -28,7 +29,7 @@ _CASES = {
     "RequestTimeTooSkewed": ("says that this machine's clock is wrong", "Set the clock."),
     "PermanentRedirect": ("is elsewhere", _PLACE),
     "TemporaryRedirect": ("is elsewhere", _PLACE),
-    "AuthorizationHeaderMalformed": ("is in another region", "Check AWS_REGION."),
+    "AuthorizationHeaderMalformed": ("is in another region", f"Check {Setting.BUCKET_REGION}."),
     "301": ("is elsewhere", _PLACE),
     "302": ("is elsewhere", _PLACE),
     "307": ("is elsewhere", _PLACE),
@@ -47,9 +48,7 @@ def as_unavailable(bucket: str) -> Iterator[None]:
     except OutspoolError:
         raise
     except ImportError:
-        raise BlobsUnavailable(
-            "AWS_BUCKET_NAME is set, but what speaks to S3 is not installed.", "Install outspool[s3]."
-        ) from None
+        raise not_installed_error() from None
     except Exception as error:
         from aiohttp import ClientError as HttpError
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
@@ -57,6 +56,14 @@ def as_unavailable(bucket: str) -> Iterator[None]:
         if not isinstance(error, BotoCoreError | ClientError | HTTPClientError | HttpError | OSError):
             raise
         raise _unavailable(bucket, *_explain(error)) from None
+
+
+def not_installed_error() -> BlobsUnavailable:
+    """Return the error for a bucket without the libraries of the extra `s3`."""
+    return BlobsUnavailable(
+        f"{Setting.BUCKET.at_start} is set, but the libraries for S3 are not installed.",
+        'Install outspool with the extra "s3": outspool[s3].',
+    )
 
 
 def malformed_error(bucket: str) -> BlobsUnavailable:
@@ -83,13 +90,13 @@ def _explain(error: Exception) -> tuple[str, str]:
         return f"refused with {brief(code)}", _LATER
     match error:
         case errors.NoCredentialsError() | errors.PartialCredentialsError():
-            return "needs keys, and there are none", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+            return "needs keys, and there are none", f"Set {Setting.ACCESS_KEY} and {Setting.SECRET_KEY}."
         case errors.ParamValidationError():
             return _MALFORMED
         case errors.SSLError():
             return (
                 "is behind a certificate that is not trusted",
-                "Check AWS_ENDPOINT_URL; AWS_CA_BUNDLE names authorities.",
+                f"Check {Setting.BUCKET_SERVER}; {Setting.BUCKET_AUTHORITIES} names a file with your own authority.",
             )
         case errors.ConnectTimeoutError() | errors.ReadTimeoutError() | TimeoutError():
             return "did not answer in time", _LATER

@@ -10,8 +10,6 @@ Importing this module loads aiosmtplib, so it is imported with the first connect
 from __future__ import annotations
 
 import asyncio
-import base64
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import aiosmtplib
@@ -25,12 +23,12 @@ from outspool.adapters.smtp.errors import (
     explain_refused_name,
     explain_unreachable,
 )
+from outspool.adapters.smtp.login import log_in
 from outspool.adapters.smtp.stream import send_stream
 from outspool.domain.delivery import Phase, is_about_our_name, parse_reply
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable
 
     from aiosmtplib.response import SMTPResponse
 
@@ -43,9 +41,7 @@ _SLOWEST_RATE = 16 * 1024
 """Bytes per second: a large message is given time for this rate, beside the wait for the reply."""
 _QUIT_PATIENCE = 2.0
 _UNKNOWN_COMMAND = (500, 502)
-_UNKNOWN_MECHANISM = (500, 501, 502, 504)
-"""Replies that mean the mechanism, or the form it came in; only 535 and its kin mean the password."""
-_CONTINUE, _LOGGED_IN = 334, 235
+_BAD_ARGUMENT = (501, 504)
 _CLOSING = 421
 _CODES = range(200, 600)
 _NEGATIVE_CODES = range(400, 600)
@@ -204,7 +200,7 @@ async def open_connection(account: SmtpAccount, timeouts: Timeouts, tls: ssl.SSL
             await _start_tls(smtp, account, timeouts)
         phase = Phase.LOGIN
         if account.username is not None and account.password is not None:
-            await _log_in(smtp, account, account.username, account.password)
+            await log_in(smtp, account, account.username, account.password)
     except (aiosmtplib.SMTPException, OSError, UnicodeError) as failure:
         smtp.close()
         raise _trouble(account, phase, failure) from None
@@ -217,10 +213,17 @@ async def open_connection(account: SmtpAccount, timeouts: Timeouts, tls: ssl.SSL
 def _trouble(account: SmtpAccount, phase: Phase, failure: Exception) -> AccountTrouble:
     if isinstance(failure, aiosmtplib.SMTPResponseException) and failure.code in _CODES:
         reply = parse_reply(failure.code, failure.message)
-        if phase is Phase.CONNECT and is_about_our_name(reply):
+        if is_about_our_name(reply) or _refuses_greeting(failure):
             return explain_refused_name(account, phase, reply)
         return explain_refusal(account, phase, reply)
     return explain_unreachable(account, phase, failure)
+
+
+def _refuses_greeting(failure: aiosmtplib.SMTPResponseException) -> bool:
+    """Tell whether the server refuses the argument of EHLO, or hangs up over it as Google's relay does."""
+    if not isinstance(failure, aiosmtplib.SMTPHeloError):
+        return False
+    return failure.code in _BAD_ARGUMENT or (failure.code == _CLOSING and "EHLO" in failure.message)
 
 
 async def _greet(smtp: aiosmtplib.SMTP, account: SmtpAccount) -> None:
@@ -228,20 +231,13 @@ async def _greet(smtp: aiosmtplib.SMTP, account: SmtpAccount) -> None:
     try:
         await smtp.ehlo()
     except aiosmtplib.SMTPHeloError as failure:
-        if failure.code not in _UNKNOWN_COMMAND or account.security is not Security.NONE or account.username:
+        if failure.code not in _UNKNOWN_COMMAND:
             raise
+        if account.security is Security.STARTTLS:
+            raise explain_missing_starttls(account) from None
+        if account.username is not None:
+            raise explain_missing_login(account, ()) from None
         await smtp.helo()
-
-
-async def _log_in_by_prompts(smtp: aiosmtplib.SMTP, username: str, password: str) -> None:
-    """Log in by AUTH LOGIN, one answer for each prompt: not every server takes the username with the command."""
-    code, text = await smtp.execute_command(b"AUTH", b"LOGIN")
-    for answer in (username, password):
-        if code != _CONTINUE:
-            raise aiosmtplib.SMTPAuthenticationError(code, text)
-        code, text = await smtp.execute_command(base64.b64encode(answer.encode()))
-    if code != _LOGGED_IN:
-        raise aiosmtplib.SMTPAuthenticationError(code, text)
 
 
 async def _start_tls(smtp: aiosmtplib.SMTP, account: SmtpAccount, timeouts: Timeouts) -> None:
@@ -249,26 +245,3 @@ async def _start_tls(smtp: aiosmtplib.SMTP, account: SmtpAccount, timeouts: Time
         raise explain_missing_starttls(account)
     await smtp.starttls(timeout=timeouts.connect)
     await smtp.ehlo()
-
-
-async def _log_in(smtp: aiosmtplib.SMTP, account: SmtpAccount, username: str, password: str) -> None:
-    """Log in by one mechanism; by a second only if the server does not know the first.
-
-    aiosmtplib's `login` tries all, so that a wrong password would count three times towards a lock-out.
-    """
-    mechanisms: dict[str, Callable[[str, str], Awaitable[object]]] = {
-        "plain": smtp.auth_plain,
-        "login": partial(_log_in_by_prompts, smtp),
-        "cram-md5": smtp.auth_crammd5,
-    }
-    offered = [name for name in mechanisms if name in smtp.server_auth_methods]
-    if not offered:
-        raise explain_missing_login(account, smtp.server_auth_methods)
-    for name in offered:
-        try:
-            await mechanisms[name](username, password)
-        except aiosmtplib.SMTPAuthenticationError as failure:
-            if failure.code not in _UNKNOWN_MECHANISM or name == offered[-1]:
-                raise
-        else:
-            return

@@ -28,7 +28,7 @@ _FIRST_NEGATIVE = 400
 
 
 class StaleConnection(Exception):
-    """A pooled connection was already closed. Nothing was begun, so a new connection may be tried."""
+    """A pooled connection was closed, or has carried enough. Nothing was marked, so a new one may be tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Transaction:
     async def run(self, before_data: Callable[[], Awaitable[None]]) -> Delivery:
         """Run the whole transaction; afterwards the connection is closed or ready for another.
 
-        Raises `AccountTrouble` (nothing was sent), `StaleConnection` (nothing was begun), or whatever `before_data`
+        Raises `AccountTrouble` (nothing was sent), `StaleConnection` (nothing was marked), or whatever `before_data`
         raises; the connection must not be used again then.
         """
         if await self._send_envelope():
@@ -127,16 +127,16 @@ class Transaction:
 
     async def _send_command(self, phase: Phase, *words: bytes, only: str = "") -> bool:
         """Send a command; if rejected, settle the recipient `only`, or all unsettled ones. Return if accepted."""
-        is_reused = phase is Phase.MAIL and self._is_reused
+        is_retriable = self._is_reused and phase in (Phase.MAIL, Phase.RCPT)  # nothing is marked yet
         self._connection.messages += phase is Phase.MAIL
         try:
             reply = await self._connection.command(*words)
         except Silence as silence:
-            if is_reused:
+            if is_retriable:
                 raise StaleConnection from silence
             self._settle(Outcome(verdict=Verdict.RETRY, why=f"At {phase.upper()}: {silence}.", phase=phase))
             return False
-        if is_reused and (reply.code == _CLOSING or is_session_limit(phase, reply)):
+        if is_retriable and (reply.code == _CLOSING or is_session_limit(phase, reply)):
             raise StaleConnection
         return self._read(phase, reply, only)
 
@@ -145,14 +145,14 @@ class Transaction:
             raise explain_refused_name(self._account, phase, reply)
         if self._is_reused and is_session_limit(phase, reply):
             self._connection.drop()
-            self._settle(Outcome(verdict=Verdict.RETRY, reply=reply, is_session_limit=True))
+            self._settle(Outcome(verdict=Verdict.RETRY, reply=reply, phase=phase, is_session_limit=True))
             return False
         meaning = classify(phase, reply)
         if isinstance(meaning, TroubleKind):
             raise explain_refusal(self._account, phase, reply)
         if meaning is Verdict.TAKEN:
             return True
-        self._settle(Outcome(verdict=meaning, reply=reply), only)
+        self._settle(Outcome(verdict=meaning, reply=reply, phase=phase), only)
         if reply.code < _FIRST_NEGATIVE:  # neither accepted nor rejected: out of step
             self._connection.drop()
             self._settle(Outcome(verdict=Verdict.RETRY, why=f"At {phase.upper()}: a reply out of order."))

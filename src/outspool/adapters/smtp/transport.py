@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from outspool.adapters.smtp.account import Security, SmtpAccount, Timeouts
-from outspool.adapters.smtp.errors import Silence, explain_refused_name
+from outspool.adapters.smtp.authorities import trust_authorities
+from outspool.adapters.smtp.errors import Silence, explain_refused_name, explain_refused_sender
 from outspool.adapters.smtp.transaction import StaleConnection, Transaction, pack
+from outspool.domain.cause import Cause, find_cause
 from outspool.domain.delivery import Phase, is_about_our_name
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from outspool.adapters.smtp.connection import Connection
     from outspool.adapters.smtp.transaction import PackedMessage
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Security", "SmtpAccount", "SmtpTransport", "Timeouts"]
 
+_FIRST_NEGATIVE = 400
+_OF_ONE_EMAIL = frozenset({Cause.RECIPIENT, Cause.FULL, Cause.RECIPIENT_COUNT, Cause.SIZE, Cause.CONTENT, Cause.OTHER})
 _MESSAGES_PER_CONNECTION = 100
 """Transactions per connection; servers tend to cut longer sessions at a bad moment."""
 
@@ -33,7 +38,7 @@ class SmtpTransport:
     """The `Transport` port over SMTP: one connection for each delivery at a time, reused while it is open.
 
     How many that are is the caller's to limit. Belongs to one event loop. Certificates are always verified, against
-    `tls_context` or the system's authorities (SSL_CERT_FILE replaces them).
+    `tls_context` or the authorities of the account, by default the system's.
     """
 
     def __init__(
@@ -42,12 +47,19 @@ class SmtpTransport:
         *,
         tls_context: ssl.SSLContext | None = None,
         timeouts: Timeouts | None = None,
+        report: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """Open nothing yet."""
+        """Open nothing yet.
+
+        `report` is told, after `Timeouts.silence`, that the server does not answer while a connection is opened; and ""
+        when it answers after all.
+        """
         self._account = account
         self._tls_context = tls_context
         self._timeouts = timeouts or Timeouts()
+        self._report = report
         self._idle: dict[Connection, asyncio.TimerHandle] = {}
+        self._owed_fresh: set[tuple[str, tuple[str, ...]]] = set()
         self._is_closed = False
 
     async def deliver(
@@ -67,32 +79,45 @@ class SmtpTransport:
         If canceled before the first byte of the message, nothing is sent; after it, the server may have the message.
         """
         packed = pack(message, sender, recipients)
-        connection = self._take_idle()
+        envelope = packed.sender, packed.recipients
+        # Once refused on a used connection, it gets a fresh one: then the refusal is about the email, and counts.
+        connection = None if envelope in self._owed_fresh else self._take_idle()
+        self._owed_fresh.discard(envelope)
         if connection is not None:
             try:
-                return await self._run(connection, packed, before_data)
+                delivery = await self._run(connection, packed, before_data)
             except StaleConnection:
                 pass
+            else:
+                if any(outcome.is_session_limit for outcome in delivery.outcomes.values()):
+                    self._owed_fresh.add(envelope)
+                return delivery
         return await self._run(await self._open(), packed, before_data)
 
     async def check(self, *, sender: str = "") -> None:
         """Connect, encrypt, log in and quit, on a separate connection. Raises `AccountTrouble`.
 
-        With a `sender`, also name it as sender and as recipient, and send nothing: many servers judge our own name
-        only then.
+        With a `sender`, also name it as sender and as recipient, and send nothing: many servers judge our own name,
+        the sender and the login only then.
         """
         connection = await self._open()
         try:
             if sender:
-                for words in ((b"MAIL", f"FROM:<{sender}>".encode()), (b"RCPT", f"TO:<{sender}>".encode())):
-                    reply = await connection.command(*words)
-                    if is_about_our_name(reply):
-                        raise explain_refused_name(self._account, Phase.RCPT, reply)
+                await self._offer(connection, sender)
             await connection.quit()
         except Silence:
             pass  # it has let us in; what it does with mail is seen when there is some
         finally:
             connection.drop()
+
+    async def _offer(self, connection: Connection, sender: str) -> None:
+        """Name `sender` as sender and recipient; raise `AccountTrouble` for a refusal that any email would meet."""
+        for phase, verb in ((Phase.MAIL, b"MAIL"), (Phase.RCPT, b"RCPT")):
+            reply = await connection.command(verb, f"{'FROM' if phase is Phase.MAIL else 'TO'}:<{sender}>".encode())
+            if is_about_our_name(reply):
+                raise explain_refused_name(self._account, phase, reply)
+            if reply.code >= _FIRST_NEGATIVE and find_cause(phase, reply) not in _OF_ONE_EMAIL:
+                raise explain_refused_sender(self._account, phase, reply, sender)
 
     async def close(self) -> None:
         """Send ``QUIT`` on idle connections and close them; busy ones close when they are done."""
@@ -117,8 +142,25 @@ class SmtpTransport:
         from outspool.adapters.smtp.connection import open_connection  # aiosmtplib is not needed at start
 
         if self._tls_context is None and self._account.security is not Security.NONE:
-            self._tls_context = await asyncio.to_thread(ssl.create_default_context)
-        return await open_connection(self._account, self._timeouts, self._tls_context)
+            self._tls_context = await asyncio.to_thread(trust_authorities, self._account)
+        async with self._watch_silence():
+            return await open_connection(self._account, self._timeouts, self._tls_context)
+
+    @asynccontextmanager
+    async def _watch_silence(self) -> AsyncIterator[None]:
+        """Report when the server keeps us waiting, and when it has answered; a failure speaks for itself."""
+        if self._report is None:
+            yield
+            return
+        silence = self._timeouts.silence
+        sentence = f"{self._account} has not answered for {silence:.0f} s; check that name and port."
+        telling = asyncio.create_task(_report_later(self._report, sentence, delay=silence))
+        try:
+            yield
+            if telling.done():
+                await self._report("")
+        finally:
+            telling.cancel()
 
     def _take_idle(self) -> Connection | None:
         """Return the last used idle connection that is still open, if any."""
@@ -140,3 +182,8 @@ class SmtpTransport:
     def _retire(self, connection: Connection) -> None:
         self._idle.pop(connection, None)
         connection.quit_nowait()
+
+
+async def _report_later(report: Callable[[str], Awaitable[None]], sentence: str, *, delay: float) -> None:
+    await asyncio.sleep(delay)
+    await report(sentence)

@@ -37,7 +37,7 @@ _A_MOMENT_SECONDS = 0.25
 _SENDERS_SECONDS = 2.0
 """For so long the list of workers is not read again."""
 
-_WAITING = CLAIMABLE | {EmailStatus.RECURRING}
+_WAITING = CLAIMABLE | {EmailStatus.RECURRING, EmailStatus.SENDING}
 _FOR_PERSONS = frozenset({TroubleKind.LOGIN, TroubleKind.TLS})
 """Trouble that passes only when somebody changes the settings."""
 
@@ -158,26 +158,25 @@ class OutlookReader:
         It only colours the answer about an email that is accepted already, so no trouble here may hide that answer,
         and what was read a moment ago is good enough, but for what the account has just kept from leaving.
         """
-        zone = self._zone(self._clock.now())
-        if not any(email.status in _WAITING for email in emails):
+        now = self._clock.now()
+        zone = self._zone(now)
+        waiting = {email.status for email in emails} & _WAITING
+        if not waiting:
             return Outlook(zone=zone)
-        is_news = any(email.status is EmailStatus.DEFERRED for email in emails)
-        return Outlook(pause=await self._read_pause(is_news=is_news), senders=await self._read_senders(), zone=zone)
+        account = await self._read_account(is_news=EmailStatus.DEFERRED in waiting)
+        if account.is_silent(now):
+            return Outlook(silence=account.message, senders=await self._read_senders(), zone=zone)
+        if waiting == {EmailStatus.SENDING}:
+            return Outlook(zone=zone)
+        return Outlook(pause=_read_pause(account, now), senders=await self._read_senders(), zone=zone)
 
-    async def _read_pause(self, *, is_news: bool) -> Pause | None:
+    async def _read_account(self, *, is_news: bool) -> AccountState:
+        """Return the account's state; a working one if it cannot be read."""
         try:
-            account = await (self._account.state() if is_news else self._read_lately())
+            return await (self._account.state() if is_news else self._read_lately())
         except Exception:
             logger.warning("could not read the state of the SMTP account", exc_info=True)
-            return None
-        if account.paused_until is None or not account.is_paused(self._clock.now()):
-            return None
-        return Pause(
-            until=account.paused_until,
-            reason=account.message,
-            fix=account.hint,
-            needs_person=account.kind in _FOR_PERSONS,
-        )
+            return AccountState()
 
     async def _read_lately(self) -> AccountState:
         now = time.monotonic()
@@ -206,3 +205,14 @@ class OutlookReader:
         if any(not worker.is_temporary for worker in others):
             return Senders.LASTING
         return Senders.WITH_CLIENT if others else self.own
+
+
+def _read_pause(account: AccountState, now: datetime) -> Pause | None:
+    if account.paused_until is None or not account.is_paused(now):
+        return None
+    return Pause(
+        until=account.paused_until,
+        reason=account.message,
+        fix=account.hint,
+        needs_person=account.kind in _FOR_PERSONS,
+    )

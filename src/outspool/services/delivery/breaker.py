@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -88,6 +89,21 @@ class Breaker:
             if self._state.failures:
                 return  # already paused, or about to be probed
             await self._swap(self._state, self._next_state(trouble, failures=0))
+
+    async def report_silence(self, sentence: str) -> None:
+        """Share that the server keeps us waiting, for the answers of callers who wait; take it back if empty.
+
+        It pauses nothing: the server may only be slow. If the database is unavailable, nobody is told.
+        """
+        state = self._state
+        if state.failures or not (sentence or state.message):
+            return
+        remark = AccountState(paused_until=self._clock.now(), message=sentence) if sentence else AccountState()
+        with contextlib.suppress(StoreUnavailable):
+            if await self._account.swap(state, remark):
+                self._state = remark
+            else:
+                await self.refresh()
 
     async def take_probe(self) -> Probe | None:
         """Claim the probe that follows a pause; None without trouble, in a pause, or if another process probes."""

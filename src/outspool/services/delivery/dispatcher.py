@@ -67,6 +67,7 @@ class Dispatcher:
         self._batch = batch
         self._woken = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._trial: asyncio.Task[None] | None = None
         self._more_is_due = False
         self._is_stopping = False
         self._outage = ""
@@ -146,6 +147,9 @@ class Dispatcher:
         now = self._clock.now()
         quota = await self._queue.room(now=now)
         is_paused = state.is_paused(now)
+        if is_paused and self._trial is not None and not self._trial.done():
+            self._more_is_due = True  # the end of the trial wakes the loop; whoever waits is told what came of it
+            return None
         if state.failures and not is_paused and quota.full is None:
             return await self._try_account(now)
         resting = is_paused or quota.full is not None
@@ -222,6 +226,7 @@ class Dispatcher:
             self.keeper.hold(lease)
             carrying = self._deliver_one(email, lease, expiry=expiry, probe=probe, full=full)
             task = asyncio.create_task(carrying, name=f"email-{email.id}")
+            self._trial = task if probe is not None else self._trial
             self._tasks.add(task)
             task.add_done_callback(self._finish)
 

@@ -21,28 +21,38 @@ _SIMILARITY = 0.75
 class Setup:
     """The settings that `doctor` checks, without secrets.
 
-    `account` describes how emails are sent, `obstacle` why none can be. `gmail` is the Gmail account's address, if any;
+    `source` says where they were read. `account` describes how emails are sent, `obstacle` why none can be. `gmail` is
+    the Gmail account's address, if any; `has_odd_app_password`: its password is not what Google makes;
     `has_two_accounts`: one for Gmail and another, which wins. `ignored_files` are `.env` files that another user may
     have written, with the reason. `unknown_names` are variables that look like outspool's but are not; `known_names`
-    are outspool's.
+    are outspool's. `missing_library` says what a setting needs that is not installed.
     """
 
+    source: str
     account: str
     obstacle: Problem | None
     is_sandbox: bool
     sender: Mailbox | None
     gmail: str | None
+    has_odd_app_password: bool
     has_two_accounts: bool
     allowed: Sequence[str] | None
     denied: Sequence[str]
     ignored_files: Sequence[tuple[str, str]]
     unknown_names: Sequence[str]
     known_names: Sequence[str]
+    missing_library: Problem | None
 
 
 def check_configuration(setup: Setup) -> Iterator[Finding]:
     """Yield the findings."""
+    yield ok("source", f"Settings are read from {setup.source}.")
     yield _account(setup)
+    if setup.has_odd_app_password:
+        problem = f"{Setting.GMAIL_PASSWORD.at_start} is not 16 letters, so it seems to be no app password."
+        yield warn("password", problem, "Create one at https://myaccount.google.com/apppasswords and set it there.")
+    if setup.missing_library is not None:
+        yield fail("attachments", setup.missing_library.message, setup.missing_library.hint)
     if setup.has_two_accounts:
         gmail, host = Setting.GMAIL_ADDRESS, Setting.MAIL_SERVER
         yield warn("account", f"{gmail.at_start} and {host} are both set, and {host} wins.", "Unset one of them.")
