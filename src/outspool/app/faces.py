@@ -136,7 +136,7 @@ async def serve_http(settings: Settings, host: str, port: int, *, worker: bool, 
     limits = limits_of_process()
     app = build_app(
         build_server(outspool.outbox_for),
-        lifespan_context=lambda: outspool.run(worker=worker, senders=Senders.LASTING),
+        lifespan_context=lambda: outspool.run(worker=worker),
         allowed_hosts=settings.allowed_hosts or LOOPBACK_HOSTS,
         allowed_origins=settings.allowed_origins or LOOPBACK_ORIGINS,
         limits=limits,
@@ -156,7 +156,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event, *, on_ready: Calla
     outspool = Outspool(settings)
     outspool.require_account()
     _warn_of_missing_library(settings)
-    async with outspool.run(worker=True, senders=Senders.LASTING):
+    async with outspool.run(worker=True):
         on_ready()
         logger.info("Emails are sent %s.", outspool.account_label)
         await stop.wait()

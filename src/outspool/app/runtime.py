@@ -203,11 +203,12 @@ class Outspool:
 
     @asynccontextmanager
     async def run(
-        self, *, worker: bool, senders: Senders = Senders.NONE, allow_misconfigured: bool = False
+        self, *, worker: bool, senders: Senders = Senders.LASTING, allow_misconfigured: bool = False
     ) -> AsyncIterator[None]:
         """Keep the database open within the block and, with `worker` and an account, dispatch.
 
-        `senders` is what callers may rely on once they have their answer; a command that ends with it is none.
+        `senders` is what this process is, with a worker, to callers who have their answer: a command that ends then is
+        ``NONE``.
 
         An unavailable database does not prevent the start: calls fail or wait until it is back. Raises
         `StoreMisconfigured` for a database that outspool can never work with, unless `allow_misconfigured`.

@@ -161,12 +161,13 @@ async def _send(
 ) -> EmailResult:
     from outspool.api.results.email import email_result
     from outspool.cli.waiting import is_worth_waiting, wait_while_it_may_be_sent
+    from outspool.domain.outlook import Senders
 
     async with open_outspool(sandbox=sandbox) as outspool:
         outbox = outspool.operators_outbox()
         email = await outbox.accept(request, when=when, idempotency_key=key)
         is_waiting = is_worth_waiting(email, outlook=await outbox.outlook(email), now=outbox.now(), seconds=wait)
-    async with outspool.run(worker=is_waiting):
+    async with outspool.run(worker=is_waiting, senders=Senders.NONE):
         try:
             if is_waiting:
                 if sys.stderr.isatty():
