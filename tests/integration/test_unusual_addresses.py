@@ -23,9 +23,8 @@ DOTTED = [
 
 
 def app_for(server: QuirkySmtp, folder: Path, **more: object) -> Outspool:
-    return Outspool(
-        Settings.load(variables(folder, SMTP_HOST="127.0.0.1", SMTP_PORT=server.port, SMTP_SECURITY="none", **more))
-    )
+    settings = variables(folder, None, "", SMTP_PORT=server.port, **more)
+    return Outspool(Settings.load(settings))
 
 
 @pytest.mark.parametrize(("written", "quoted"), DOTTED)

@@ -127,8 +127,8 @@ class Arguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    alternatives: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """How a refusal names a missing argument that others can replace."""
+    alternatives: ClassVar[Mapping[str, tuple[str, str]]] = MappingProxyType({})
+    """What a refusal says of a missing argument that others can replace, and what to do."""
 
     placeholders: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Values of required arguments with which the others can be checked when they are missing."""
@@ -258,7 +258,9 @@ class MessageArguments(Arguments):
     )
     preview: Flag = Field(default=False, description="Return what would go out; store and send nothing.")
 
-    alternatives: ClassVar = {"body": "body (or html, or template)"}
+    alternatives: ClassVar = {
+        "body": ("The email has neither body nor html.", "Give `body`, the text of the email; or html, or a template.")
+    }
     placeholders: ClassVar = {"to": []}
     nearly_required: ClassVar = frozenset({"subject"})
 
