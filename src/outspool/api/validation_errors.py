@@ -41,6 +41,7 @@ _EXPECTED: Mapping[str, str] = MappingProxyType(
 
 
 _ADDRESSES = frozenset({"to", "cc", "bcc", "reply_to"})
+_LISTS_OF_OBJECTS = frozenset({"attachments", "emails"})
 
 A = TypeVar("A", bound=Arguments)
 
@@ -118,8 +119,8 @@ def _collect_wrong(wrong: Sequence[Any], faults: RefusalCollector) -> None:
         location = error["loc"]
         if error["type"] == "extra_forbidden":
             continue
-        if location == ("attachments",):
-            faults.add(InvalidArgument, "attachments must be a list of objects.")
+        if error["type"] == "list_type" and location[-1] in _LISTS_OF_OBJECTS:
+            faults.add(InvalidArgument, f"{location[-1]} must be a list of objects.")
         else:
             expected = _expectation(error["type"], error.get("ctx", {}))
             if error["type"] == "string_type" and location[0] in _ADDRESSES and len(location) > 1:
