@@ -77,6 +77,14 @@ async def test_a_batch_hears_of_each_email_at_fault(served: Stage) -> None:
     assert served.received() == []
 
 
+async def test_a_list_hears_of_each_filter_that_is_wrong(served: Stage) -> None:
+    wrong = {"created_after": "2026-01-31", "cursor": "x", "series": "y", "query": "a\nb"}
+    async with served.session() as session:
+        said = await session.refused("list_emails", **wrong)
+    for fault in ("created_after", "cursor is not one of ours", '"y" is not an email id', "query"):
+        assert fault in said
+
+
 async def test_an_update_hears_of_its_time_and_its_content_together(served: Stage) -> None:
     async with served.session() as session:
         email = await session.call("schedule_email", **served.message(delay="PT1H"))
