@@ -1,4 +1,4 @@
-"""What models and clients write in their own way: read if there is no doubt, else refused with all faults at once."""
+"""What models and clients write in their own way is read where it leaves no doubt, else refused with every fault."""
 
 from __future__ import annotations
 
@@ -8,13 +8,8 @@ from typing import Any
 import pytest
 from support.stage import Stage
 
-ADDED_BY_N8N = {
-    "toolCallId": "call_1",
-    "sessionId": "1",
-    "action": "sendMessage",
-    "chatInput": "hi",
-    "tool": "send_email",
-}
+ADDED_BY_N8N = {"toolCallId": "call_1", "sessionId": "1", "action": "sendMessage", "chatInput": "hi", "tool": "x"}
+FILES = [{"filename": "a.pdf", "content": "hello world"}, {"filename": "b", "path": "/etc/passwd"}]
 INVITATION = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nMETHOD:REQUEST\r\nPRODID:-//t//t//EN\r\nEND:VCALENDAR\r\n"
 
 
@@ -22,7 +17,9 @@ async def test_a_call_without_anything_hears_of_everything_that_is_missing(stage
     async with stage.session() as session:
         for tool in ("send_email", "schedule_email"):
             said = await session.refused(tool)
-            assert said.startswith("invalid_argument: to, subject and body (or html, or template) are required.")
+            assert said.startswith(
+                "invalid_argument: to and subject are required. The email has neither body nor html. Give"
+            )
 
 
 @pytest.mark.parametrize(
@@ -56,7 +53,7 @@ async def test_a_call_without_anything_hears_of_everything_that_is_missing(stage
                     {"filename": "b", "path": "/etc/passwd"},
                 ]
             },
-            ["attachments[0].content is not base64", "/etc/passwd"],
+            ["attachments[0].content is not base64", "This server sends no files by path"],
         ),
     ],
 )
@@ -80,6 +77,14 @@ async def test_a_batch_hears_of_each_email_at_fault(served: Stage) -> None:
     assert served.received() == []
 
 
+async def test_a_list_hears_of_each_filter_that_is_wrong(served: Stage) -> None:
+    wrong = {"created_after": "2026-01-31", "cursor": "x", "series": "y", "query": "a\nb"}
+    async with served.session() as session:
+        said = await session.refused("list_emails", **wrong)
+    for fault in ("created_after", "cursor is not one of ours", '"y" is not an email id', "query"):
+        assert fault in said
+
+
 async def test_an_update_hears_of_its_time_and_its_content_together(served: Stage) -> None:
     async with served.session() as session:
         email = await session.call("schedule_email", **served.message(delay="PT1H"))
@@ -91,13 +96,15 @@ async def test_an_update_hears_of_its_time_and_its_content_together(served: Stag
 
 async def test_what_n8n_cursor_and_cline_add_is_dropped(served: Stage) -> None:
     async with served.session() as session:
-        sent = await session.call("send_email", **served.message(wait=20), **ADDED_BY_N8N)
+        result = await session.client.call_tool("send_email", {**served.message(wait=20), **ADDED_BY_N8N})
+        sent = result.structured_content or {}
         assert sent["status"] == "sent"
         await session.call("list_templates", random_string="dummy", anything=[1])
         await session.call("get_status", email_id=sent["id"], task_progress="- [x] sent", _meta={"userId": "1"})
-        assert 'unknown argument "schedule_at"' in await session.refused(
-            "send_email", **served.message(schedule_at="9:00"), **ADDED_BY_N8N
-        )
+        wrong = {**served.message(schedule_at="9:00"), **ADDED_BY_N8N}
+        refusal = await session.client.call_tool("send_email", wrong)
+        assert refusal.is_error
+        assert 'unknown argument "schedule_at"' in refusal.content[0].text  # type: ignore[union-attr]
 
 
 async def test_an_invitation_keeps_its_method(served: Stage) -> None:
@@ -126,9 +133,8 @@ async def test_a_zone_is_taken_by_windows_name(served: Stage, timezone: str, sch
 async def test_a_thread_is_taken_as_a_header_writes_it(served: Stage) -> None:
     ids = [f"<m{n}@example.com>" for n in range(120)]
     async with served.session() as session:
-        await session.call(
-            "send_email", **served.message(wait=20, references="\r\n ".join(ids), in_reply_to="<ABC123>\n")
-        )
+        thread = {"references": "\r\n ".join(ids), "in_reply_to": "<ABC123>\n"}
+        await session.call("send_email", **served.message(wait=20, **thread))
     [mail] = served.received()
     assert mail.parsed["References"].split() == [ids[0], *ids[21:], "<ABC123>"]
     assert mail.parsed["In-Reply-To"] == "<ABC123>"

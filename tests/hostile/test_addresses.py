@@ -72,6 +72,7 @@ async def test_several_addresses_in_one_text_are_a_list_where_no_comma_is_of_a_n
     texts = [
         *("ann@example.com, bob@example.com", "ann@example.com;bob@example.com", "ann@example.com\nbob@example.com\n"),
         *("['ann@example.com', 'bob@example.com']", "('ann@example.com', 'bob@example.com',)"),
+        *("Ex, Ann <ann@example.com>; Ex, Bob <bob@example.com>", "ann@example.com, bob@example.com,"),
         *('["ann@example.com", "bob@example.com"]', 'Ann <ann@example.com>, "B, ob" <bob@example.com>'),
     ]
     for mail in await face.delivered(*({"to": text} for text in texts)):

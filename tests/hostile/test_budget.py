@@ -64,9 +64,9 @@ WORDS = {
     "a number of many digits": "",
     "strings without commas": "",
     "fewer wrong addresses": "too_large: to has 45,000 entries",
-    "fewer unknown arguments": 'invalid_argument: unknown arguments "k0", "k1", "k2"….',
+    "fewer unknown arguments": 'invalid_argument: unknown arguments "k0", "k1", "k2", "k3", "k4"….',
     "fewer wrong headers": "too_large: headers has 45,000 entries",
-    "a file of unknown fields": 'invalid_argument: unknown arguments "k0", "k1", "k2"….',
+    "a file of unknown fields": 'invalid_argument: unknown arguments "k0", "k1", "k2", "k3", "k4"….',
     "a batch of nothing": "too_large: ",
     "a batch of one body": "too_large: The texts of the emails are",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.quirky_smtp import QuirkySmtp
@@ -23,10 +22,9 @@ DOTTED = [
 ]
 
 
-def app_for(server: QuirkySmtp, folder: Path, **more: Any) -> Outspool:
-    return Outspool(
-        Settings.load(variables(folder, SMTP_HOST="127.0.0.1", SMTP_PORT=server.port, SMTP_SECURITY="none", **more))
-    )
+def app_for(server: QuirkySmtp, folder: Path, **more: object) -> Outspool:
+    settings = variables(folder, None, "", SMTP_PORT=server.port, **more)
+    return Outspool(Settings.load(settings))
 
 
 @pytest.mark.parametrize(("written", "quoted"), DOTTED)

@@ -160,7 +160,7 @@ async def test_an_unknown_argument_is_refused_with_the_right_name(tool: str, wro
 
 async def test_an_unknown_argument_outranks_a_missing_one() -> None:
     text = await refused("send_email", {"recipient": "x"})
-    assert text.startswith('invalid_argument: unknown argument "recipient". Did you mean "to"? to, subject and body')
+    assert text.startswith('invalid_argument: unknown argument "recipient". Did you mean "to"? to and subject are')
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,8 @@ async def test_an_unknown_argument_outranks_a_missing_one() -> None:
             [
                 "subjct",
                 'Did you mean "subject"?',
-                "subject and body",
+                "subject is required",
+                "neither body nor html",
                 "preview must be",
                 '"bob" has no @',
                 '"b@"',
@@ -182,14 +183,18 @@ async def test_an_unknown_argument_outranks_a_missing_one() -> None:
         (
             "schedule_email",
             {"to": ["bob"], "scheduled_at": "2027-07-01T09:00:00", "timezone": "GMT+2", "wait": 5},
-            ["wait", "Leave it out", "subject and body", '"bob" has no @', "write 2027-07-01T09:00:00+02:00"],
+            ["wait", "Leave it out", "subject is required", '"bob" has no @', "write 2027-07-01T09:00:00+02:00"],
         ),
         (
             "schedule_email",
             message(at="tomorrow", delay="2 hours", recurrence="daily", references=["a b"]),
             ['Did you mean "scheduled_at"?', "delay", "recurrence", "references"],
         ),
-        ("schedule_email", {}, ["to, subject and body", "Neither scheduled_at nor delay is given"]),
+        (
+            "schedule_email",
+            {},
+            ["to and subject are required", "neither body nor html", "Neither scheduled_at nor delay is given"],
+        ),
         ("update_email", {"to": ["bob"], "wait": 3}, ["wait", "email_id is required", '"bob" has no @']),
         ("list_emails", {"limit": 0, "status": "delivered", "colour": 1}, ["limit must", "status must", "colour"]),
         (
@@ -247,8 +252,8 @@ async def test_a_list_of_known_arguments_is_never_empty() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({}, "to, subject and body (or html, or template) are required."),
-        ({"to": ["a@example.com"]}, "subject and body (or html, or template) are required."),
+        ({}, "to and subject are required. The email has neither body nor html. Give `body`"),
+        ({"to": ["a@example.com"]}, "subject is required. The email has neither body nor html. Give `body`"),
         (message(to=[1]), 'to[0] must be a string like "Ada <ada@example.com>".'),
         (message(to={"x": 1}), 'to[0] must be a string like "Ada <ada@example.com>".'),
         (message(to=7), "to must be a list of strings."),

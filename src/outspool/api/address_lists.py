@@ -24,17 +24,29 @@ def read_python_list(text: str) -> list[str]:
 
 
 def split_addresses(text: str) -> list[str]:
-    """Split several addresses in one string; a string in which a comma may belong to a name stays whole."""
-    if len(text) > _LONGEST or text.count("@") < 2:  # noqa: PLR2004 - one address needs no splitting
+    """Split several addresses in one string; a string in which a comma may belong to a name stays whole.
+
+    Where semicolons or lines separate them, commas belong to names.
+    """
+    if len(text) > _LONGEST:
         return [text]
+    text = text.strip(" ,;\n")
+    for separators in (";\n", ",;\n"):
+        parts = _split(text, separators)
+        if len(parts) > 1 and all(part.count("@") == 1 for part in parts):
+            return parts
+    return [text]
+
+
+def _split(text: str, separators: str) -> list[str]:
+    """Split at separators outside of quotes, and leave out empty parts."""
     parts, start, is_quoted = [], 0, False
     for place, char in enumerate(text):
         is_quoted ^= char == '"'
-        if char in ",;\n" and not is_quoted:
+        if char in separators and not is_quoted:
             parts.append(text[start:place])
             start = place + 1
-    kept = [part.strip() for part in (*parts, text[start:]) if part.strip()]
-    return kept if all(part.count("@") == 1 for part in kept) else [text]
+    return [part.strip() for part in (*parts, text[start:]) if part.strip()]
 
 
 def read_mailbox_object(item: object) -> object:

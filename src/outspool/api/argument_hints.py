@@ -49,6 +49,8 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         **dict.fromkeys(("common", "defaults", "base"), ("shared",)),
         **dict.fromkeys(("timeout", "wait_seconds"), ("wait",)),
         **dict.fromkeys(("key", "request_id", "dedupe_key"), ("idempotency_key",)),
+        "to": ("recipient",),
+        "subject": ("query",),
         "name": ("filename",),
         "file": ("path",),
         "url": ("path",),

@@ -78,6 +78,17 @@ def _read_list(value: object) -> object:
     return read_python_list(parsed) or [parsed]
 
 
+def _read_objects(value: object) -> object:
+    """Accept an object for a list of one."""
+    parsed = _read_json(list, dict)(value)
+    return [parsed] if isinstance(parsed, dict) else parsed
+
+
+def _read_word(value: object) -> object:
+    """Accept one of a few words in any case."""
+    return value.strip().lower() if isinstance(value, str) and len(value) <= _LONGEST_WORD else value
+
+
 def _read_addresses(value: object) -> object:
     """Accept addresses as objects, and several in one string."""
     parsed = _read_json(list, dict)(value)
@@ -92,6 +103,7 @@ def _read_addresses(value: object) -> object:
 _MOST_ENTRIES = 10_000
 """Entries of one list or object; the limits of mail are lower and have their own errors."""
 _MOST_NAMES = 50
+_LONGEST_WORD = 50
 
 
 class _FirstError(FailFast):
@@ -113,7 +125,7 @@ OneOrMoreAddresses = Annotated[
 ]
 Headers = Annotated[dict[str, str], _Entries, BeforeValidator(_read_json(dict))]
 Variables = Annotated[dict[str, Any], BeforeValidator(_read_json(dict))]
-Priority = Literal["low", "normal", "high"]
+Priority = Annotated[Literal["low", "normal", "high"], BeforeValidator(_read_word)]
 _FILES_EXPLAINED = 'Files: [{"filename": "a.csv", "text": "x,y"}]. Each has one of text, content, path, blob.'
 
 
@@ -127,8 +139,8 @@ class Arguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    alternatives: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """How a refusal names a missing argument that others can replace."""
+    alternatives: ClassVar[Mapping[str, tuple[str, str]]] = MappingProxyType({})
+    """What a refusal says of a missing argument that others can replace, and what to do."""
 
     placeholders: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Values of required arguments with which the others can be checked when they are missing."""
@@ -198,7 +210,7 @@ Files = Annotated[
     list[Annotated[AttachmentArguments, BeforeValidator(_first_names), BeforeValidator(_read_json(dict))]],
     _FIRST_ERROR,
     _Entries,
-    BeforeValidator(_read_json(list)),
+    BeforeValidator(_read_objects),
 ]
 
 
@@ -237,7 +249,7 @@ class MessageArguments(Arguments):
     """One new email."""
 
     to: OneOrMoreAddresses = Field(description='Recipients: ["a@example.com", "Ada <b@example.com>"].')
-    subject: str | None = Field(None, description='"" with a template: its own.')
+    subject: str | None = Field(None, description='"" with a template takes its own.')
     body: str | None = Field(None, description="Plain text. Give body, html, or both; or a template.")
     html: str | None = Field(None, description="HTML; a text version is added if body is missing.")
     cc: Addresses | None = Field(None, description="Copies.")
@@ -258,7 +270,9 @@ class MessageArguments(Arguments):
     )
     preview: Flag = Field(default=False, description="Return what would go out; store and send nothing.")
 
-    alternatives: ClassVar = {"body": "body (or html, or template)"}
+    alternatives: ClassVar = {
+        "body": ("The email has neither body nor html.", "Give `body`, the text of the email; or html, or a template.")
+    }
     placeholders: ClassVar = {"to": []}
     nearly_required: ClassVar = frozenset({"subject"})
 
@@ -300,7 +314,7 @@ class BatchArguments(Arguments):
         list[dict[str, Any]],
         _FIRST_ERROR,
         _Entries,
-        BeforeValidator(_read_json(list)),
+        BeforeValidator(_read_objects),
         WithJsonSchema({"type": "array", "items": {"type": "object"}, "maxItems": 100}),
     ] = Field(description="Each with the arguments of send_email.")
     shared: Annotated[dict[str, Any] | None, BeforeValidator(_read_json(dict)), WithJsonSchema({"type": "object"})] = (
@@ -352,9 +366,13 @@ class UpdateArguments(EmailArguments):
 class ListArguments(Arguments):
     """`list_emails`."""
 
-    status: Literal[tuple(s.value for s in EmailStatus if s not in UNREACHED)] | None = Field(  # type: ignore[valid-type]
-        None, description="Only these."
-    )
+    status: (
+        Annotated[
+            Literal[tuple(s.value for s in EmailStatus if s not in UNREACHED)],  # type: ignore[valid-type]
+            BeforeValidator(_read_word),
+        ]
+        | None
+    ) = Field(None, description="Only these.")
     recipient: str | None = Field(None, description="An address in to, cc or bcc.")
     query: str | None = Field(None, description="Words in the subject.")
     tag: str | None = Field(None, description="One label.")

@@ -41,6 +41,7 @@ _EXPECTED: Mapping[str, str] = MappingProxyType(
 
 
 _ADDRESSES = frozenset({"to", "cc", "bcc", "reply_to"})
+_LISTS_OF_OBJECTS = frozenset({"attachments", "emails"})
 
 A = TypeVar("A", bound=Arguments)
 
@@ -102,20 +103,24 @@ def _collect_unknown(
 
 
 def _collect_missing(missing: Sequence[str], model: type[Arguments], faults: RefusalCollector) -> None:
-    if missing:
-        *others, last = (model.alternatives.get(name, name) for name in missing)
+    if plain := [name for name in missing if name not in model.alternatives]:
+        *others, last = plain
         names = f"{', '.join(others)} and {last}" if others else last
         faults.add(InvalidArgument, f"{names} {'are' if others else 'is'} required.")
+    for name in missing:
+        if name in model.alternatives:
+            faults.add(InvalidArgument, *model.alternatives[name])
 
 
 def _collect_wrong(wrong: Sequence[Any], faults: RefusalCollector) -> None:
+    unknown = [str(error["loc"][-1]) for error in wrong if error["type"] == "extra_forbidden"]
+    _collect_unknown(unknown, AttachmentArguments.names(), {}, faults)
     for error in wrong:
         location = error["loc"]
         if error["type"] == "extra_forbidden":
-            hint = suggest(str(location[-1]), AttachmentArguments.names(), {})
-            faults.add(InvalidArgument, f"unknown argument {brief(location[-1], 40)}.", hint)
-        elif location == ("attachments",):
-            faults.add(InvalidArgument, "attachments must be a list of objects.")
+            continue
+        if error["type"] == "list_type" and location[-1] in _LISTS_OF_OBJECTS:
+            faults.add(InvalidArgument, f"{location[-1]} must be a list of objects.")
         else:
             expected = _expectation(error["type"], error.get("ctx", {}))
             if error["type"] == "string_type" and location[0] in _ADDRESSES and len(location) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from outspool.domain.address import parse_mailbox
 from outspool.domain.answer_addresses import find_addresses, find_unsubscribe_hosts
@@ -49,7 +49,8 @@ class Policy:
     `allowed` None allows every recipient, an empty tuple none; `denied` wins over `allowed`. Both hold patterns for
     `parse_pattern`, which may raise `MisconfiguredError`. `max_message_bytes` counts the encoded message. `sender` is
     the configured From; `account` is the SMTP login if it is an address. `allowed_headers` are names that callers may
-    set although providers act on them.
+    set although providers act on them. `internal_domains` are the domains, in lower case, that the operator names so:
+    they may be known to an internal network only.
     """
 
     allowed: tuple[str, ...] | None = None
@@ -59,19 +60,16 @@ class Policy:
     sender: Mailbox | None = None
     account: str | None = None
     allowed_headers: tuple[str, ...] = HARMLESS
+    internal_domains: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Normalise the patterns."""
+        """Normalise the patterns, and note their domains."""
         if self.allowed is not None:
             object.__setattr__(self, "allowed", tuple(map(parse_pattern, self.allowed)))
         object.__setattr__(self, "denied", tuple(map(parse_pattern, self.denied)))
-
-    @property
-    def internal_domains(self) -> frozenset[str]:
-        """The domains of allowed recipients and of the sender, in lower case: they may be of an internal network."""
-        own = [mailbox.address for mailbox in (self.sender,) if mailbox is not None]
-        named = [*(self.allowed or ()), *own, *filter(None, [self.account])]
-        return frozenset(_fold(address).rpartition("@")[2] for address in named)
+        own = () if self.sender is None else (self.sender.address,)
+        named = [*(self.allowed or ()), *own, *filter(None, (self.account,))]
+        object.__setattr__(self, "internal_domains", frozenset(_fold(one).rpartition("@")[2] for one in named))
 
     def check_recipients(self, mailboxes: Sequence[Mailbox]) -> None:
         """Raise `RecipientRefused`, naming the first, if the policy forbids any of them."""

@@ -93,10 +93,10 @@ def read_zone(name: str, *, local: datetime | None = None) -> ZoneInfo:
         raise _unknown_error(name, local)
     if folded in _PLACES:
         raise _ambiguous_error(name, _PLACES[folded], local)
-    known = WINDOWS_ZONES.get(folded) or _ONE_ZONE.get(folded) or _zones_by_name().get(folded.replace(" ", "_"), text)
-    if _NAME.fullmatch(known) and not _NOT_ZONES.match(known):
-        with suppress(KeyError, ValueError, OSError):  # OSError: "Europe" is a folder
-            return ZoneInfo(known)
+    zone = _find_zone(text) or _find_zone(WINDOWS_ZONES.get(folded) or _ONE_ZONE.get(folded) or "")
+    zone = zone or _find_zone(_zones_by_name().get(folded.replace(" ", "_"), ""))
+    if zone is not None:
+        return zone
     if (offset := _OFFSET.fullmatch(text)) is not None and int(offset["hours"]) <= _MAX_HOURS:
         if not int(offset["hours"] + (offset["minutes"] or "")):
             return ZoneInfo("UTC")
@@ -104,6 +104,14 @@ def read_zone(name: str, *, local: datetime | None = None) -> ZoneInfo:
     if place := _zones_by_city().get(folded.replace(" ", "_")):
         raise _refusal(name, f'Use one like "{place}".')
     raise _unknown_error(name, local)
+
+
+def _find_zone(name: str) -> ZoneInfo | None:
+    """Return the zone of exactly this name; None if there is none."""
+    if _NAME.fullmatch(name) and not _NOT_ZONES.match(name):
+        with suppress(KeyError, ValueError, OSError):  # OSError: "Europe" is a folder
+            return ZoneInfo(name)
+    return None
 
 
 @cache

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypedDict, Unpack
+from types import MappingProxyType
+from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 from outspool.domain.address import parse_mailbox
 from outspool.domain.email import Email
+from outspool.domain.refusals import RefusalCollector
 from outspool.domain.status import UNREACHED, EmailStatus
 from outspool.errors import InvalidAddress, InvalidArgument, brief
 from outspool.ports.emails import Search
@@ -42,22 +44,14 @@ class Listing:
 
 
 def read_search(**filters: Unpack[Filters]) -> Search:
-    """Validate filters; raises `InvalidArgument`."""
-    limit = filters.get("limit", 20)
-    if not 1 <= limit <= MOST_PER_PAGE:
-        raise InvalidArgument(f"limit must be 1 to {MOST_PER_PAGE}.", "Use next_cursor for more.")
-    cursor, series = filters.get("cursor"), filters.get("series")
-    return Search(
-        status=_read_status(filters.get("status")),
-        recipient=_read_recipient(filters.get("recipient")),
-        query=_read_text(filters.get("query"), "query"),
-        tag=_read_text(filters.get("tag"), "tag"),
-        series=None if series is None else read_email_id(series),
-        created_after=_read_time(filters.get("created_after"), "created_after"),
-        created_before=_read_time(filters.get("created_before"), "created_before"),
-        limit=limit,
-        before_id=None if cursor is None else _read_cursor(cursor),
-    )
+    """Validate filters; raises `InvalidArgument`, naming each that is wrong."""
+    faults = RefusalCollector()
+    read: dict[str, Any] = {}
+    for name, value in {"limit": 20, **filters}.items():
+        with faults.collect():
+            read["before_id" if name == "cursor" else name] = None if value is None else _READERS[name](value)
+    faults.raise_any()
+    return Search(**read)
 
 
 def read_email_id(text: str) -> UUID:
@@ -128,3 +122,24 @@ def _read_time(text: str | None, field: str) -> datetime | None:
     except (ValueError, OverflowError):
         pass
     raise InvalidArgument(f"{field} {brief(text)} is not a time with an offset.", "Write it like 2026-01-31T09:00:00Z.")
+
+
+def _read_limit(limit: int) -> int:
+    if not 1 <= limit <= MOST_PER_PAGE:
+        raise InvalidArgument(f"limit must be 1 to {MOST_PER_PAGE}.", "Use next_cursor for more.")
+    return limit
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "status": _read_status,
+        "recipient": _read_recipient,
+        "query": lambda text: _read_text(text, "query"),
+        "tag": lambda text: _read_text(text, "tag"),
+        "series": read_email_id,
+        "created_after": lambda text: _read_time(text, "created_after"),
+        "created_before": lambda text: _read_time(text, "created_before"),
+        "limit": _read_limit,
+        "cursor": _read_cursor,
+    }
+)

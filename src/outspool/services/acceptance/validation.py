@@ -92,7 +92,7 @@ def check_fields(values: Mapping[str, Any], faults: RefusalCollector) -> None:
 
     It is for calls that are refused anyhow, so that they hear of all their faults.
     """
-    known = {name: value for name, value in values.items() if name in _READERS.keys() - {"sender", "headers"}}
+    known = {name: values[name] for name in _READERS if name in values and name not in ("sender", "headers")}
     with faults.collect():
         _check_amounts(known, _NO_POLICY)
         _convert(known, _NO_POLICY, faults)
