@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -14,6 +15,7 @@ from outspool.domain.status import EmailStatus
 from outspool.domain.summary import summarize
 from outspool.ports.account import LONGEST_SILENCE, AccountState
 from outspool.services.acceptance.validation import EmailRequest
+from outspool.services.delivery.timings import Timings
 
 S = EmailStatus
 OpenOutspool = Callable[..., AbstractAsyncContextManager[Outspool]]
@@ -85,3 +87,17 @@ async def test_a_remark_of_a_process_that_died_is_forgotten(outspool: OpenOutspo
         email = await app.outbox.accept(ANN)
         assert "silent" not in await told(app, email.id)
         assert (await app.outbox.outlook(email)).pause is None
+
+
+async def test_a_stop_does_not_wait_for_a_server_that_does_not_answer(outspool: OpenOutspool) -> None:
+    async with deaf_port() as port:
+        async with outspool(SMTP_PORT=port) as app:
+            email = await app.outbox.accept(ANN)
+            async with asyncio.timeout(20):
+                while "has not answered" not in await told(app, email.id):
+                    await asyncio.sleep(0.1)
+            began = time.monotonic()
+        assert time.monotonic() - began < Timings().grace_seconds / 2
+        async with outspool(worker=False) as app:
+            email = await app.outbox.get(str(email.id))
+    assert (email.status, email.attempts) == (S.QUEUED, 0)

@@ -8,6 +8,7 @@ import pytest
 
 from outspool.app.configuration import read_smtp_account
 from outspool.app.settings import Settings
+from outspool.app.storage import build_rooted_files
 from outspool.errors import MisconfiguredError
 
 
@@ -147,6 +148,12 @@ def test_the_security_is_read_as_people_write_it(
     assert Settings.load().smtp_security == meant
 
 
+def build_all() -> None:
+    settings = Settings.load()
+    build_rooted_files(settings)
+    read_smtp_account(settings)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -163,6 +170,10 @@ def test_the_security_is_read_as_people_write_it(
         ("OUTSPOOL_SANDBOX", "perhaps", "OUTSPOOL_SANDBOX must be true or false."),
         ("OUTSPOOL_USER", "two words", "OUTSPOOL_USER must begin with a letter or digit"),
         ("SMTP_CA_FILE", "/nowhere/ca.pem", "SMTP_CA_FILE names no file."),
+        ("SMTP_CA_FILE", "~nobody-here/ca.pem", "SMTP_CA_FILE names the home of a user who does not exist."),
+        ("EMAIL_TEMPLATE_DIR", "~nobody-here/x", "EMAIL_TEMPLATE_DIR names the home of a user who does not exist."),
+        ("OUTSPOOL_DATA_DIR", "~nobody-here/x", "OUTSPOOL_DATA_DIR names the home of a user who does not exist."),
+        ("EMAIL_ATTACHMENT_ROOTS", "~nobody-here/x", "EMAIL_ATTACHMENT_ROOTS: "),
     ],
 )
 def test_a_value_that_cannot_be_is_said_in_our_words(
@@ -170,7 +181,7 @@ def test_a_value_that_cannot_be_is_said_in_our_words(
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(MisconfiguredError) as refused:
-        read_smtp_account(Settings.load())
+        build_all()
     assert refused.value.message.startswith(said)
 
 

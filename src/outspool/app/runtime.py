@@ -245,6 +245,7 @@ class Outspool:
             try:
                 yield
             finally:
+                transport.abandon_silent()
                 await dispatcher.stop()
                 # It ends by itself. If canceled during a claim, it would leave claimed emails that nobody delivers.
                 await asyncio.wait({loop}, timeout=self.timings.last_claim_seconds)

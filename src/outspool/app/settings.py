@@ -46,7 +46,12 @@ def _default_data_dir() -> Path:
 def env_files(folder: Path | None, environment: Mapping[str, str] = os.environ) -> EnvFiles:
     """Read the `.env` files of the data directory and of `folder`, if given."""
     home = environment.get("OUTSPOOL_DATA_DIR")
-    data_dir = Path(home).expanduser() if home else _default_data_dir()
+    try:
+        data_dir = Path(home.strip()).expanduser() if home and home.strip() else _default_data_dir()
+    except RuntimeError:
+        raise MisconfiguredError(
+            "OUTSPOOL_DATA_DIR names the home of a user who does not exist.", "Name a folder of your own."
+        ) from None
     return EnvFiles.read(data_dir, folder, environment=environment)
 
 

@@ -64,7 +64,10 @@ def build_rooted_files(settings: Settings) -> RootedFiles:
     """
     roots = []
     for setting in settings.attachment_roots:
-        root = Path(setting).expanduser()
+        try:
+            root = Path(setting).expanduser()
+        except RuntimeError:
+            root = Path(setting)  # the home of a user who does not exist, so it is no absolute folder
         if not root.is_absolute() or root == Path(root.anchor) or ".." in root.parts:
             raise MisconfiguredError(
                 f"EMAIL_ATTACHMENT_ROOTS: {brief(setting)} is not a folder to take files from.",

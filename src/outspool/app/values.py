@@ -7,6 +7,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from outspool.app.server_address import parse_server
 
@@ -19,6 +20,7 @@ _SECURITY = {
     **dict.fromkeys(("none", "no", "off", "false", "0", "plain", "unencrypted"), "none"),
     **dict.fromkeys(("auto", "default", "yes", "on", "true", "1"), None),
 }
+_PATHS = frozenset({"OUTSPOOL_DATA_DIR", "EMAIL_TEMPLATE_DIR", "SMTP_CA_FILE", "SSL_CERT_FILE", "AWS_CA_BUNDLE"})
 _UNITS = {"EMAIL_MAX_MESSAGE_MB": ("mib", "mb", "m"), "EMAIL_EXPIRE_AFTER_HOURS": ("hours", "hour", "h")}
 _BETWEEN = re.compile(r"[,;\s]+")
 _BETWEEN_FOLDERS = re.compile(r"[,\n]+")
@@ -31,7 +33,7 @@ def clean_values(values: Mapping[str, object]) -> tuple[dict[str, object], list[
     """
     cleaned = {name: _clean(name, value) for name, value in values.items()}
     cleaned = {name: value for name, value in cleaned.items() if value not in ("", None)}
-    faults = [*_read_server(cleaned), *_read_security(cleaned)]
+    faults = [*_read_server(cleaned), *_read_security(cleaned), *_expand_homes(cleaned)]
     if isinstance(helo := cleaned.get("SMTP_HELO_NAME"), str):
         cleaned["SMTP_HELO_NAME"] = _bracket_address(helo)
     return cleaned, faults
@@ -96,6 +98,17 @@ def _read_security(values: dict[str, object]) -> list[str]:
         return ["SMTP_SECURITY must be starttls, tls or none"]
     values["SMTP_SECURITY"] = _SECURITY[text.lower()]
     return []
+
+
+def _expand_homes(values: dict[str, object]) -> list[str]:
+    """Replace ``~`` by the user's home in `values`."""
+    faults = []
+    for name in _PATHS & values.keys():
+        try:
+            values[name] = Path(str(values[name])).expanduser()
+        except RuntimeError:
+            faults.append(f"{name} names the home of a user who does not exist")
+    return faults
 
 
 def _bracket_address(name: str) -> str:

@@ -36,6 +36,10 @@ class Transport(Protocol):
         """
         ...
 
+    def abandon_silent(self) -> None:
+        """Cancel deliveries that wait for a server that does not answer: a stop need not wait for them."""
+        ...
+
     async def close(self) -> None:
         """Send ``QUIT`` on idle connections and close them."""
         ...

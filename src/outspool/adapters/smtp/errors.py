@@ -125,7 +125,8 @@ def explain_unreachable(account: SmtpAccount, phase: Phase, failure: BaseExcepti
         return AccountTrouble(TroubleKind.TLS, message, _OTHER_SECURITY[account.security])
     if isinstance(cause, socket.gaierror | UnicodeError):
         message = f"The server name {brief(account.host)} cannot be looked up."
-        return AccountTrouble(TroubleKind.NETWORK, message, _CHECK_NAME)
+        hint = "Check the network connection." if account.is_gmail else _CHECK_NAME
+        return AccountTrouble(TroubleKind.NETWORK, message, hint)
     if _errno(cause) == errno.ECONNREFUSED:
         message = f"{account} refused the connection: nothing listens there."
         hint = _blocked_gmail_hint(account) or f"{_CHECK_PLACE}, and that the server is up."

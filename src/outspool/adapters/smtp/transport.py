@@ -60,6 +60,8 @@ class SmtpTransport:
         self._report = report
         self._idle: dict[Connection, asyncio.TimerHandle] = {}
         self._owed_fresh: set[tuple[str, tuple[str, ...]]] = set()
+        self._silent: set[asyncio.Task[object]] = set()
+        self._is_stopping = False
         self._is_closed = False
 
     async def deliver(
@@ -146,21 +148,35 @@ class SmtpTransport:
         async with self._watch_silence():
             return await open_connection(self._account, self._timeouts, self._tls_context)
 
+    def abandon_silent(self) -> None:
+        """Cancel the deliveries that wait for a server that does not answer, and those that will; nothing was sent."""
+        self._is_stopping = True
+        for task in self._silent:
+            task.cancel()
+
     @asynccontextmanager
     async def _watch_silence(self) -> AsyncIterator[None]:
         """Report when the server keeps us waiting, and when it has answered; a failure speaks for itself."""
-        if self._report is None:
-            yield
-            return
-        silence = self._timeouts.silence
-        sentence = f"{self._account} has not answered for {silence:.0f} s; check that name and port."
-        telling = asyncio.create_task(_report_later(self._report, sentence, delay=silence))
+        task = asyncio.current_task()
+        assert task is not None
+        watching = asyncio.create_task(self._note_silence(task))
         try:
             yield
-            if telling.done():
+            if task in self._silent and self._report is not None:
                 await self._report("")
         finally:
-            telling.cancel()
+            watching.cancel()
+            self._silent.discard(task)
+
+    async def _note_silence(self, task: asyncio.Task[object]) -> None:
+        """Wait for `Timeouts.silence`, then count `task` among those that wait for the server, and report it."""
+        silence = self._timeouts.silence
+        await asyncio.sleep(silence)
+        self._silent.add(task)
+        if self._is_stopping:
+            task.cancel()
+        elif self._report is not None:
+            await self._report(f"{self._account} has not answered for {silence:.0f} s; check that name and port.")
 
     def _take_idle(self) -> Connection | None:
         """Return the last used idle connection that is still open, if any."""
@@ -182,8 +198,3 @@ class SmtpTransport:
     def _retire(self, connection: Connection) -> None:
         self._idle.pop(connection, None)
         connection.quit_nowait()
-
-
-async def _report_later(report: Callable[[str], Awaitable[None]], sentence: str, *, delay: float) -> None:
-    await asyncio.sleep(delay)
-    await report(sentence)
