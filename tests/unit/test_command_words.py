@@ -54,6 +54,7 @@ def test_every_argument_has_an_option(model: type[BaseModel]) -> None:
         ("scheduled_at and delay are both given.", "--at and --delay are both given."),
         ("to, cc and bcc: 300 addresses", "--to, --cc and --bcc: 300 addresses"),
         ('to: "x" is no address', '--to: "x" is no address'),
+        ('to: "x" has no @. Write it like a@b. cc: "y" has', '--to: "x" has no @. Write it like a@b. --cc: "y" has'),
         ('There is no template "to, cc".', 'There is no template "to, cc".'),
         ("It was sent to Ada, from Rome.", "It was sent to Ada, from Rome."),
         ("The subject of this email is long.", "The subject of this email is long."),

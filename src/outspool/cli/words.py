@@ -80,7 +80,9 @@ _FILE = re.compile(r"\battachments\[\d+\](?:\.\w+)?|(?<= )(?:path|blob)(?= \")|,
 _TOOL = re.compile(rf"`?\b({'|'.join(COMMANDS)})\b`?")
 _TICKED = re.compile(rf"`({_NAMES})`")
 _UNDERSCORED = re.compile(rf"(?<![\w-])({'|'.join(name for name in OPTIONS if '_' in name)})(?!\w)")
-_FIRST = re.compile(rf"(?:(?<=: )|^)({_PLAIN})(?=\[\d+\]|:? \"|: | (?:is|are|has|holds|was|must|needs|and|beside)\b)")
+_FIRST = re.compile(
+    rf"(?:(?<=[:.] )|^)({_PLAIN})(?=\[\d+\]|:? \"|: | (?:is|are|has|holds|was|must|needs|and|beside)\b)"
+)
 _JOINT = r", (?:and |or )?| and | or | nor | beside "
 _CHAIN = re.compile(rf"(?<![\w-])(?:--[\w-]+|{_NAMES})(?:(?:{_JOINT})(?:--[\w-]+|{_NAMES}))+(?!\w)")
 _ALONE = re.compile(r"(?<![\w-])(delay(?= P)|recurrence(?= needs|\.| is\b))")
