@@ -11,7 +11,7 @@ from support.stage import Stage
 from outspool.cli.words import COMMANDS, OPTIONS
 
 TOOL = re.compile(rf"\b({'|'.join(COMMANDS)})\b")
-ARGUMENT = re.compile(r"(?<![\w-])[a-z]+_[a-z_]+(?!\w)|`[a-z]+`")
+ARGUMENT = re.compile(r"(?<![\w-])[a-z]+_[a-z_]+(?![\w:])|`[a-z]+`|(?<![\w-])(?:to|b?cc|headers|tags|body|html)(?=: )")
 CODE = re.compile(r"^error: [a-z_]+: ")
 MAIL = ("--to", "a@example.com", "--subject", "s", "--body", "b")
 
@@ -49,6 +49,7 @@ WRONG = {
     "a wrong priority": (*MAIL, "--priority", "urgent"),
     "a wrong key": (*MAIL, "--key", "ä"),
     "a wrong thread": (*MAIL, "--in-reply-to", "a b"),
+    "several wrong things": ("--to", "bad", "--cc", "worse", "--template", "zz", "--delay", "soon", "--tag", "a b"),
     "a wrong reference": (*MAIL, "--reference", "a b c <"),
 }
 

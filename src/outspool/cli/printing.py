@@ -75,7 +75,8 @@ def print_email(email: EmailResult, *, as_json: bool, note: str = "") -> None:
         return
     out = console()
     out.print(speak(f"{note} {email.summary}".strip()), soft_wrap=_is_piped())
-    if email.error is not None and email.error.hint and email.error.hint not in email.summary:
+    is_over = email.next_attempt_at is None
+    if is_over and email.error is not None and email.error.hint and email.error.hint not in email.summary:
         out.print(speak(email.error.hint), soft_wrap=_is_piped())
     out.print(f"id {email.id}", style="dim")
     out.print(_recipient_table(email))

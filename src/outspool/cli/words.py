@@ -76,11 +76,16 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
 
 _NAMES = "|".join(sorted(OPTIONS, key=len, reverse=True))
 _PLAIN = "|".join(name for name in OPTIONS if "_" not in name)
-_FILE = re.compile(r"\battachments\[\d+\](?:\.\w+)?|(?<= )(?:path|blob)(?= \")|, or give `text` or `content`")
+_ARGUMENT = re.compile(r"\bargument\b")
+_FILE = re.compile(r"\battachments\[\d+\](?:\.\w+)?|(?<= )(?:path|blob)(?= \")")
+_NEEDLESS = re.compile(r"(?<=no file )path (?=\")|, or give `text` or `content`")
 _TOOL = re.compile(rf"`?\b({'|'.join(COMMANDS)})\b`?")
 _TICKED = re.compile(rf"`({_NAMES})`")
-_UNDERSCORED = re.compile(rf"(?<![\w-])({'|'.join(name for name in OPTIONS if '_' in name)})(?!\w)")
-_FIRST = re.compile(rf"(?:(?<=: )|^)({_PLAIN})(?=\[\d+\]|:? \"|: | (?:is|are|has|holds|was|must|needs|and|beside)\b)")
+# "timezone" in one word is the argument: sentences say "time zone".
+_UNDERSCORED = re.compile(rf"(?<![\w-])({'|'.join(name for name in OPTIONS if '_' in name)}|timezone)(?!\w)")
+_FIRST = re.compile(
+    rf"(?:(?<=[:.] )|^)({_PLAIN})(?=\[\d+\]|:? \"|: | (?:is|are|has|holds|was|must|needs|and|beside)\b)"
+)
 _JOINT = r", (?:and |or )?| and | or | nor | beside "
 _CHAIN = re.compile(rf"(?<![\w-])(?:--[\w-]+|{_NAMES})(?:(?:{_JOINT})(?:--[\w-]+|{_NAMES}))+(?!\w)")
 _ALONE = re.compile(r"(?<![\w-])(delay(?= P)|recurrence(?= needs|\.| is\b))")
@@ -121,7 +126,9 @@ def _name_option(match: re.Match[str]) -> str:
 
 
 _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
-    (_FILE, lambda match: "" if match[0].startswith(",") else "--attach"),
+    (_ARGUMENT, lambda _match: "option"),
+    (_NEEDLESS, lambda _match: ""),
+    (_FILE, lambda _match: "--attach"),
     (_TOOL, lambda match: f"`outspool {COMMANDS[match[1]]}`"),
     (_TICKED, _name_option),
     (_UNDERSCORED, _name_option),
