@@ -83,7 +83,7 @@ async def _accepted(ground: Ground, kind: str, command: Sequence[str]) -> Figure
 async def _one_by_one(ground: Ground, command: Sequence[str], variables: dict[str, str], number: int) -> Figures:
     late = []
     async with over_stdio(command, variables, ground.new_folder()) as server:
-        await server.call("send_email", EMAIL | {"wait": 60})  # all is up, and the connection is open
+        await server.call("send_email", EMAIL | {"wait": 50})  # all is up, and the connection is open
         for _ in range(number):
             await asyncio.sleep(random.uniform(0.05, 0.25))  # noqa: S311 - in step with nobody's poll
             await ground.sink.clear()

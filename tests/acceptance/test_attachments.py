@@ -73,7 +73,7 @@ async def test_a_text_a_path_a_picture_and_a_stored_file_arrive_whole(
                     {"filename": "logo.png", "content": base64.b64encode(PNG).decode(), "content_id": "logo"},
                     {"filename": "stored.bin", "blob": handle, "content_type": "application/x-own"},
                 ],
-                wait=60,
+                wait=50,
             ),
         )
         assert email["status"] == "sent", email

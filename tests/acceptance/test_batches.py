@@ -132,7 +132,7 @@ async def test_a_client_that_waits_for_a_hundred_hears_how_far_they_are(served: 
     recipients = [f"r{n}@example.com" for n in range(100)]
     async with served.session() as session:
         result = await session.client.call_tool(
-            "send_batch", {**batch(served, *recipients), "wait": 60}, progress_callback=hear
+            "send_batch", {**batch(served, *recipients), "wait": 50}, progress_callback=hear
         )
     assert not result.is_error
     assert isinstance(result.content[0], TextContent)

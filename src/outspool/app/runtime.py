@@ -229,12 +229,13 @@ class Outspool:
             if worker and (self.smtp is not None or self.settings.sandbox):
                 self.outlooks.own = senders
                 is_temporary = senders is not Senders.LASTING
-                dispatcher = self._dispatcher(await self._transport(stack), is_temporary=is_temporary)
-                await stack.enter_async_context(self._run_dispatcher(dispatcher))
+                transport = await self._transport(stack)
+                dispatcher = self._dispatcher(transport, is_temporary=is_temporary)
+                await stack.enter_async_context(self._run_dispatcher(dispatcher, transport))
             yield
 
     @asynccontextmanager
-    async def _run_dispatcher(self, dispatcher: Dispatcher) -> AsyncIterator[None]:
+    async def _run_dispatcher(self, dispatcher: Dispatcher, transport: Transport) -> AsyncIterator[None]:
         ticker = Ticker(dispatcher.wake, clock=self.clock)
         ticker.every(self.timings.beat_seconds, dispatcher.keeper.pulse)
         ticker.every(self.timings.poll_seconds, dispatcher.poll)
