@@ -318,6 +318,9 @@ async def test_both_protocol_eras_list_the_same_tools(mode: str) -> None:
     assert "is required" in await refused("cancel_email", {}, mode)
 
 
+ANYTHING = {"minLength": 0}
+
+
 class Part(BaseModel):
     """A thing with an inside."""
 
@@ -338,11 +341,11 @@ def test_what_another_tool_explains_is_named_and_typed_and_not_explained_again()
     assert whole["parts"]["items"]["properties"] == {"text": {"type": "string", "description": "What it says."}}
     assert bare == {
         "parts": {
-            "items": {"type": "object", "additionalProperties": {}},
+            "items": {"type": "object", "additionalProperties": ANYTHING},
             "type": "array",
             "description": "Things.",
         },
-        "notes": {"type": "object", "additionalProperties": {}, "description": "Remarks."},
+        "notes": {"type": "object", "additionalProperties": {"type": "string"}, "description": "Remarks."},
         "at": {"description": "When.", "type": "string"},
     }
 

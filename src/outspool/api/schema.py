@@ -11,7 +11,8 @@ from outspool.api.requests import BRIEF, Arguments
 _NOISE = frozenset({"title", "additionalProperties"})
 _EXPLANATIONS = frozenset({"description", "enum"})
 _NULL = {"type": "null"}
-_ANY: dict[str, Any] = {}
+_ANY = {"minLength": 0}
+"""Any value. The empty schema says the same, but looks like a forgotten one to the MCP inspector."""
 
 
 def input_schema(model: type[Arguments], *, explained: type[Arguments] | None = None) -> dict[str, Any]:
@@ -49,7 +50,8 @@ def _strip_descriptions(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     if "$ref" in node or node.get("type") == "object":
-        return {"type": "object"}
+        values = node.get("additionalProperties")
+        return {"type": "object", **({"additionalProperties": values} if isinstance(values, dict) else {})}
     return {key: _strip_descriptions(value) for key, value in node.items() if key not in _EXPLANATIONS}
 
 
