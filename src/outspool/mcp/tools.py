@@ -40,9 +40,12 @@ from outspool.api.validation_errors import read_arguments
 from outspool.domain.email import Email
 from outspool.domain.refusals import RefusalCollector
 from outspool.domain.schedule import When
+from outspool.domain.series import Series
+from outspool.domain.status import WAITING
 from outspool.errors import InvalidArgument
 from outspool.mcp.strict_tool import Answer, Call
 from outspool.message.notes import list_notes
+from outspool.services.acceptance.listing import MOST_PER_PAGE
 from outspool.services.acceptance.preparation import Submission, check_batch_size
 from outspool.services.acceptance.repeats import GuardedCall
 from outspool.services.acceptance.validation import EmailRequest
@@ -164,7 +167,8 @@ class Tools:
 
     async def cancel(self, arguments: EmailArguments, call: Call) -> Answer:
         """Cancel a waiting email."""
-        return await self._answer(call, await call.outbox.cancel(arguments.email_id))
+        email = await call.outbox.cancel(arguments.email_id)
+        return await self._answer(call, email, notes=await _list_waiting(call, email))
 
     async def retry(self, arguments: EmailArguments, call: Call) -> Answer:
         """Send an email again to the recipients who lack it."""
@@ -195,6 +199,17 @@ _REPEATED = (
     "The same call was made a moment ago and its client left before the answer; this is what it accepted then. "
     "Nothing was sent a second time."
 )
+
+
+async def _list_waiting(call: Call, email: Email) -> list[str]:
+    """Name the emails that a canceled series has made and that still go out."""
+    if not isinstance(email, Series):
+        return []
+    made = (await call.outbox.find(series=str(email.id), limit=MOST_PER_PAGE)).emails
+    ids = [str(one.id) for one in made if one.status in WAITING]
+    if not ids:
+        return []
+    return [f"It made emails that still go out: {', '.join(ids)}. cancel_email stops each of them, too."]
 
 
 async def _list_notes(email: Email, guarded: GuardedCall | None = None) -> list[str]:

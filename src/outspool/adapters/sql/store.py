@@ -99,8 +99,9 @@ class SqlEmailStore:
         if found.fingerprint != email.fingerprint:
             where = "" if place is None else f"emails[{place}]: "
             raise IdempotencyConflict(
-                f"{where}The idempotency key {brief(email.idempotency_key)} already stands for another email.",
-                "Use a new key for a new email; nothing was stored.",
+                f"{where}The idempotency key {brief(email.idempotency_key)} already stands for email {found.id} "
+                f"({found.status}), {brief(found.content.subject)}, whose content or time differs.",
+                "To change that one, use update_email; for another email, use another key. Nothing was stored.",
             )
         return found
 

@@ -51,6 +51,8 @@ def revise_email(
     content_changes = {name: value for name, value in changes.items() if name not in SERIES_FIELDS}
     faults = RefusalCollector()
     with faults.collect():
+        _check_both_texts(email, changes)
+    with faults.collect():
         _check_time(email, changes, when, now)
     if content_changes:
         texts = {name: value for name, value in content_changes.items() if name != "attachments"}
@@ -63,6 +65,19 @@ def revise_email(
     if isinstance(email, Series):
         return change_series(email, changes, when, now=now)
     return email if when is None else _reschedule(email, when, expire_after=rules.expire_after, now=now)
+
+
+def _check_both_texts(email: Email, changes: Mapping[str, Any]) -> None:
+    """Raise `InvalidArgument` if one of the email's two texts would change and the other keep the old words."""
+    names = ("body", "html")
+    if all(getattr(email.content, name) for name in names) and sum(name in changes for name in names) == 1:
+        [given] = [name for name in names if name in changes]
+        [kept] = [name for name in names if name not in changes]
+        if changes[given]:
+            raise InvalidArgument(
+                f"This email has body and html, and only {given} is given: {kept} would keep the old words.",
+                f'Give both, or clear the other with {kept}: "".',
+            )
 
 
 def _check_time(email: Email, changes: Mapping[str, Any], when: When | None, now: datetime) -> None:
