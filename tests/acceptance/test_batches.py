@@ -136,7 +136,7 @@ async def test_a_client_that_waits_for_a_hundred_hears_how_far_they_are(served: 
         )
     assert not result.is_error
     assert isinstance(result.content[0], TextContent)
-    assert result.content[0].text == "100 emails accepted: 100 sent."
+    assert result.content[0].text.startswith("100 emails accepted: 100 sent.\n")
     assert heard[0][0] < heard[-1][0] == 100
     assert heard == sorted(set(heard))
     assert {total for _, total in heard} == {100}
