@@ -36,9 +36,7 @@ log = logging.getLogger(__name__)
 
 _TIME = frozenset({"scheduled_at", "timezone", "delay"})
 _RULE = frozenset({"recurrence", "until", "count"})
-_NOT_IN_A_BATCH = dict.fromkeys(
-    _TIME | _RULE, "send_batch sends now: to send later, call schedule_email once for each email."
-) | {"wait": "Give wait once, beside emails."}
+_NOT_IN_A_BATCH = dict.fromkeys(_TIME | _RULE, "schedule_email") | {"wait": "Give wait once, beside emails."}
 _NOTHING_SENT = "Nothing was sent."
 _SHOWN = 20
 _CLEARED_BY_NONE = frozenset({"in_reply_to", "until", "count"})
