@@ -152,7 +152,7 @@ async def test_a_call_that_waits_holds_up_no_other_and_wait_0_returns_at_once(st
 
 
 BAD: list[tuple[str, dict[str, Any]]] = [
-    ("invalid_address", {"to": "ada@example.com, bob@example.com"}),
+    ("invalid_address", {"to": ["ada@example.com, bob@example.com"]}),
     ("invalid_address", {"to": ["ada@example.com\r\nRCPT TO:<eve@example.com>"]}),
     ("invalid_address", {"cc": ["Ada"]}),
     ("invalid_address", {"to": ["x" * 1_000_000 + "@example.com"]}),

@@ -69,7 +69,7 @@ async def test_a_batch_hears_of_each_email_at_fault(served: Stage) -> None:
     emails = [served.message("bob"), served.message(), served.message(tags=["a b"]), served.message("x@", at="9:00")]
     async with served.session() as session:
         said = await session.refused("send_batch", emails=emails)
-        assert 'emails[3]: unknown argument "at". send_batch sends now' in said
+        assert 'emails[3]: unknown argument "at". "scheduled_at" is an argument of schedule_email' in said
         said = await session.refused("send_batch", emails=emails[:3])
     assert 'emails[0]: to: "bob" has no @' in said
     assert "emails[2]: tags" in said

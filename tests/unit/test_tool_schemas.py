@@ -200,7 +200,11 @@ async def test_an_unknown_argument_outranks_a_missing_one() -> None:
         (
             "send_batch",
             {"emails": [{"to": ["bob"]}, message(), message(at="9:00")]},
-            ["emails[0]: subject", '"bob" has no @', 'emails[2]: unknown argument "at". send_batch sends now'],
+            [
+                "emails[0]: subject",
+                '"bob" has no @',
+                'emails[2]: unknown argument "at". "scheduled_at" is an argument of schedule_email',
+            ],
         ),
         ("send_email", message(attachments=[{"nme": "a", "text": 1}]), ['"nme"', 'attachments[0]["text"]']),
     ],

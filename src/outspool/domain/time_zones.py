@@ -129,7 +129,7 @@ def _zones_by_city() -> Mapping[str, str]:
 
 def _ambiguous_error(name: str, places: tuple[str, ...], local: datetime | None) -> InvalidSchedule:
     names = " or ".join(f'"{place}"' for place in places)
-    return _refusal(name, f"Its clocks change, or places share it: name the place, like {names}{_or_offset(local)}.")
+    return _refusal(name, f"Name the place, like {names}{_or_offset(local)}.")
 
 
 def _offset_error(name: str, offset: re.Match[str], local: datetime | None) -> InvalidSchedule:

@@ -235,10 +235,7 @@ def _batch(tools: Tools, outbox_for: OutboxFor) -> StrictTool:
         result=BatchResult,
         annotations=_hints(destructive=True, open_world=True),
         untouched="Nothing was sent.",
-        elsewhere=dict.fromkeys(
-            ("scheduled_at", "timezone", "delay", "recurrence", "until", "count"),
-            "send_batch sends now: to send later, call schedule_email once for each email.",
-        )
+        elsewhere=dict.fromkeys(("scheduled_at", "timezone", "delay", "recurrence", "until", "count"), "schedule_email")
         | dict.fromkeys(MessageArguments.names(), "Give it in each of emails, or in shared for all of them."),
     )
 

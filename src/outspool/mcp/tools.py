@@ -56,9 +56,7 @@ _TIME = frozenset({"scheduled_at", "timezone", "delay"})
 _RULE = frozenset({"recurrence", "until", "count"})
 _LARGE = 64 * 1024
 """Longer HTML is looked at in a thread, so that other calls are served meanwhile."""
-_NOT_IN_A_BATCH = dict.fromkeys(
-    _TIME | _RULE, "send_batch sends now: to send later, call schedule_email once for each email."
-) | {"wait": "Give wait once, beside emails."}
+_NOT_IN_A_BATCH = dict.fromkeys(_TIME | _RULE, "schedule_email") | {"wait": "Give wait once, beside emails."}
 _NOTHING_SENT = "Nothing was sent."
 _CLEARED_BY_NONE = frozenset({"in_reply_to", "until", "count"})
 _NOT_CONTENT = _TIME | {"email_id", "wait", "idempotency_key", "preview"}

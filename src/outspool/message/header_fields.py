@@ -28,7 +28,7 @@ _SHORTEST_ROOM = 32
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _DOT_ATOM = rf"{_ATEXT}(?:\.{_ATEXT})*"
-_QUOTED_DOTS = rf'"{_ATEXT.replace("[", "[.", 1)}"'  # the only quoted local parts that `domain.address` lets through
+_QUOTED_DOTS = rf'"(?=\.|[^"]*\.[."]){_ATEXT.replace("[", "[.", 1)}"'  # the only quoted local parts that come here
 _ADDRESS = re.compile(rf"(?:{_DOT_ATOM}|{_QUOTED_DOTS})@(?:{_DOT_ATOM}|\[[!-Z^-~]+\])")
 _ATOMS = re.compile(rf"{_ATEXT}(?: {_ATEXT})*")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]+>")
