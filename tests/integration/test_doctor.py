@@ -358,6 +358,8 @@ def test_it_checks_each_configuration_once_and_prints_no_secret(tmp_path: Path, 
     own = {"SMTP_HOST": sink.host, "SMTP_PORT": str(sink.port), "SMTP_SECURITY": "none", "EMAIL_FROM": "me@example.com"}
     done = doctor(tmp_path, **own)
     sources = [line for line in done.stdout.splitlines() if " source " in line]
+    assert 'server "a"' in sources[1]
+    assert 'the same in Claude Desktop, server "b"' in sources[1]
     assert [("environment" in s, "Claude" in s, "Cursor" in s) for s in sources] == [
         (True, False, False),
         (False, True, False),
@@ -392,7 +394,9 @@ def test_a_configuration_that_others_can_write_is_passed_over(tmp_path: Path, si
     (tmp_path / CLAUDE).chmod(0o666)
     done = doctor(tmp_path, "--offline")
     assert "Claude Desktop" not in done.stdout
-    assert "is passed over" in done.stderr
+    assert "is passed over: other users may write to it" in done.stderr
+    (tmp_path / CLAUDE).chmod(0o664)
+    assert "Claude Desktop" in doctor(tmp_path, "--offline").stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="clients keep their files elsewhere on other systems")

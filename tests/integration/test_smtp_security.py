@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 import traceback
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 from support.smtp_delivery import deliver, verdicts
 from support.smtp_sink import SmtpSink
 
-from outspool.adapters.smtp.errors import explain_refusal
+from outspool.adapters.smtp.errors import explain_missing_starttls, explain_refusal, explain_unreachable
 from outspool.adapters.smtp.transport import Security, SmtpAccount, SmtpTransport, Timeouts
 from outspool.api.errors import name_variables
 from outspool.domain.delivery import Phase, Verdict, parse_reply
@@ -276,6 +277,34 @@ def test_a_refused_login_comes_with_its_cure(host: str, said: str, hint: str) ->
     assert trouble.kind is TroubleKind.LOGIN
     assert trouble.message == f'{host}:587 refused the login; the server said: "{said}".'
     assert hint in name_variables(trouble.hint)
+
+
+@pytest.mark.parametrize("failure", [ConnectionRefusedError(errno.ECONNREFUSED, "refused"), TimeoutError()])
+def test_who_is_kept_from_gmail_on_one_port_hears_of_the_other(failure: OSError) -> None:
+    login = {"security": Security.STARTTLS, "username": USER, "password": PASSWORD}
+    blocked = explain_unreachable(SmtpAccount(host="smtp.gmail.com", port=587, **login), Phase.CONNECT, failure)  # type: ignore[arg-type]
+    assert "Gmail also listens on port 465: set SMTP_PORT=465" in name_variables(blocked.hint)
+    elsewhere = explain_unreachable(SmtpAccount(host="smtp.example.com", port=587, **login), Phase.CONNECT, failure)  # type: ignore[arg-type]
+    assert "Gmail" not in elsewhere.hint
+
+
+@pytest.mark.parametrize(
+    ("host", "login", "fix"),
+    [
+        ("127.0.0.1", None, "SMTP_SECURITY=none"),
+        ("localhost", None, "SMTP_SECURITY=none"),
+        ("relay.internal", None, "SMTP_SECURITY=none"),
+        ("smtp.example.com", (USER, PASSWORD), "SMTP_SECURITY=tls"),
+    ],
+)
+def test_a_server_without_starttls_comes_with_the_security_to_set(
+    host: str, login: tuple[str, str] | None, fix: str
+) -> None:
+    username, password = login or (None, None)
+    account = SmtpAccount(host=host, port=25, security=Security.STARTTLS, username=username, password=password)
+    hint = name_variables(explain_missing_starttls(account).hint)
+    assert fix in hint
+    assert ("SMTP_SECURITY=none" in hint) == (login is None), "a login never crosses a network unencrypted"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -93,12 +94,17 @@ def _values(projects: object) -> list[Mapping[str, Any]]:
 def _read_json(path: Path) -> Mapping[str, Any]:
     """Return the object in a file; empty if there is none, or none that can be read. Comments are allowed."""
     try:
-        text = read_own_file(path, limit=_MAX_BYTES)
+        # Clients write with the user's umask, which often lets the user's group write.
+        text = read_own_file(path, limit=_MAX_BYTES, distrusted=stat.S_IWOTH)
         text = _LAST_COMMA.sub(lambda found: found[1] or "", _COMMENT.sub(lambda found: found[1] or " ", text))
         config = json.loads(text)
-    except (OSError, ValueError, RecursionError, DistrustError, MisconfiguredError) as error:
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):
-            logger.warning("%s is passed over: it cannot be read as a client's configuration.", path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except DistrustError as distrust:
+        logger.warning("%s is passed over: %s.", path, distrust)
+        return {}
+    except (OSError, ValueError, RecursionError, MisconfiguredError):
+        logger.warning("%s is passed over: it cannot be read as a client's configuration.", path)
         return {}
     return config if isinstance(config, Mapping) else {}
 

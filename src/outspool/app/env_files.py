@@ -65,8 +65,10 @@ class DistrustError(Exception):
     """Another user may have written the file; the text says how."""
 
 
-def read_own_file(path: Path, *, limit: int = _MAX_BYTES) -> str:
+def read_own_file(path: Path, *, limit: int = _MAX_BYTES, distrusted: int = _OTHERS_WRITE) -> str:
     """Return the text of a file of `limit` bytes at most; the checks are made on the descriptor that is read.
+
+    `distrusted` are the mode bits that it must not have.
 
     Raises `DistrustError`, `OSError`, and `MisconfiguredError` if it is not text.
     """
@@ -76,7 +78,7 @@ def read_own_file(path: Path, *, limit: int = _MAX_BYTES) -> str:
     is_own_pipe = stat.S_ISFIFO(found.st_mode) and not found.st_mode & _OTHERS_WRITE
     descriptor = os.open(path, _OPEN if is_own_pipe else _OPEN | _NEVER_WAIT)
     with os.fdopen(descriptor, "rb") as file:
-        _check_file(os.fstat(descriptor), allows_pipe=is_own_pipe)
+        _check_file(os.fstat(descriptor), allows_pipe=is_own_pipe, distrusted=distrusted)
         raw = file.read(limit + 1)
     if len(raw) > limit:
         raise DistrustError(f"it is larger than {limit:,} bytes")
@@ -86,11 +88,11 @@ def read_own_file(path: Path, *, limit: int = _MAX_BYTES) -> str:
         raise MisconfiguredError("A .env file is not UTF-8 text.", "Save it as UTF-8.") from None
 
 
-def _check_file(found: os.stat_result, *, allows_pipe: bool) -> None:
+def _check_file(found: os.stat_result, *, allows_pipe: bool, distrusted: int) -> None:
     if not (stat.S_ISREG(found.st_mode) or (allows_pipe and stat.S_ISFIFO(found.st_mode))):
         raise DistrustError("it is not a regular file")
     _check_owner(found)
-    if os.name != "nt" and found.st_mode & _OTHERS_WRITE:
+    if os.name != "nt" and found.st_mode & distrusted:
         raise DistrustError("other users may write to it; run chmod go-w on it")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from outspool.app.client_configs import ClientEntry, find_client_entries
@@ -42,12 +42,14 @@ def find_installations() -> list[Installation]:
     """
     own = own_installation()
     clients = [_describe_entry(entry) for entry in find_client_entries()]
-    found = [own] if _names_account(own) or not clients else []
-    seen = [_select_settings(own)] if found else []
-    for client in clients:
-        if (selected := _select_settings(client)) not in seen:
-            seen.append(selected)
-            found.append(client)
+    found: list[Installation] = []
+    for each in [*([own] if _names_account(own) or not clients else []), *clients]:
+        selected = _select_settings(each)
+        same = next((n for n, one in enumerate(found) if _select_settings(one) == selected), None)
+        if same is None:
+            found.append(each)
+        else:
+            found[same] = replace(found[same], source=f"{found[same].source}; the same in {each.source}")
     return found
 
 
@@ -69,6 +71,8 @@ def _select_settings(installation: Installation) -> dict[str, str]:
     """Return the variables that decide, by which two configurations are the same."""
     chosen = {name.upper(): value for name, value in installation.environment.items() if value.strip()}
     named = {**installation.files.values(), **chosen}
+    named = {name: value for name, value in named.items() if not name.startswith("AWS_") or "AWS_BUCKET_NAME" in named}
+    named.pop("SSL_CERT_FILE", None)  # a shell's, for all its programs
     if installation.is_sandbox:
         named["OUTSPOOL_SANDBOX"] = "true"
     return {name: named[name] for name in sorted(named.keys() & Settings.names())}

@@ -147,7 +147,8 @@ class Settings(BaseModel):
         else:
             if not faults:
                 return settings
-        raise MisconfiguredError(f"{'; '.join(faults)}.", "Change it, or unset it.")
+        fix = "Change it, or unset it." if len(faults) == 1 else "Change them, or unset them."
+        raise MisconfiguredError(f"{'; '.join(faults)}.", fix)
 
     @classmethod
     def names(cls) -> frozenset[str]:

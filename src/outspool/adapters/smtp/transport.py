@@ -81,20 +81,28 @@ class SmtpTransport:
         If canceled before the first byte of the message, nothing is sent; after it, the server may have the message.
         """
         packed = pack(message, sender, recipients)
+        delivery = await self._deliver_over_idle(packed, before_data)
+        return delivery or await self._run(await self._open(), packed, before_data)
+
+    async def _deliver_over_idle(
+        self, packed: PackedMessage, before_data: Callable[[], Awaitable[None]]
+    ) -> Delivery | None:
+        """Deliver over an idle connection; None if there is none, or if it was lost or has carried enough.
+
+        What was refused on a used connection gets a fresh one: then the refusal is about the email, and counts.
+        """
         envelope = packed.sender, packed.recipients
-        # Once refused on a used connection, it gets a fresh one: then the refusal is about the email, and counts.
         connection = None if envelope in self._owed_fresh else self._take_idle()
         self._owed_fresh.discard(envelope)
-        if connection is not None:
-            try:
-                delivery = await self._run(connection, packed, before_data)
-            except StaleConnection:
-                pass
-            else:
-                if any(outcome.is_session_limit for outcome in delivery.outcomes.values()):
-                    self._owed_fresh.add(envelope)
-                return delivery
-        return await self._run(await self._open(), packed, before_data)
+        if connection is None:
+            return None
+        try:
+            delivery = await self._run(connection, packed, before_data)
+        except StaleConnection:
+            return None
+        if any(outcome.is_session_limit for outcome in delivery.outcomes.values()):
+            self._owed_fresh.add(envelope)
+        return delivery
 
     async def check(self, *, sender: str = "") -> None:
         """Connect, encrypt, log in and quit, on a separate connection. Raises `AccountTrouble`.
