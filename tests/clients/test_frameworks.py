@@ -19,6 +19,7 @@ CLIENTS = {
     "pydantic_ai_agent": "pydantic-ai-slim[mcp]==2.68.0",
     "langchain_adapters": "langchain-mcp-adapters==0.3.2",
     "google_genai_tools": "google-genai==3.6.1 mcp==2.3.0",
+    "anthropic_tools": "anthropic[mcp]==2.14.0 mcp==2.3.0",
     "fastmcp_client": "fastmcp==4.2.3",
 }
 
