@@ -2,136 +2,36 @@
 
 Unknown arguments are refused, because an ignored ``bcc`` or ``schedule_at`` is a disaster. Nothing is coerced, but what
 clients write by themselves is read as what it is: null is an argument that was not given, and so is "" where an empty
-text can mean nothing; a list, an object or a number may stand as JSON inside a string; 10.0 is the whole number 10.
+text can mean nothing. `argument_types` says how values are read.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    FailFast,
-    Field,
-    ValidationInfo,
-    WithJsonSchema,
-    model_validator,
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from outspool.api.argument_types import (
+    FIRST_ERROR,
+    Addresses,
+    Flag,
+    Headers,
+    LimitedEntries,
+    OneOrMoreAddresses,
+    Priority,
+    Seconds,
+    Strings,
+    Variables,
+    Whole,
+    limit_names,
+    read_json,
+    read_objects,
+    read_word,
 )
-
-from outspool.api.address_lists import read_mailbox_object, read_python_list, split_addresses
-from outspool.domain.json_limits import check_json
 from outspool.domain.status import UNREACHED, EmailStatus
-from outspool.errors import TooLarge
 from outspool.services.acceptance.attachment_requests import AttachmentRequest
-
-
-def _read_json(*kinds: type) -> Callable[[object], object]:
-    """Return a validator that parses a string with JSON of one of `kinds`, and leaves other values."""
-
-    def read(value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        check_json(value.encode("utf-8", "surrogatepass"))
-        try:
-            parsed = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-        return parsed if isinstance(parsed, kinds) and not isinstance(parsed, bool) else value
-
-    return read
-
-
-def _check_entries(value: object, info: ValidationInfo) -> object:
-    """Reject too many entries before validation: pydantic keeps a kilobyte for each wrong one."""
-    if isinstance(value, (list, dict)) and len(value) > _MOST_ENTRIES:
-        raise TooLarge(f"{info.field_name} has {len(value):,} entries; {_MOST_ENTRIES:,} is the most.", "Give fewer.")
-    return value
-
-
-def _first_names(value: object) -> object:
-    """Drop entries beyond the limit of an object with too many, enough to report unknown names."""
-    return dict(islice(value.items(), _MOST_NAMES)) if isinstance(value, dict) else value
-
-
-def _read_flag(value: object) -> object:
-    """Parse a boolean written as a word."""
-    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
-
-
-def _read_whole(value: object) -> object:
-    """Read 10.0 as 10: to JSON Schema it is an integer."""
-    parsed = _read_json(int, float)(value)
-    return int(parsed) if isinstance(parsed, float) and parsed.is_integer() else parsed
-
-
-def _read_list(value: object) -> object:
-    """Accept a string for a list of one, and a list as Python writes it."""
-    parsed = _read_json(list)(value)
-    if not isinstance(parsed, str):
-        return parsed
-    return read_python_list(parsed) or [parsed]
-
-
-def _read_objects(value: object) -> object:
-    """Accept an object for a list of one."""
-    parsed = _read_json(list, dict)(value)
-    return [parsed] if isinstance(parsed, dict) else parsed
-
-
-def _read_word(value: object) -> object:
-    """Accept one of a few words in any case."""
-    return value.strip().lower() if isinstance(value, str) and len(value) <= _LONGEST_WORD else value
-
-
-def _read_addresses(value: object) -> object:
-    """Accept addresses as objects, and several in one string."""
-    parsed = _read_json(list, dict)(value)
-    if isinstance(parsed, str):
-        return read_python_list(parsed) or split_addresses(parsed)
-    items = [parsed] if isinstance(parsed, dict) else parsed
-    if not isinstance(items, list) or len(items) > _MOST_ENTRIES:
-        return items
-    return [read_mailbox_object(item) for item in items]
-
-
-_MOST_ENTRIES = 10_000
-"""Entries of one list or object; the limits of mail are lower and have their own errors."""
-_MOST_NAMES = 50
-_LONGEST_WORD = 50
-
-
-class _FirstError(FailFast):
-    """Stops at the first wrong entry of a list. Pydantic's own class is not hashable, which ``| None`` needs."""
-
-    def __hash__(self) -> int:
-        """Return a constant, because all instances are equal."""
-        return hash(_FirstError)
-
-
-_FIRST_ERROR = _FirstError()
-_Entries = BeforeValidator(_check_entries)
-"""Put this before the validator that parses strings: pydantic runs the last one first."""
-
-Strings = Annotated[list[str], _FIRST_ERROR, _Entries, BeforeValidator(_read_list)]
-Addresses = Annotated[list[str], _FIRST_ERROR, _Entries, BeforeValidator(_read_addresses)]
-OneOrMoreAddresses = Annotated[
-    Addresses, WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]})
-]
-Headers = Annotated[dict[str, str], _Entries, BeforeValidator(_read_json(dict))]
-Variables = Annotated[dict[str, Any], BeforeValidator(_read_json(dict))]
-Priority = Annotated[Literal["low", "normal", "high"], BeforeValidator(_read_word)]
-_FILES_EXPLAINED = 'Files: [{"filename": "a.csv", "text": "x,y"}]. Each has one of text, content, path, blob.'
-
-
-Flag = Annotated[bool, BeforeValidator(_read_flag)]
-Whole = Annotated[int, BeforeValidator(_read_whole)]
-Seconds = Annotated[float, BeforeValidator(_read_json(int, float))]
 
 
 class Arguments(BaseModel):
@@ -155,10 +55,10 @@ class Arguments(BaseModel):
     @classmethod
     def _drop_absent(cls, data: Any) -> Any:
         """Leave out what was not given."""
-        return {name: data[name] for name in cls.given(data)} if isinstance(data, dict) else data
+        return {name: data[name] for name in cls.names_with_value(data)} if isinstance(data, dict) else data
 
     @classmethod
-    def given(cls, data: Mapping[str, Any]) -> list[str]:
+    def names_with_value(cls, data: Mapping[str, Any]) -> list[str]:
         """Return the names of the arguments that have a value."""
         return [
             name
@@ -180,6 +80,9 @@ class Arguments(BaseModel):
     def missing(cls, data: Mapping[str, Any]) -> list[str]:  # noqa: ARG003 - subclasses look at it
         """Return the arguments that are needed although the model can do without, because others may replace them."""
         return []
+
+
+_FILES_EXPLAINED = 'Files: [{"filename": "a.csv", "text": "x,y"}]. Each has one of text, content, path, blob.'
 
 
 class AttachmentArguments(Arguments):
@@ -207,10 +110,10 @@ class AttachmentArguments(Arguments):
 
 
 Files = Annotated[
-    list[Annotated[AttachmentArguments, BeforeValidator(_first_names), BeforeValidator(_read_json(dict))]],
-    _FIRST_ERROR,
-    _Entries,
-    BeforeValidator(_read_objects),
+    list[Annotated[AttachmentArguments, BeforeValidator(limit_names), BeforeValidator(read_json(dict))]],
+    FIRST_ERROR,
+    LimitedEntries,
+    BeforeValidator(read_objects),
 ]
 
 
@@ -279,7 +182,7 @@ class MessageArguments(Arguments):
     @classmethod
     def missing(cls, data: Mapping[str, Any]) -> list[str]:
         """Return the texts that neither the caller nor a template gives. An empty subject may be meant."""
-        given = cls.given(data)
+        given = cls.names_with_value(data)
         if "template" in given:
             return []
         has_text = "body" in given or "html" in given
@@ -312,12 +215,12 @@ class BatchArguments(Arguments):
 
     emails: Annotated[
         list[dict[str, Any]],
-        _FIRST_ERROR,
-        _Entries,
-        BeforeValidator(_read_objects),
+        FIRST_ERROR,
+        LimitedEntries,
+        BeforeValidator(read_objects),
         WithJsonSchema({"type": "array", "items": {"type": "object"}, "maxItems": 100}),
     ] = Field(description="Each with the arguments of send_email.")
-    shared: Annotated[dict[str, Any] | None, BeforeValidator(_read_json(dict)), WithJsonSchema({"type": "object"})] = (
+    shared: Annotated[dict[str, Any] | None, BeforeValidator(read_json(dict)), WithJsonSchema({"type": "object"})] = (
         Field(None, description="What all have in common.")
     )
     wait: Seconds = Field(3, ge=0, le=50, description="Seconds to wait for the outcomes.")
@@ -369,7 +272,7 @@ class ListArguments(Arguments):
     status: (
         Annotated[
             Literal[tuple(s.value for s in EmailStatus if s not in UNREACHED)],  # type: ignore[valid-type]
-            BeforeValidator(_read_word),
+            BeforeValidator(read_word),
         ]
         | None
     ) = Field(None, description="Only these.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(StrEnum):
-    """What a person has found out about a doubtful email."""
+    """The outcome of a doubtful email, as a person found it out."""
 
     SENT = "sent"
     CANCELED = "canceled"

@@ -34,7 +34,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """What is known about the sending of waiting emails; `zone` is the reader's, for emails without one.
+    """The facts about the sending of waiting emails; `zone` is the reader's, for emails without one.
 
     `silence` says that the server keeps a connection waiting just now; empty if it does not.
     """

@@ -23,7 +23,7 @@ class Result(BaseModel):
 
 
 class Noted(Result):
-    """A result with warnings for whoever reads it, each a sentence or two; None if there are none."""
+    """A result with warnings for its reader, each a sentence or two; None if there are none."""
 
     notes: Annotated[list[str] | None, WithJsonSchema({"type": "array", "items": {"type": "string"}})] = None
 
