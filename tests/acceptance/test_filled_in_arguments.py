@@ -26,10 +26,10 @@ async def test_an_update_with_nulls_changes_only_what_it_names(served: Stage) ->
     async with served.session() as session:
         email = await session.call("schedule_email", **served.message(**FULL, delay="PT1H"))
         answer = await session.client.call_tool(
-            "update_email", {**NULLS, "email_id": email["id"], "body": "Good night."}
+            "update_email", {**NULLS, "email_id": email["id"], "subject": "Good night."}
         )
         assert not answer.is_error
-        assert answer.content[0].text.startswith("Changed: body. ")  # type: ignore[union-attr]
+        assert answer.content[0].text.startswith("Changed: subject. ")  # type: ignore[union-attr]
         [raw] = (await session.client.read_resource(f"email://{email['id']}/raw")).contents
         await session.call("cancel_email", email_id=email["id"])
     message = message_from_bytes(raw.text.encode(), policy=policy.default)  # type: ignore[union-attr]
@@ -40,7 +40,8 @@ async def test_an_update_with_nulls_changes_only_what_it_names(served: Stage) ->
     kinds = [part.get_content_type() for part in message.walk()]
     assert "text/html" in kinds
     assert [part.get_filename() for part in message.iter_attachments()] == ["a.txt"]
-    assert message.get_body(("plain",)).get_content().strip() == "Good night."  # type: ignore[union-attr]
+    assert message["Subject"] == "Good night."
+    assert message.get_body(("plain",)).get_content().strip() == "Good day."  # type: ignore[union-attr]
 
 
 async def test_an_empty_list_or_text_clears_and_the_answer_says_so(served: Stage) -> None:

@@ -142,7 +142,7 @@ async def test_lists_and_numbers_written_as_json_in_a_string_are_understood(stdi
 
 async def test_a_call_that_waits_holds_up_no_other_and_wait_0_returns_at_once(stdio: Stage) -> None:
     async with stdio.session() as session:
-        waiting = asyncio.create_task(session.call("send_email", **stdio.message("slow-ada@example.com")))
+        waiting = asyncio.create_task(session.call("send_email", **stdio.message("slow-ada@example.com", wait=30)))
         at_once = await session.call("send_email", **stdio.message("slow-bob@example.com", wait=0))
         assert at_once["status"] in ("queued", "sending")
         await session.call("list_emails")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -183,8 +184,7 @@ async def test_a_status_that_no_email_gets_is_not_offered(served: Stage, status:
     async with served.session() as session:
         tools = {tool.name: tool for tool in (await session.client.list_tools()).tools}
         refusal = await session.refused("list_emails", status=status)
-    offered = tools["list_emails"].input_schema["properties"]["status"]["enum"]
-    assert status not in offered
+    assert f'"{status}"' not in json.dumps(tools["list_emails"].input_schema)
     assert status not in refusal.partition("one of")[2]
 
 

@@ -19,7 +19,6 @@ LIMITS = {
     "outspool.domain.address:_GROUP": 662,
     "outspool.domain.recurrence:_OFFSET": 64,  # the longest time
     "outspool.domain.text:_ENCODED_WORD": 998,  # the longest line
-    "outspool.domain.text:_MESSAGE_ID": 998,
 }
 """What a text is measured for before it meets an expression that takes longer than in proportion."""
 

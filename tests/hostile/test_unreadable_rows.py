@@ -267,10 +267,10 @@ async def test_an_account_or_a_worker_that_cannot_be_read_stops_nothing(
         await app.account.state()
         garbage = (
             "INSERT INTO accounts VALUES ('{}', 'noon', 'x', '', '', '', '')",
-            "INSERT INTO workers VALUES ('odd', 'zzz', 'fast')",
+            "INSERT INTO workers (name, seen_at, skew_seconds) VALUES ('odd', 'zzz', 'fast')",
         )
         for statement in garbage:
-            one = sa.text(statement.format(f"@{app.settings.smtp_host}:{app.settings.smtp_port}"))
+            one = sa.text(statement.format(app.account.name))
             await app.database.write(lambda connection, one=one: connection.execute(one))
     async with outspool() as app:
         email = await app.outbox.accept(EmailRequest(to=["good@example.com"], body="x"))

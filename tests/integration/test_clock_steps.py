@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -120,8 +121,10 @@ async def test_a_worker_whose_clock_differs_from_the_databases_is_named_and_says
         return
     (finding,) = named
     assert finding.level is Level.WARN
-    assert "12 s ahead of the database's" in finding.finding
+    assert re.search(r"1[0-3] s ahead of the database's", finding.finding), (
+        "twelve seconds, less what a slow machine adds"
+    )
     assert "NTP" in finding.fix
     assert len(said) == 2
-    assert "12 s ahead" in said[0]
+    assert re.search(r"1[0-3] s ahead", said[0])
     assert "agree again" in said[1]

@@ -53,7 +53,8 @@ async def test_a_port_that_swallows_everything_is_named_while_the_caller_waits(o
                 await app.outbox.wait_for_outcome(email, max_wait=0.2)
         sentence = await told(app, email.id)
         assert sentence == (
-            f"Not sent yet. 127.0.0.1:{port} has not answered for 2 s; check that name and port. It goes out by itself."
+            f"Not sent yet. 127.0.0.1:{port} has not answered for 2 s; check that name and port. "
+            "It goes out by itself when the server answers."
         )
         assert (await app.outbox.get(str(email.id))).status is S.SENDING
         assert not (await app.account.state()).failures, "nothing was paused for it"

@@ -38,7 +38,7 @@ _PLAIN = "Write it like name@example.com."
 _NAMED_PLAIN = "Write it like Ada <ada@example.com>."
 
 _ATEXT = r"[A-Za-z0-9!#$&'*+/=?^_`{|}~-]"  # without % and !, see `_check_address`
-_DOTTED = re.compile(rf"(?:{_ATEXT}|\.)*{_ATEXT}(?:{_ATEXT}|\.)*")
+_DOTTED = re.compile(rf"\.*{_ATEXT}(?:{_ATEXT}|\.)*")
 _QUOTED = re.compile(r'"([^"\\]*)"(@.*)')
 _INTERNAL = re.compile(r"(?:.*\.)?(?:local|localhost|home\.arpa)")  # RFC 6762, RFC 6761, RFC 8375
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")

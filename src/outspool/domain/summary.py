@@ -57,12 +57,14 @@ def _describe_queued(_email: Email, now: datetime, outlook: Outlook) -> str:
 
 def _describe_senders(now: datetime, outlook: Outlook, *, later: bool = False) -> str:
     """Say who sends a waiting email, and what must happen first; `later`: it is not due yet."""
+    if outlook.silence:
+        return f"{_close(_clip(outlook.silence))} It goes out by itself when the server answers."
     if outlook.senders is Senders.NONE:
         return "No worker is running, so nothing sends it until `outspool worker` or `outspool serve` is started."
     sender = _SENDER_SENTENCES[outlook.senders, later]
     pause = outlook.pause
     if pause is None or pause.until <= now:
-        return f"{_close(_clip(outlook.silence))} {sender}" if outlook.silence else sender
+        return sender
     if pause.needs_person:
         return (
             f"The SMTP account does not work, and nothing is sent until a person fixes it. {_explain_pause(pause)} "

@@ -24,11 +24,11 @@ class SqlAccount:
         """Store the state under `name`, the account's login; it contains no secret."""
         self.database = database
         self._changes = changes
-        self._name = name
+        self.name = name
 
     async def state(self) -> AccountState:
         """See `Account.state`."""
-        statement = sa.select(accounts).where(accounts.c.name == self._name)
+        statement = sa.select(accounts).where(accounts.c.name == self.name)
         try:
             return await self.database.read(lambda connection: _read(connection, statement))
         except Exception as error:
@@ -36,7 +36,7 @@ class SqlAccount:
                 raise
         # An unreadable state is deleted instead of blocking the account: the next failure pauses the account again.
         logger.error("the state of the SMTP account cannot be read in the database; it is taken to be well")
-        deletion = accounts.delete().where(accounts.c.name == self._name)
+        deletion = accounts.delete().where(accounts.c.name == self.name)
         await self.database.write(lambda connection: connection.execute(deletion))
         return AccountState()
 
@@ -56,13 +56,13 @@ class SqlAccount:
         return is_saved
 
     def _update(self, before: AccountState, state: AccountState) -> sa.Executable:
-        is_own = accounts.c.name == self._name
+        is_own = accounts.c.name == self.name
         return accounts.update().where(is_own, _is_unchanged(before)).values(_values(state)).returning(accounts.c.name)
 
     def _upsert(self, before: AccountState, state: AccountState) -> sa.Executable:
         """The row may not exist yet, if the account never had trouble."""
         insert = postgresql.insert if self.database.is_postgres else sqlite.insert
-        statement = insert(accounts).values(name=self._name, **_values(state))
+        statement = insert(accounts).values(name=self.name, **_values(state))
         return statement.on_conflict_do_update(
             index_elements=["name"], set_=_values(state), where=_is_unchanged(before)
         ).returning(accounts.c.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -14,6 +15,9 @@ from outspool.adapters.sql.tables import SCHEMA_VERSION
 from outspool.errors import MisconfiguredError
 
 _ADVISORY_LOCK = 0x6F757473706F6F6D  # ASCII "outspoom"; earlier versions blocked on "outspool"
+
+_ALEMBIC = threading.Lock()
+"""Alembic keeps its state in globals, so the databases of one process are migrated one after the other."""
 
 VERSION_TABLE = "outspool_version"
 """Not Alembic's default name, which another program in the same database may use."""
@@ -92,7 +96,8 @@ def _upgrade(connection: sa.Connection) -> None:
     config.attributes["connection"] = connection
     config.attributes["version_table"] = VERSION_TABLE
     try:
-        command.upgrade(config, "head")
+        with _ALEMBIC:
+            command.upgrade(config, "head")
     except CommandError as error:
         raise MisconfiguredError(
             "The database was made by a newer outspool.", "Upgrade outspool, or use another database."

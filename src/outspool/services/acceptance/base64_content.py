@@ -19,6 +19,7 @@ _LINE_BREAKS = re.compile(r"\r?\n")
 _ODD_BITS = {2: "AQgw", 3: "AEIMQUYcgkosw048"}
 """By what a length leaves over four: the last characters whose unused bits are zero, as every encoder writes them."""
 _QUANTUM = 4
+_WEB_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 _FOREIGN = re.compile(r"[^A-Za-z0-9+/=_\s-]")
 
 
@@ -78,7 +79,7 @@ def _looks_encoded(text: str) -> bool:
 
 
 def _describe(content: str) -> str:
-    if re.match(r"[a-z][a-z0-9+.-]+://", content[:_LONGEST_PREFIX], re.IGNORECASE):
+    if _WEB_ADDRESS.match(content):
         return f"is an address on the web, not base64: {brief(content)}"
     if content.lstrip()[:1] in ("[", "{"):
         return "is JSON, not base64"
@@ -90,6 +91,6 @@ def _describe(content: str) -> str:
 
 
 def _fix(content: str) -> str:
-    if re.match(r"[a-z][a-z0-9+.-]+://", content[:_LONGEST_PREFIX], re.IGNORECASE):
+    if _WEB_ADDRESS.match(content):
         return "Nothing is fetched: give the bytes in base64, or put the link into the email."
     return "Give the whole base64 of the file's bytes, or plain text in `text`."
