@@ -48,3 +48,23 @@ async def test_canceling_a_series_names_what_it_made_and_still_goes_out(stdio: S
             canceled = await session.call("cancel_email", email_id=series["id"])
             await session.call("cancel_email", email_id=made[0]["id"])
     assert made[0]["id"] in canceled["notes"][0]
+
+
+async def test_a_waiting_email_is_moved_to_now_and_sent_once(served: Stage) -> None:
+    async with served.session() as session:
+        email = await session.call("schedule_email", **served.message(delay="PT1H"))
+        moved = await session.call("update_email", email_id=email["id"], scheduled_at="now")
+        assert moved["status"] in ("queued", "sending", "sent")
+        await session.until(email["id"], "sent")
+        refusal = await session.refused("schedule_email", **served.message(scheduled_at="now"))
+    assert len(served.received()) == 1
+    assert 'update_email with scheduled_at "now"' in refusal
+
+
+async def test_a_preview_promises_no_more_than_the_account_and_the_workers_do(stdio: Stage) -> None:
+    async with stdio.session() as session:
+        with stdio.smtp_down():
+            await session.call("send_email", **stdio.message(wait=20))
+            preview = await session.call("send_email", **stdio.message(preview=True))
+    assert "It would be due at once" in preview["summary"]
+    assert "is paused until" in preview["summary"]

@@ -137,7 +137,7 @@ BRIEF: Mapping[str, str] = MappingProxyType(
         "variables": "Its variables.",
         "idempotency_key": "Your name for it.",
         "preview": "Send nothing.",
-        "scheduled_at": "Time.",
+        "scheduled_at": 'Time; "now" sends it.',
         "timezone": "IANA zone.",
         "delay": "From now: PT2H.",
         "recurrence": "Cron.",

@@ -60,6 +60,11 @@ class When:
         return self.scheduled_at is not None or self.delay is not None
 
     @property
+    def is_now(self) -> bool:
+        """True for the word "now", which moves a waiting email to now."""
+        return self.scheduled_at is not None and self.scheduled_at.strip().lower() == "now"
+
+    @property
     def zone(self) -> str | None:
         """The zone of `scheduled_at`, as `Email.timezone` keeps it; None if the time is in UTC or a delay.
 
@@ -171,6 +176,11 @@ def _read(text: str, timezone: str | None, name: str) -> tuple[datetime, ZoneInf
 
 def _read_moment(text: str, name: str) -> datetime:
     stripped = text.strip(" ") if len(text) <= _MAX_TEXT else ""
+    if stripped.lower() == "now":
+        raise InvalidSchedule(
+            f"{name} cannot be {brief(text)} here.",
+            'send_email sends at once; an email that waits is moved to now by update_email with scheduled_at "now".',
+        )
     found = _MOMENT.fullmatch(stripped)
     if not found:
         missing = "has no time of day" if _DATE.fullmatch(stripped) else "is not an ISO 8601 date and time"

@@ -47,15 +47,15 @@ def _describe_held(_email: Email, _now: datetime, _outlook: Outlook) -> str:
 def _describe_scheduled(email: Email, now: datetime, outlook: Outlook) -> str:
     when = outlook.time(email.due_at, email.timezone)
     if email.due_at <= now:
-        return f"Scheduled for {when}: due now. {_describe_senders(now, outlook)}"
-    return f"Scheduled for {when}, {describe_wait(now, email.due_at)}. {_describe_senders(now, outlook, later=True)}"
+        return f"Scheduled for {when}: due now. {describe_senders(now, outlook)}"
+    return f"Scheduled for {when}, {describe_wait(now, email.due_at)}. {describe_senders(now, outlook, later=True)}"
 
 
 def _describe_queued(_email: Email, now: datetime, outlook: Outlook) -> str:
-    return f"Accepted and queued. {_describe_senders(now, outlook)}"
+    return f"Accepted and queued. {describe_senders(now, outlook)}"
 
 
-def _describe_senders(now: datetime, outlook: Outlook, *, later: bool = False) -> str:
+def describe_senders(now: datetime, outlook: Outlook, *, later: bool = False) -> str:
     """Say who sends a waiting email, and what must happen first; `later`: it is not due yet."""
     if outlook.silence:
         return f"{_close(_clip(outlook.silence))} It goes out by itself when the server answers."
@@ -95,15 +95,17 @@ _SENDER_SENTENCES = {
 
 def _describe_sending(_email: Email, now: datetime, outlook: Outlook) -> str:
     if outlook.silence:
-        return f"Not sent yet. {_describe_senders(now, outlook)}"
+        return f"Not sent yet. {describe_senders(now, outlook)}"
     return "Being handed to the mail server right now."
 
 
 def _describe_deferred(email: Email, now: datetime, outlook: Outlook) -> str:
     progress = _describe_progress(email)
     pause = outlook.pause
-    if outlook.senders is Senders.NONE or (pause is not None and pause.until > max(now, email.due_at)):
-        return f"{progress}Not sent yet: {_close(_reason(email))} {_describe_senders(now, outlook)}"
+    if pause is not None and pause.until > max(now, email.due_at) and outlook.senders is not Senders.NONE:
+        return f"{progress}Not sent yet. {describe_senders(now, outlook)}"
+    if outlook.senders is Senders.NONE:
+        return f"{progress}Not sent yet: {_close(_reason(email))} {describe_senders(now, outlook)}"
     when = f"{describe_wait(now, email.due_at)}, at {outlook.time(email.due_at)}" if email.due_at > now else "now"
     waiting = _close(f"Not sent yet: {_reason(email)}")
     until = f"It is tried again {when}, and by itself until {outlook.time(email.expires_at)}."
@@ -172,7 +174,7 @@ def _describe_recurring(series: Series, now: datetime, outlook: Outlook) -> str:
     return (
         f"A series, {rule.cron} in {rule.timezone}{ends}{_describe_made(rule, ', ')}: "
         f"next at {outlook.time(series.due_at, rule.timezone)}, {wait}{then}. "
-        f"{_describe_senders(now, outlook, later=True)}"
+        f"{describe_senders(now, outlook, later=True)}"
     )
 
 

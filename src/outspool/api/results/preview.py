@@ -9,10 +9,10 @@ from pydantic import Field
 
 from outspool.api.results.base import OBJECTS, Noted, PreviewableHead, Time, format_mailbox
 from outspool.api.results.email import AttachmentResult, attachment_result
-from outspool.domain.outlook import Outlook
+from outspool.domain.outlook import Outlook, Senders
 from outspool.domain.schedule import describe_wait
 from outspool.domain.series import Series
-from outspool.domain.summary import summarize
+from outspool.domain.summary import describe_senders, summarize
 from outspool.services.acceptance.preparation import Preview
 
 
@@ -38,12 +38,8 @@ class PreviewResult(PreviewableHead, Noted):
 def preview_result(preview: Preview, *, now: datetime, outlook: Outlook) -> PreviewResult:
     """Return `preview` as a result."""
     email, content = preview.email, preview.email.content
-    count = len(email.recipients)
-    when = describe_wait(now, email.due_at) if email.scheduled_at else "at once"
-    series = f" {summarize(email, now=now, outlook=outlook)}" if isinstance(email, Series) else ""
     return PreviewResult(
-        summary=f"Preview: nothing was stored or sent. It would leave {when}, for {count} "
-        f"{'recipient' if count == 1 else 'recipients'}, {preview.size:,} bytes.{series}",
+        summary=_summarize(preview, now=now, outlook=outlook),
         from_=format_mailbox(content.sender),
         to=[format_mailbox(m) for m in content.to],
         cc=[format_mailbox(m) for m in content.cc] or None,
@@ -57,4 +53,19 @@ def preview_result(preview: Preview, *, now: datetime, outlook: Outlook) -> Prev
         attachments=[attachment_result(a) for a in content.attachments] or None,
         now=now,
         in_=describe_wait(now, email.due_at) if email.scheduled_at else None,
+    )
+
+
+def _summarize(preview: Preview, *, now: datetime, outlook: Outlook) -> str:
+    """Say when the email would leave, and what stands in its way."""
+    email, count = preview.email, len(preview.email.recipients)
+    is_certain = outlook.senders is Senders.LASTING and outlook.pause is None and not outlook.silence
+    if isinstance(email, Series):
+        more = f" {summarize(email, now=now, outlook=outlook)}"
+    else:
+        more = "" if is_certain else f" {describe_senders(now, outlook, later=email.scheduled_at is not None)}"
+    when = describe_wait(now, email.due_at) if email.scheduled_at else "at once"
+    return (
+        f"Preview: nothing was stored or sent. It would {'leave' if is_certain else 'be due'} {when}, for {count} "
+        f"{'recipient' if count == 1 else 'recipients'}, {preview.size:,} bytes.{more}"
     )

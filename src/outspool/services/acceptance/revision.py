@@ -90,11 +90,14 @@ def _check_time(email: Email, changes: Mapping[str, Any], when: When | None, now
             "This is a single email: it has no recurrence, until or count, and cannot be paused.",
             "Leave them out; a series is made by schedule_email, after cancel_email for this one.",
         )
-    if when is not None:
+    if when is not None and not when.is_now:
         when.moment(now=now)
 
 
 def _reschedule(email: Email, when: When, *, expire_after: timedelta, now: datetime) -> Email:
+    if when.is_now:
+        queued = replace(email, status=EmailStatus.QUEUED) if email.status is EmailStatus.SCHEDULED else email
+        return replace(queued, scheduled_at=None, due_at=now, date=now, expires_at=now + expire_after)
     at = when.moment(now=now)
     status = EmailStatus.SCHEDULED if email.status is EmailStatus.QUEUED else email.status
     zone = when.zone or email.timezone

@@ -40,7 +40,7 @@ def check_times(when: When, faults: RefusalCollector) -> None:
         _check_has_time(when)
     with faults.collect():
         read_rule(when)
-    if when.scheduled_at is not None:
+    if when.scheduled_at is not None and not when.is_now:
         with faults.collect():
             resolve_moment(when.scheduled_at, when.timezone)
     if when.delay is not None:
