@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import cache
 
 import pytest
+from _pytest.mark import ParameterSet
 from support.command_line import Inside
 from support.postgres import fresh_database
 from support.stage import OpenStage, Stage, open_stage
@@ -62,21 +63,41 @@ PATHS = [
 ]
 """Every route to every database. Over stdio each test starts a program, so there an era meets one of them."""
 
+_SLOW_PATHS = [
+    ("sse", "legacy", "sqlite"),
+    ("sse", "auto", "postgres"),
+    ("streamable-http", "legacy", "postgres"),
+    ("streamable-http", "auto", "sqlite"),
+]
+"""`make test` takes each route to one of the databases; these pairs are left to `make test-long`."""
 
-@pytest.fixture(params=PATHS, ids="-".join)
+
+def _choose(transports: tuple[str, ...], era: str = "") -> list[ParameterSet]:
+    """Return the paths over these transports, and of one era if it is given."""
+    return [
+        pytest.param(path, marks=[pytest.mark.slow] if path in _SLOW_PATHS else [], id="-".join(path))
+        for path in PATHS
+        if path[0] in transports and path[1].startswith(era)
+    ]
+
+
+_ALL = ("stdio", "sse", "streamable-http")
+
+
+@pytest.fixture(params=_choose(_ALL))
 def stage(request: pytest.FixtureRequest) -> Stage:
     """Return a running outspool to be reached by every transport, in every era, on every database."""
     return _stage(request, *request.param)
 
 
-@pytest.fixture(params=[path for path in PATHS if path[1] == "legacy"], ids="-".join)
+@pytest.fixture(params=_choose(_ALL, "legacy"))
 def early(request: pytest.FixtureRequest) -> Stage:
     """Return an outspool reached by a client of the handshake era."""
     return _stage(request, *request.param)
 
 
 # SSE belongs to the handshake era: over it "auto" is that era too.
-@pytest.fixture(params=[path for path in PATHS if path[1] == "auto" and path[0] != "sse"], ids="-".join)
+@pytest.fixture(params=_choose(("stdio", "streamable-http"), "auto"))
 def late(request: pytest.FixtureRequest) -> Stage:
     """Return an outspool reached by a client of the later era."""
     return _stage(request, *request.param)

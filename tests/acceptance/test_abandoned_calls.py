@@ -53,13 +53,13 @@ async def test_a_repeat_of_a_call_that_timed_out_returns_its_email(stage: Stage)
     assert len(await stage.arrival()) == 1
 
 
-async def test_a_repeat_after_an_answered_repeat_is_a_new_email(stage: Stage) -> None:
-    arguments = stage.message(wait=20)
-    async with stage.session() as session, _slow_sink(stage):
-        await _abandon(session, stage, "send_email", arguments)
+async def test_a_repeat_after_an_answered_repeat_is_a_new_email(far_apart: Stage) -> None:
+    arguments = far_apart.message(wait=20)
+    async with far_apart.session() as session, _slow_sink(far_apart):
+        await _abandon(session, far_apart, "send_email", arguments)
         second = await session.call("send_email", **{**arguments, "wait": 0})
         third = await session.call("send_email", **{**arguments, "wait": 0})
-        emails = await _list(session, stage)
+        emails = await _list(session, far_apart)
     assert third["id"] != second["id"]
     assert len(emails) == 2
     assert "notes" not in third

@@ -66,6 +66,7 @@ def rehearsal(place: Place) -> Rehearsal:
     return Rehearsal(place)
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio(loop_scope="module")
 class TestSabotage:
     async def test_none_breaks_no_promise(self, rehearsal: Rehearsal) -> None:

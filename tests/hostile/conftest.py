@@ -16,9 +16,13 @@ FILES = "files"
 TEMPLATES = "templates"
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["sqlite", "postgres"])
+@pytest_asyncio.fixture(
+    scope="session", loop_scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)]
+)
 async def face(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
     """Return the tools on each database; the whole suite shares what is behind them.
+
+    Bad input is refused before the database sees it, so Postgres is left to `make test-long`.
 
     Files may be sent from `FILES`, and templates lie in `TEMPLATES`, both in the data directory's parent.
     """
