@@ -291,8 +291,8 @@ def test_an_interrupted_wait_says_that_the_email_is_accepted(stdio: Stage, insid
         while not (found := result(inside("list", "--query", stdio.topic, "--json"))["emails"]):
             assert time.monotonic() < deadline
         inside.until(found[0]["id"], "sending")
-        stdio.sink.fail()
         sending.send_signal(signal.SIGINT)
+        stdio.sink.fail()
         _, complaint = sending.communicate(timeout=PATIENCE)
     assert sending.returncode == 130
     assert complaint == f"Accepted, and not canceled: see `outspool show {found[0]['id']}`.\n"

@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,16 @@ def count_slowly(connection: sa.Connection) -> int:
     return found
 
 
-def threads_of_ours() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("outspool-")]
+@pytest.fixture
+def threads_of_ours() -> Callable[[], list[str]]:
+    """Return what names our threads that did not live before the test: others' databases may be open."""
+    before = set(threading.enumerate())
+    return lambda: [t.name for t in threading.enumerate() if t.name.startswith("outspool-") and t not in before]
 
 
-async def test_close_waits_for_its_readers_a_thousand_times(tmp_path: Path) -> None:
+async def test_close_waits_for_its_readers_a_thousand_times(
+    tmp_path: Path, threads_of_ours: Callable[[], list[str]]
+) -> None:
     backend = SqliteBackend(tmp_path / "outspool.db")
     ended = 0
     for _ in range(TIMES):
@@ -43,7 +49,9 @@ async def test_close_waits_for_its_readers_a_thousand_times(tmp_path: Path) -> N
     assert ended > TIMES  # they were at work, not sent away
 
 
-async def test_a_watch_ends_while_it_looks_for_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_watch_ends_while_it_looks_for_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads_of_ours: Callable[[], list[str]]
+) -> None:
     """Its own connection is closed behind the query that runs, not beside it."""
     monkeypatch.setattr(watch, "_SQLITE_POLL_SECONDS", 0)
     async with Database(f"sqlite:///{tmp_path / 'outspool.db'}").open_until_exit() as database:
@@ -53,7 +61,7 @@ async def test_a_watch_ends_while_it_looks_for_changes(tmp_path: Path, monkeypat
             assert "outspool-watch" not in " ".join(threads_of_ours())
 
 
-async def test_close_waits_for_its_writer(tmp_path: Path) -> None:
+async def test_close_waits_for_its_writer(tmp_path: Path, threads_of_ours: Callable[[], list[str]]) -> None:
     backend = SqliteBackend(tmp_path / "outspool.db")
     has_begun = threading.Event()
 
