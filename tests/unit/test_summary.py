@@ -224,3 +224,11 @@ def test_a_wrong_password_needs_a_person_and_its_fix_comes_before_the_reason() -
 )
 def test_a_time_is_shown_where_it_was_given_and_in_utc(zone: str | None, said: str) -> None:
     assert format_time(NOW, zone) == said
+
+
+def test_a_wrong_password_is_said_with_its_fix_also_where_no_worker_runs() -> None:
+    pause = Pause(until=NOW + timedelta(minutes=30), reason="The login failed", fix="Make one.", needs_person=True)
+    waiting = email(EmailStatus.DEFERRED, problem=Problem(code="account_trouble", message="The login failed"))
+    said = summarize(waiting, now=NOW, outlook=Outlook(pause=pause, senders=Senders.NONE))
+    assert "until a person fixes it. Make one. The login failed. No worker is running" in said
+    assert said.count("The login failed") == 1

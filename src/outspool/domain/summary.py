@@ -59,19 +59,16 @@ def describe_senders(now: datetime, outlook: Outlook, *, later: bool = False) ->
     """Say who sends a waiting email, and what must happen first; `later`: it is not due yet."""
     if outlook.silence:
         return f"{_close(_clip(outlook.silence))} It goes out by itself when the server answers."
-    if outlook.senders is Senders.NONE:
-        return "No worker is running, so nothing sends it until `outspool worker` or `outspool serve` is started."
-    sender = _SENDER_SENTENCES[outlook.senders, later]
-    pause = outlook.pause
+    sender, pause = _SENDER_SENTENCES[outlook.senders, later], outlook.pause
     if pause is None or pause.until <= now:
         return sender
-    if pause.needs_person:
-        return (
-            f"The SMTP account does not work, and nothing is sent until a person fixes it. {_explain_pause(pause)} "
-            f"It is tried again at {outlook.time(pause.until)} and from then on by itself."
-        )
-    until = f"The SMTP account is paused until {outlook.time(pause.until)}."
-    return f"{until} {_explain_pause(pause)} {sender}"
+    if not pause.needs_person:
+        return f"The SMTP account is paused until {outlook.time(pause.until)}. {_explain_pause(pause)} {sender}"
+    again = f"It is tried again at {outlook.time(pause.until)} and from then on by itself."
+    return (
+        f"The SMTP account does not work, and nothing is sent until a person fixes it. {_explain_pause(pause)} "
+        f"{sender if outlook.senders is Senders.NONE else again}"
+    )
 
 
 def _explain_pause(pause: Pause) -> str:
@@ -80,7 +77,10 @@ def _explain_pause(pause: Pause) -> str:
     return " ".join(filter(None, (pause.fix, reason)))
 
 
+_NO_WORKER = "No worker is running, so nothing sends it until `outspool worker` or `outspool serve` is started."
 _SENDER_SENTENCES = {
+    (Senders.NONE, False): _NO_WORKER,
+    (Senders.NONE, True): _NO_WORKER,
     (Senders.LASTING, False): "It goes out by itself.",
     (Senders.LASTING, True): "It goes out by itself.",
     (Senders.WITH_CLIENT, False): (
@@ -102,7 +102,7 @@ def _describe_sending(_email: Email, now: datetime, outlook: Outlook) -> str:
 def _describe_deferred(email: Email, now: datetime, outlook: Outlook) -> str:
     progress = _describe_progress(email)
     pause = outlook.pause
-    if pause is not None and pause.until > max(now, email.due_at) and outlook.senders is not Senders.NONE:
+    if pause is not None and pause.until > max(now, email.due_at):
         return f"{progress}Not sent yet. {describe_senders(now, outlook)}"
     if outlook.senders is Senders.NONE:
         return f"{progress}Not sent yet: {_close(_reason(email))} {describe_senders(now, outlook)}"
