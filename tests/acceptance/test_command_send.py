@@ -148,3 +148,11 @@ def test_json_is_one_object_on_stdout(inside: Inside, tmp_path: Path, command: s
     done = inside(command, *arguments, "--json")
     assert done.returncode == 0, done
     assert isinstance(result(done), dict)
+
+
+def test_a_preview_warns_of_a_picture_without_its_file(stdio: Stage) -> None:
+    done = outspool(
+        stdio, "send", "--to", "a@example.com", "--subject", "s", "--html", "<img src='cid:logo'>", "--preview"
+    )
+    assert done.returncode == 0
+    assert 'Note: html shows cid:"logo"' in done.stdout

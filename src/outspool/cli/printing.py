@@ -78,6 +78,7 @@ def print_email(email: EmailResult, *, as_json: bool, note: str = "") -> None:
     is_over = email.next_attempt_at is None
     if is_over and email.error is not None and email.error.hint and email.error.hint not in email.summary:
         out.print(speak(email.error.hint), soft_wrap=_is_piped())
+    _print_notes(out, email.notes)
     out.print(f"id {email.id}", style="dim")
     out.print(_recipient_table(email))
 
@@ -86,6 +87,7 @@ def print_preview(preview: PreviewResult) -> None:
     """Print an email that was not sent, as its recipients would read it."""
     out = console()
     out.print(speak(preview.summary), soft_wrap=_is_piped())
+    _print_notes(out, preview.notes)
     fields = {
         "From": [preview.from_],
         "To": preview.to,
@@ -130,6 +132,11 @@ def print_details(email: StatusResult) -> None:
             format_millisecond(event.at), event.status, ": ".join(part for part in (happened, detail) if part)
         )
     out.print(timeline)
+
+
+def _print_notes(out: Console, notes: Sequence[str] | None) -> None:
+    for note in notes or ():
+        out.print(f"Note: {speak(note)}", soft_wrap=_is_piped())
 
 
 def print_list(page: ListResult) -> None:

@@ -162,6 +162,7 @@ async def _send(
     from outspool.api.results.email import email_result
     from outspool.cli.waiting import is_worth_waiting, wait_while_it_may_be_sent
     from outspool.domain.outlook import Senders
+    from outspool.message.notes import list_notes
 
     async with open_outspool(sandbox=sandbox) as outspool:
         outbox = outspool.operators_outbox()
@@ -177,16 +178,19 @@ async def _send(
             # After an interrupted wait the user must not believe that the email was not sent, and send it again.
             typer.echo(f"Accepted, and not canceled: see `outspool show {email.id}`.", err=True)
             raise
-        return email_result(email, now=outbox.now(), outlook=await outbox.outlook(email), for_operator=True)
+        result = email_result(email, now=outbox.now(), outlook=await outbox.outlook(email), for_operator=True)
+        return result.model_copy(update={"notes": list_notes(email.content) or None})
 
 
 async def _preview(request: EmailRequest, when: When | None, *, sandbox: bool) -> PreviewResult:
     from outspool.api.results.preview import preview_result
+    from outspool.message.notes import list_notes
 
     async with open_outspool(sandbox=sandbox) as outspool:
         outbox = outspool.operators_outbox()
         preview = await outbox.preview(request, when=when)
-        return preview_result(preview, now=outbox.now(), outlook=await outbox.outlook(preview.email))
+        result = preview_result(preview, now=outbox.now(), outlook=await outbox.outlook(preview.email))
+        return result.model_copy(update={"notes": list_notes(preview.email.content) or None})
 
 
 def _show_preview(preview: PreviewResult, request: EmailRequest, *, in_browser: bool, as_json: bool) -> None:
