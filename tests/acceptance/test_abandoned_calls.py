@@ -29,8 +29,8 @@ async def _abandon(session: Session, stage: Stage, tool: str, arguments: dict[st
 
 @contextlib.asynccontextmanager
 async def _slow_sink(stage: Stage) -> AsyncIterator[None]:
-    """Let the mail server take its time within the block."""
-    stage.sink.fail(mail="wait 4")
+    """Let the mail server hold what it is given until the end of the block."""
+    stage.sink.fail(mail="hold")
     try:
         yield
     finally:

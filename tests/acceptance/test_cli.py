@@ -283,7 +283,7 @@ def test_without_a_worker_nothing_is_sent(stdio: Stage, inside: Inside) -> None:
 
 def test_an_interrupted_wait_says_that_the_email_is_accepted(stdio: Stage, inside: Inside) -> None:
     command = [*OUTSPOOL, "send", *_slow(stdio)]
-    stdio.sink.fail(message="wait 8")
+    stdio.sink.fail(message="hold")
     with subprocess.Popen(
         command, env=dict(stdio.environment), cwd=stdio.folder, stderr=subprocess.PIPE, encoding="utf-8"
     ) as sending:

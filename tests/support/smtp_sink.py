@@ -33,8 +33,8 @@ A **sender** ``dropmail*`` drops the connection at MAIL.
 Faults for everybody, from the next command on, also in open connections: ``sink.fail(mail="452 4.3.1 Disk full")``;
 steps are ``greeting``, ``ehlo``, ``starttls``, ``auth``, ``mail``, ``rcpt``, ``data``, ``message`` (the final dot) and
 ``taken`` (after the message is in the spool); a fault is a reply, ``drop``, ``reset`` (RST instead of FIN), ``stall``,
-``stall SECONDS`` (then a drop) or ``wait SECONDS`` (then all is well). A reply that begins with 421 closes the
-connection too. With ``share="0.3"`` each step fails three times of ten. ``sink.fail()`` heals all.
+``stall SECONDS`` (then a drop), ``wait SECONDS`` (then all is well) or ``hold`` (until healed). A reply that begins
+with 421 closes the connection too. With ``share="0.3"`` each step fails three times of ten. ``sink.fail()`` heals all.
 """
 
 from __future__ import annotations

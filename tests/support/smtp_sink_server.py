@@ -120,6 +120,10 @@ class SinkSession(SMTP):
         if how == "wait":
             await asyncio.sleep(float(seconds))
             return None
+        if how == "hold":
+            while self.event_handler.faults.at(step, *addresses) == fault:
+                await asyncio.sleep(0.05)
+            return None
         if how not in ("drop", "reset", "stall", "421"):
             return fault
         if step in ("message", "taken") and how != "421":
