@@ -281,11 +281,21 @@ def test_without_a_worker_nothing_is_sent(stdio: Stage, inside: Inside) -> None:
     inside("cancel", brief["id"])
 
 
+def _hear_interrupts() -> None:
+    """Undo that what a shell starts in the background ignores SIGINT, and what that starts, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupted_wait_says_that_the_email_is_accepted(stdio: Stage, inside: Inside) -> None:
     command = [*OUTSPOOL, "send", *_slow(stdio)]
     stdio.sink.fail(message="hold")
     with subprocess.Popen(
-        command, env=dict(stdio.environment), cwd=stdio.folder, stderr=subprocess.PIPE, encoding="utf-8"
+        command,
+        env=dict(stdio.environment),
+        cwd=stdio.folder,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        preexec_fn=_hear_interrupts,  # noqa: PLW1509 - no thread of this test holds a lock
     ) as sending:
         deadline = time.monotonic() + PATIENCE
         while not (found := result(inside("list", "--query", stdio.topic, "--json"))["emails"]):
